@@ -1,0 +1,1 @@
+"""cellseg: instance segmentation of dense cell images on top of MMDetection."""

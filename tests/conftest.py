@@ -1,0 +1,15 @@
+"""Fixtures that every test folder shares."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Return the folder of real images named by CELLSEG_REAL_DATA; skip only where it is unset."""
+    folder = os.environ.get("CELLSEG_REAL_DATA")
+    if not folder:
+        pytest.skip("CELLSEG_REAL_DATA is not set")
+    return Path(folder)
