@@ -1,0 +1,1 @@
+"""Masks as label maps and run lengths, never as full-size bitmaps."""

@@ -1,0 +1,391 @@
+"""Turn label maps and box-sized crops into COCO run-length encodings, and back.
+
+A run-length encoding (RLE) is `{'size': [height, width], 'counts': str}` as COCO compresses it:
+the lengths of alternating background and foreground runs, counted column after column.
+Everything here works on the runs of all cells at once and never makes a full-size bitmap.
+
+Inside this file a run is a half-open range of column-major pixel positions (x * height + y).
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple, TypedDict
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+class RLE(TypedDict):
+    """One mask in COCO's compressed form; `size` is [height, width] in pixels."""
+
+    size: list[int]
+    counts: str
+
+
+class Runs(NamedTuple):
+    """Foreground runs of several masks, sorted by owner, then by start.
+
+    `owners` (R,) is the index of the mask that a run belongs to, `starts` and `ends` (R,) are its
+    first and one-past-last column-major positions. R may be 0.
+    """
+
+    owners: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+
+
+def encode_crop(crop: NDArray[np.bool_], x0: int, y0: int, height: int, width: int) -> RLE:
+    """Encode one crop placed in an image.
+
+    Args:
+        crop: (h, w) bool; may be empty and may reach outside the image, where it is cut off.
+        x0: Image column of the crop's first column, in pixels; may be negative.
+        y0: Image row of the crop's first row, in pixels; may be negative.
+        height: Image height in pixels.
+        width: Image width in pixels.
+
+    Returns:
+        The RLE of the full-size mask.
+    """
+    return encode_crops([crop], [x0], [y0], height, width)[0]
+
+
+def encode_crops(
+    crops: Sequence[NDArray[np.bool_]], x0s: ArrayLike, y0s: ArrayLike, height: int, width: int
+) -> list[RLE]:
+    """Encode many crops placed in one image.
+
+    Args:
+        crops: N arrays (h_i, w_i) bool; each may be empty or reach outside the image.
+        x0s: (N,) integer image columns of the crops' first columns, in pixels.
+        y0s: (N,) integer image rows of the crops' first rows, in pixels.
+        height: Image height in pixels.
+        width: Image width in pixels.
+
+    Returns:
+        N RLEs in the order of the crops; an empty list without crops.
+    """
+    boxes = np.zeros((len(crops), 4), dtype=np.int64)
+    columns = []
+    places = zip(np.asarray(x0s).tolist(), np.asarray(y0s).tolist(), strict=True)
+    for index, (crop, (x0, y0)) in enumerate(zip(crops, places, strict=True)):
+        left, top = max(x0, 0), max(y0, 0)
+        right = max(min(x0 + crop.shape[1], width), left)
+        bottom = max(min(y0 + crop.shape[0], height), top)
+        if right > left and bottom > top:
+            boxes[index] = left, top, right, bottom
+            columns.append(crop[top - y0 : bottom - y0, left - x0 : right - x0].T.ravel())
+    pixels = np.concatenate(columns) if columns else np.zeros(0, dtype=bool)
+    return encode_columns(pixels, boxes, height, width)
+
+
+def encode_columns(
+    pixels: NDArray[np.bool_], boxes: ArrayLike, height: int, width: int
+) -> list[RLE]:
+    """Encode many crops whose pixels lie one after another in a single array.
+
+    This is the fast form of `encode_crops` for code that samples all crops at once.
+
+    Args:
+        pixels: (T,) bool, for each box in turn its pixels column after column (y runs fastest).
+        boxes: (N, 4) integer x1, y1, x2, y2 in pixels, x2 and y2 exclusive, all inside the image;
+            T is the sum of their areas. A box may be empty and N may be 0.
+        height: Image height in pixels.
+        width: Image width in pixels.
+
+    Returns:
+        N RLEs in the order of the boxes.
+
+    Raises:
+        ValueError: If a box leaves the image or the areas do not sum up to T.
+    """
+    boxes = np.asarray(boxes, dtype=np.int64).reshape(-1, 4)
+    sizes = boxes[:, 2:] - boxes[:, :2]  # (N, 2) as w, h
+    outside = (boxes[:, :2] < 0).any() or (boxes[:, 2:] > (width, height)).any()
+    if outside or (sizes < 0).any():
+        raise ValueError(f"Boxes must lie inside the {height} x {width} image; clip them first.")
+    if sizes.prod(axis=1).sum() != len(pixels):
+        raise ValueError(f"The boxes do not hold the {len(pixels)} pixels that came with them.")
+    runs = _runs_of_columns(np.asarray(pixels, dtype=bool), boxes, height)
+    return _compress(_join_touching(runs), len(boxes), height, width)
+
+
+def encode_label_map(
+    label_map: NDArray[np.integer], ids: ArrayLike | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], list[RLE]]:
+    """Encode every cell of a label map in one pass.
+
+    Args:
+        label_map: (H, W) integer; 0 is background, each positive value one cell, in one piece or
+            several. Values need not be contiguous. Negative values belong to no cell.
+        ids: Encode only these cells; all that occur when None. An id that does not occur gets an
+            empty mask, area 0 and the box 0, 0, 0, 0.
+
+    Returns:
+        The ids (N,) ascending without repeats, their tight boxes (N, 4) as x1, y1, x2, y2 in pixels
+        with x2 and y2 exclusive, their areas (N,) in pixels, and their N RLEs. N may be 0.
+
+    Raises:
+        ValueError: If label_map is not a two-dimensional integer array.
+    """
+    if label_map.ndim != 2 or label_map.dtype.kind not in "iu":
+        raise ValueError(
+            "A label map must be a two-dimensional integer array, "
+            f"not {label_map.ndim}-dimensional {label_map.dtype}."
+        )
+    height, width = label_map.shape
+    values, starts, ends = _runs_of_label_map(label_map)
+    wanted = np.unique(values) if ids is None else np.unique(np.asarray(ids, dtype=np.int64))
+    owners = np.searchsorted(wanted, values)
+    if ids is not None:
+        found = owners < len(wanted)
+        found[found] = wanted[owners[found]] == values[found]
+        owners, starts, ends = owners[found], starts[found], ends[found]
+    order = np.argsort(owners, kind="stable")
+    runs = Runs(owners[order], starts[order], ends[order])
+    boxes, areas = _measure(runs, len(wanted), height)
+    return wanted, boxes, areas, _compress(runs, len(wanted), height, width)
+
+
+def decode_crop(rle: RLE) -> tuple[NDArray[np.bool_], int, int]:
+    """Decode a mask as the crop of its tight box.
+
+    Args:
+        rle: The mask; counts may be str or bytes.
+
+    Returns:
+        The crop (h, w) bool, and the image column x0 and row y0 of its first pixel. A mask without
+        a pixel gives a (0, 0) crop at 0, 0.
+    """
+    height = int(rle["size"][0])
+    runs = _decompress([rle])
+    (x1, y1, x2, y2), _ = (part[0] for part in _measure(runs, 1, height))
+    columns = np.zeros((x2 - x1, height), dtype=bool)
+    columns.reshape(-1)[_positions(runs) - x1 * height] = True
+    return np.ascontiguousarray(columns[:, y1:y2].T), int(x1), int(y1)
+
+
+def rles_to_label_map(
+    rles: Sequence[RLE], scores: ArrayLike | None = None, shape: tuple[int, int] | None = None
+) -> NDArray[np.int32]:
+    """Paint masks into one label map.
+
+    Args:
+        rles: N masks of one size.
+        scores: (N,) confidences; where masks overlap the higher one wins, then the earlier one.
+            Without scores the earlier mask wins.
+        shape: (H, W) in pixels; taken from the masks when None.
+
+    Returns:
+        (H, W) int32; 0 is background, i + 1 is mask i. A mask that is hidden altogether is absent.
+
+    Raises:
+        ValueError: If the size is unknown, or a mask has another one.
+    """
+    if shape is None and not len(rles):
+        raise ValueError("Without masks the size of the label map is unknown; give its shape.")
+    height, width = (int(side) for side in (rles[0]["size"] if shape is None else shape))
+    if any(tuple(rle["size"]) != (height, width) for rle in rles):
+        raise ValueError(f"Every mask must have the size {height} x {width} of the label map.")
+    priority = np.zeros(len(rles)) if scores is None else np.asarray(scores, dtype=np.float64)
+    if len(priority) != len(rles):
+        raise ValueError(f"{len(rles)} masks came with {len(priority)} scores; give one for each.")
+    runs = _decompress(rles)
+    first_runs = np.searchsorted(runs.owners, np.arange(len(rles) + 1))
+    painted = np.zeros(height * width, dtype=np.int32)
+    for index in np.lexsort((-np.arange(len(rles)), priority)).tolist():
+        own = slice(first_runs[index], first_runs[index + 1])
+        painted[_positions(Runs(*(part[own] for part in runs)))] = index + 1
+    return np.ascontiguousarray(painted.reshape(width, height).T)
+
+
+def measure_rles(rles: Sequence[RLE]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Measure masks of one image without decoding them.
+
+    pycocotools 2.0.11 cannot: given a list of more than 255 masks its `area` overflows.
+
+    Args:
+        rles: N masks of one size.
+
+    Returns:
+        Tight boxes (N, 4) as x1, y1, x2, y2 in pixels, x2 and y2 exclusive, and areas (N,) in
+        pixels; zeros for an empty mask. N may be 0.
+    """
+    height = int(rles[0]["size"][0]) if len(rles) else 1
+    return _measure(_decompress(rles), len(rles), height)
+
+
+def area_of(rle: RLE) -> int:
+    """Count the pixels of a mask."""
+    return int(measure_rles([rle])[1][0])
+
+
+def box_of(rle: RLE) -> NDArray[np.int64]:
+    """Find a mask's tight box (4,) as `measure_rles` does."""
+    return measure_rles([rle])[0][0]
+
+
+def _runs_of_columns(pixels: NDArray[np.bool_], boxes: NDArray[np.int64], height: int) -> Runs:
+    """Find the runs of each column of each box; see `encode_columns`."""
+    full = np.flatnonzero((boxes[:, 3] > boxes[:, 1]) & (boxes[:, 2] > boxes[:, 0]))
+    x1, y1, x2, y2 = boxes[full].T
+    if not len(full):
+        return Runs(*(np.zeros(0, dtype=np.int64) for _ in Runs._fields))
+    widths = x2 - x1
+    column_heights = np.repeat(y2 - y1, widths)  # one entry a column of a box
+    column_ends = np.cumsum(column_heights)
+    column_firsts = column_ends - column_heights
+    opens, closes = pixels.copy(), pixels.copy()
+    opens[1:] &= ~pixels[:-1]
+    opens[column_firsts] = pixels[column_firsts]
+    closes[:-1] &= ~pixels[1:]
+    closes[column_ends - 1] = pixels[column_ends - 1]
+    starts, ends = np.flatnonzero(opens), np.flatnonzero(closes) + 1
+    columns = np.searchsorted(column_firsts, starts, side="right") - 1
+    column_xs = np.arange(len(column_firsts)) + np.repeat(x1 - np.cumsum(widths) + widths, widths)
+    shift = (column_xs * height + np.repeat(y1, widths) - column_firsts)[columns]
+    return Runs(np.repeat(full, widths)[columns], starts + shift, ends + shift)
+
+
+def _join_touching(runs: Runs) -> Runs:
+    """Join runs of one mask that touch, as those of neighbouring full-height columns do."""
+    touching = (runs.starts[1:] == runs.ends[:-1]) & (runs.owners[1:] == runs.owners[:-1])
+    if not touching.any():
+        return runs
+    first = np.concatenate(([True], ~touching))
+    last = np.concatenate((~touching, [True]))
+    return Runs(runs.owners[first], runs.starts[first], runs.ends[last])
+
+
+def _runs_of_label_map(
+    label_map: NDArray[np.integer],
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Find the id, start and end of every run of a positive value, in column-major order."""
+    flat = label_map.T.reshape(-1)
+    cuts = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    starts = np.concatenate(([0], cuts))[: len(flat)]
+    ends = np.concatenate((cuts, [len(flat)]))[: len(flat)]
+    values = flat[starts]
+    cell = values > 0
+    return values[cell].astype(np.int64), starts[cell], ends[cell]
+
+
+def _measure(
+    runs: Runs, num_masks: int, height: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Measure tight boxes (N, 4), x2 and y2 exclusive, and areas (N,); zeros for an empty mask."""
+    boxes = np.zeros((num_masks, 4), dtype=np.int64)
+    areas = np.zeros(num_masks, dtype=np.int64)
+    if not len(runs.owners):
+        return boxes, areas
+    first_x, first_y = np.divmod(runs.starts, height)
+    last_x, last_y = np.divmod(runs.ends - 1, height)
+    wraps = last_x > first_x  # such a run meets the image's last and first row
+    first_y[wraps], last_y[wraps] = 0, height - 1
+    firsts = np.flatnonzero(np.diff(runs.owners, prepend=-1))
+    present = runs.owners[firsts]
+    boxes[present, 0] = np.minimum.reduceat(first_x, firsts)
+    boxes[present, 1] = np.minimum.reduceat(first_y, firsts)
+    boxes[present, 2] = np.maximum.reduceat(last_x, firsts) + 1
+    boxes[present, 3] = np.maximum.reduceat(last_y, firsts) + 1
+    areas[present] = np.add.reduceat(runs.ends - runs.starts, firsts)
+    return boxes, areas
+
+
+def _positions(runs: Runs) -> NDArray[np.int64]:
+    """List every column-major pixel position that the runs cover."""
+    lengths = runs.ends - runs.starts
+    before = np.cumsum(lengths) - lengths
+    return np.arange(lengths.sum()) + np.repeat(runs.starts - before, lengths)
+
+
+def _compress(runs: Runs, num_masks: int, height: int, width: int) -> list[RLE]:
+    """Write the runs of each mask as COCO's counts string, as pycocotools' rleToString does."""
+    total = height * width
+    run_counts = np.bincount(runs.owners, minlength=num_masks)
+    lengths = 2 * run_counts + 1  # the closing background run may fall away below
+    lasts = np.cumsum(lengths) - 1
+    firsts = lasts - lengths + 1
+    edges = np.full(lengths.sum(), total, dtype=np.int64)
+    slots = 2 * np.arange(len(runs.owners)) + runs.owners  # each earlier mask adds its closing run
+    edges[slots], edges[slots + 1] = runs.starts, runs.ends
+    counts = np.diff(edges, prepend=0)
+    counts[firsts] = edges[firsts]
+    keep = np.ones(len(counts), dtype=bool)
+    keep[lasts] = (counts[lasts] > 0) | (run_counts == 0)
+    deltas = counts.copy()  # from the third on, a count is written less the one two before
+    deltas[2:] -= counts[:-2]
+    for place in range(3):
+        heads = firsts[lengths > place] + place
+        deltas[heads] = counts[heads]
+    owners = np.repeat(np.arange(num_masks), lengths)[keep]
+    text, text_lengths = _write_base32(deltas[keep])
+    stops = np.cumsum(np.bincount(owners, weights=text_lengths, minlength=num_masks)).astype(int)
+    begin, rles = 0, []
+    for stop in stops.tolist():
+        rles.append(RLE(size=[height, width], counts=text[begin:stop]))
+        begin = stop
+    return rles
+
+
+def _write_base32(values: NDArray[np.int64]) -> tuple[str, NDArray[np.int64]]:
+    """Write signed integers in COCO's text form, low five bits first.
+
+    Returns:
+        The texts of all values joined, and the length of each (N,) in characters.
+    """
+    magnitudes = np.where(values < 0, ~values, values)
+    lengths = np.ones(len(values), dtype=np.int64)
+    for bits in range(4, 64, 5):
+        larger = magnitudes >= 1 << bits
+        if not larger.any():
+            break
+        lengths += larger
+    stops = np.cumsum(lengths)
+    places = np.arange(lengths.sum()) - np.repeat(stops - lengths, lengths)
+    digits = (np.repeat(values, lengths) >> (5 * places)) & 31
+    digits |= 32  # more digits follow,
+    digits[stops - 1] &= 31  # except after the last
+    return (digits + 48).astype(np.uint8).tobytes().decode("ascii"), lengths
+
+
+def _read_base32(text: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Read signed integers from COCO's text form.
+
+    Returns:
+        The values (N,) and the index (N,) of the last character of each.
+    """
+    digits = np.frombuffer(text, dtype=np.uint8).astype(np.int64) - 48
+    lasts = np.flatnonzero((digits & 32) == 0)
+    firsts = np.concatenate(([0], lasts[:-1] + 1))
+    places = np.arange(len(digits)) - np.repeat(firsts, lasts - firsts + 1)
+    values = np.add.reduceat((digits & 31) << (5 * places), firsts)
+    negative = (digits[lasts] & 16) > 0
+    values[negative] -= 1 << (5 * (lasts - firsts + 1)[negative])
+    return values, lasts
+
+
+def _decompress(rles: Sequence[RLE]) -> Runs:
+    """Read the runs of all masks."""
+    texts = [rle["counts"] for rle in rles]
+    texts = [text.encode("ascii") if isinstance(text, str) else text for text in texts]
+    joined = b"".join(texts)
+    if not joined:
+        return Runs(*(np.zeros(0, dtype=np.int64) for _ in Runs._fields))
+    deltas, last_characters = _read_base32(joined)
+    stops = np.cumsum([len(text) for text in texts])
+    owners = np.searchsorted(stops, last_characters, side="right")
+    lengths = np.bincount(owners, minlength=len(rles))
+    firsts = np.cumsum(lengths) - lengths
+    places = np.arange(len(deltas)) - firsts[owners]
+    counts = deltas.copy()
+    for parity in (1, 2):  # the first count stands alone; odd and even ones are summed apart
+        chain = np.flatnonzero((places > 0) & (places % 2 == parity % 2))
+        sums = np.cumsum(deltas[chain])
+        heads = places[chain] == parity
+        before = (sums - deltas[chain])[heads]
+        counts[chain] = sums - before[np.cumsum(heads) - 1]
+    edges = np.cumsum(counts)
+    edges -= (edges - counts)[firsts][owners] if len(firsts) else 0
+    foreground = (places % 2 == 1) & (counts > 0)
+    starts = (edges - counts)[foreground]
+    return Runs(owners[foreground], starts, edges[foreground])

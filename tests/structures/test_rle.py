@@ -1,0 +1,184 @@
+"""COCO run-length encoding of crops and label maps, against pycocotools."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from pycocotools import mask as coco_mask
+
+from cellseg.structures import rle as rle_module
+from cellseg.structures.rle import (
+    area_of,
+    box_of,
+    decode_crop,
+    encode_columns,
+    encode_crop,
+    encode_crops,
+    encode_label_map,
+    measure_rles,
+    rles_to_label_map,
+)
+
+KNOWN_COUNTS = "nWW14W<3M3N2O0O2O000O10000O100001N100000O0100O2N2LjfZ4"
+
+
+def coco_encode(mask: np.ndarray) -> dict:
+    """Encode a full mask with pycocotools, counts as str."""
+    coded = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
+    return {"size": list(coded["size"]), "counts": coded["counts"].decode()}
+
+
+def place(crop: np.ndarray, x0: int, y0: int, height: int, width: int) -> np.ndarray:
+    """Draw a crop in an empty image, pixel by pixel."""
+    mask = np.zeros((height, width), dtype=bool)
+    for y, x in np.argwhere(crop):
+        if 0 <= y + y0 < height and 0 <= x + x0 < width:
+            mask[y + y0, x + x0] = True
+    return mask
+
+
+def shapes(max_side: int):
+    return st.tuples(st.integers(1, max_side), st.integers(1, max_side))
+
+
+crops = hnp.arrays(bool, st.tuples(st.integers(0, 6), st.integers(0, 6)))
+placed_crops = st.tuples(crops, st.integers(-5, 12), st.integers(-5, 12))
+label_maps = hnp.arrays(
+    np.int64, shapes(14), elements=st.sampled_from([0, 0, 1, 2, 7, 70_000, 2**31 + 5, -3])
+)
+
+
+@given(shape=shapes(12), placed=st.lists(placed_crops, max_size=5))
+def test_encode_crops_when_placed_anywhere_then_equals_pycocotools(shape, placed):
+    boxed = [np.asarray(part) for part, _, _ in placed]
+    coded = encode_crops(boxed, [x for _, x, _ in placed], [y for _, _, y in placed], *shape)
+    assert coded == [coco_encode(place(crop, x, y, *shape)) for crop, x, y in placed]
+    assert coded == [encode_crop(crop, x, y, *shape) for crop, x, y in placed]
+    assert all(type(one["counts"]) is str for one in coded)
+
+
+@given(label_map=label_maps)
+def test_encode_label_map_when_ids_are_any_then_equals_one_mask_at_a_time(label_map):
+    ids, boxes, areas, rles = encode_label_map(label_map)
+    assert ids.tolist() == sorted({int(v) for v in label_map.flat if v > 0})
+    for cell, box, area, coded in zip(ids, boxes, areas, rles, strict=True):
+        mask = label_map == cell
+        ys, xs = np.nonzero(mask)
+        assert coded == coco_encode(mask)
+        assert box.tolist() == [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]
+        assert area == mask.sum() == area_of(coded)
+        assert box_of(coded).tolist() == box.tolist()
+
+
+def test_encode_label_map_when_ids_are_given_then_only_these_and_absent_ones_empty():
+    label_map = np.array([[1, 1, 0], [0, 9, 9]], dtype=np.int32)
+    ids, boxes, areas, rles = encode_label_map(label_map, ids=[9, 4, 9])
+    assert ids.tolist() == [4, 9]
+    assert boxes.tolist() == [[0, 0, 0, 0], [1, 1, 3, 2]]
+    assert areas.tolist() == [0, 2]
+    assert rles == [coco_encode(label_map == 4), coco_encode(label_map == 9)]
+
+
+@pytest.mark.parametrize("shape", [(0, 0), (0, 4), (4, 0), (3, 5)])
+def test_encode_label_map_when_there_is_no_cell_then_all_empty(shape):
+    ids, boxes, areas, rles = encode_label_map(np.zeros(shape, dtype=np.uint16))
+    assert (ids.shape, boxes.shape, areas.shape, rles) == ((0,), (0, 4), (0,), [])
+    assert [part.shape for part in measure_rles(rles)] == [(0, 4), (0,)]
+
+
+@pytest.mark.parametrize("bad", [np.zeros((2, 2)), np.zeros(4, dtype=int)])
+def test_encode_label_map_when_not_an_integer_map_then_says_so(bad):
+    with pytest.raises(ValueError, match="two-dimensional integer"):
+        encode_label_map(bad)
+
+
+@given(mask=hnp.arrays(bool, shapes(14)))
+def test_decode_crop_when_coded_by_pycocotools_then_gives_the_tight_crop(mask):
+    coded = coco_encode(mask)
+    crop, x0, y0 = decode_crop(coded)
+    assert np.array_equal(place(crop, x0, y0, *mask.shape), mask)
+    if mask.any():
+        assert crop.any(axis=0)[[0, -1]].all() and crop.any(axis=1)[[0, -1]].all()
+        assert encode_crop(crop, x0, y0, *mask.shape) == coded
+    else:
+        assert (crop.shape, x0, y0) == ((0, 0), 0, 0)
+
+
+@settings(max_examples=30)
+@given(seed=st.integers(0, 1000))
+def test_decode_crop_when_image_is_large_then_long_counts_survive(seed):
+    rng = np.random.default_rng(seed)
+    height, width = rng.integers(500, 3000, size=2)
+    crop = rng.random((40, 30)) < 0.7
+    crop[0, 0] = crop[-1, -1] = crop[0, -1] = crop[-1, 0] = True
+    x0, y0 = rng.integers(0, width - 30), rng.integers(0, height - 40)
+    coded = encode_crop(crop, x0, y0, height, width)
+    got, got_x0, got_y0 = decode_crop(coded)
+    assert (got_x0, got_y0) == (x0, y0) and np.array_equal(got, crop)
+    assert coco_mask.area(coded) == crop.sum()
+    full = coco_mask.decode(coded)
+    assert np.array_equal(full[y0 : y0 + 40, x0 : x0 + 30], crop) and full.sum() == crop.sum()
+
+
+@given(masks=hnp.arrays(bool, st.tuples(st.integers(0, 5), st.just(7), st.just(9))), data=st.data())
+def test_rles_to_label_map_when_masks_overlap_then_the_higher_score_wins(masks, data):
+    scores = data.draw(
+        st.none()
+        | st.lists(st.sampled_from([0.1, 0.5, 0.9]), min_size=len(masks), max_size=len(masks))
+    )
+    got = rles_to_label_map([coco_encode(mask) for mask in masks], scores, shape=(7, 9))
+    expected = np.zeros((7, 9), dtype=np.int32)
+    ranks = [(0 if scores is None else scores[i], -i) for i in range(len(masks))]
+    for index in sorted(range(len(masks)), key=ranks.__getitem__):
+        expected[masks[index]] = index + 1
+    assert got.dtype == np.int32 and np.array_equal(got, expected)
+
+
+def test_rles_to_label_map_when_nothing_tells_the_size_then_asks_for_it():
+    with pytest.raises(ValueError, match="give its shape"):
+        rles_to_label_map([])
+    with pytest.raises(ValueError, match="size 3 x 3"):
+        rles_to_label_map([coco_encode(np.ones((2, 2)))], shape=(3, 3))
+    with pytest.raises(ValueError, match="1 masks came with 2 scores"):
+        rles_to_label_map([coco_encode(np.ones((2, 2)))], scores=[1, 2])
+
+
+@given(label_map=label_maps)
+def test_rles_to_label_map_when_cells_do_not_overlap_then_inverts_encode_label_map(label_map):
+    ids, _, _, rles = encode_label_map(label_map)
+    got = rles_to_label_map(rles, shape=label_map.shape)
+    assert np.array_equal(np.concatenate(([0], ids))[got], np.where(label_map > 0, label_map, 0))
+
+
+def test_encode_columns_when_a_box_leaves_the_image_then_says_so():
+    with pytest.raises(ValueError, match="clip them first"):
+        encode_columns(np.ones(4, dtype=bool), [[3, 0, 5, 2]], 4, 4)
+    with pytest.raises(ValueError, match="4 pixels"):
+        encode_columns(np.ones(4, dtype=bool), [[0, 0, 1, 2]], 4, 4)
+
+
+@given(values=st.lists(st.integers(-(2**40), 2**40), min_size=1))
+def test_base32_when_values_are_any_then_reads_what_it_wrote(values):
+    text, _ = rle_module._write_base32(np.array(values))
+    assert rle_module._read_base32(text.encode())[0].tolist() == values
+
+
+def test_encode_label_map_when_given_the_known_cell_then_gives_the_known_vector(real_data: Path):
+    folder = real_data / "hw3" / "train" / "hw3_official_sample"
+    label_map = tifffile.imread(folder / "class2.tif").astype(np.int32)
+    ids, _, _, rles = encode_label_map(label_map)
+    assert rles[ids.tolist().index(10)] == {"size": [397, 482], "counts": KNOWN_COUNTS}
+
+
+def test_encode_label_map_when_the_nest_is_dense_then_equals_pycocotools(real_data: Path):
+    folder = real_data / "hw3" / "train" / "hgsc_nest_1500"
+    label_map = tifffile.imread(folder / "class2.tif").astype(np.int32)
+    ids, boxes, areas, rles = encode_label_map(label_map)
+    assert np.array_equal([coco_mask.area(coded) for coded in rles], areas)
+    for measured, expected in zip(measure_rles(rles), (boxes, areas), strict=True):
+        assert np.array_equal(measured, expected)
+    assert rles[::40] == [coco_encode(label_map == cell) for cell in ids[::40]]
