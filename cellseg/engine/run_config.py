@@ -1,0 +1,119 @@
+"""Turn a config file and a tool's flags into the config that the Runner gets."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from mmengine.config import Config, ConfigDict, DictAction
+
+from cellseg.errors import CellsegError
+
+_LAUNCHERS = ("none", "pytorch", "slurm", "mpi")
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that train.py and test.py share, named as MMDetection names them."""
+    parser.add_argument("--work-dir", help="folder for logs, checkpoints and figures")
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=DictAction,
+        help="override settings of the config: key=value pairs, such as train_dataloader.batch_size=4; "
+        'lists as key="[a,b]" without white space',
+    )
+    parser.add_argument("--launcher", choices=_LAUNCHERS, default="none", help="job launcher")
+    # torchrun and torch.distributed.launch pass one or the other spelling.
+    parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """Read a config file and apply the flags of `add_common_arguments`.
+
+    Args:
+        args: Parsed arguments with config, work_dir, cfg_options, launcher and local_rank.
+
+    Returns:
+        The config; work_dir is the flag's, else the file's, else work_dirs/<config name>.
+
+    Raises:
+        CellsegError: If the file is missing, is no config, or an option does not fit it.
+    """
+    path = Path(args.config)
+    if not path.is_file():
+        raise CellsegError(f"There is no config file {path}. The configs of this project lie in configs/cell/.")
+    os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
+    cfg = Config.fromfile(path)
+    cfg.launcher = args.launcher
+    if args.cfg_options is not None:
+        _merge_options(cfg, args.cfg_options)
+    if args.work_dir is not None:
+        cfg.work_dir = args.work_dir
+    elif cfg.get("work_dir") is None:
+        cfg.work_dir = str(Path("work_dirs") / path.stem)
+    return cfg
+
+
+def _merge_options(cfg: Config, options: dict) -> None:
+    """Merge --cfg-options into a config, saying which one does not fit."""
+    try:
+        cfg.merge_from_dict(options)
+    except (KeyError, TypeError, IndexError, AttributeError) as error:
+        names = ", ".join(options)
+        raise CellsegError(f"--cfg-options {names} does not fit {cfg.filename}: {error}") from error
+
+
+def enable_amp(cfg: Config) -> None:
+    """Train in mixed precision: fp16 with loss scaling on a GPU, bf16 on a CPU.
+
+    Raises:
+        CellsegError: If the config's optimizer wrapper is already a special one.
+    """
+    wrapper = cfg.optim_wrapper
+    known = ("OptimWrapper", "AmpOptimWrapper", "CpuAmpOptimWrapper")
+    if wrapper.get("type", "OptimWrapper") not in known:
+        raise CellsegError(f"--amp cannot replace optim_wrapper.type={wrapper.type}; set it in the config instead.")
+    if torch.cuda.is_available():
+        wrapper.type = "AmpOptimWrapper"
+        wrapper.loss_scale = "dynamic"
+    else:
+        wrapper.type = "CpuAmpOptimWrapper"
+        wrapper.pop("loss_scale", None)
+
+
+def enable_auto_scale_lr(cfg: Config) -> None:
+    """Let the Runner scale the learning rate to the number of processes and the batch size.
+
+    Raises:
+        CellsegError: If the config has no auto_scale_lr.base_batch_size to scale from.
+    """
+    if "base_batch_size" not in cfg.get("auto_scale_lr", {}):
+        raise CellsegError(
+            f"--auto-scale-lr needs auto_scale_lr=dict(enable=False, base_batch_size=...) in {cfg.filename}."
+        )
+    cfg.auto_scale_lr.enable = True
+
+
+def dataset_configs(cfg: Config) -> list[ConfigDict]:
+    """Return the dataset configs of the train, val and test dataloaders, wrappers taken off."""
+    datasets = []
+    for name in ("train_dataloader", "val_dataloader", "test_dataloader"):
+        dataset = (cfg.get(name) or {}).get("dataset")
+        while dataset is not None and "dataset" in dataset:
+            dataset = dataset["dataset"]
+        if dataset is not None:
+            datasets.append(dataset)
+    return datasets
+
+
+def run_tool(main: Callable[[], int | None]) -> None:
+    """Run a tool's main function; a CellsegError becomes one sentence and exit status 1."""
+    try:
+        status = main()
+    except CellsegError as error:
+        if int(os.environ.get("RANK", "0")) == 0:
+            sys.stderr.write(f"\nerror: {error}\n")
+        status = 1
+    sys.exit(status)

@@ -1,0 +1,11 @@
+"""The headline with a ResNet-18: the cheapest backbone of the comparison."""
+
+_base_ = "./mask-rcnn_r101_small-anchor.py"
+
+model = dict(
+    backbone=dict(
+        depth=18,
+        init_cfg=dict(checkpoint="https://download.pytorch.org/models/resnet18-f37072fd.pth"),
+    ),
+    neck=dict(in_channels=[64, 128, 256, 512]),  # basic blocks: a quarter of the bottleneck's channels
+)
