@@ -1,0 +1,33 @@
+"""Say what a Python lacks for building cellseg's environment; runs on any Python 3.
+
+    python3 tools/check_python.py
+
+Exits with 0 where nothing is missing; otherwise prints one line per missing thing.
+"""
+
+import importlib.util
+import sys
+import sysconfig
+from pathlib import Path
+
+OLDEST, NEWEST = (3, 11), (3, 12)
+
+
+def find_missing():
+    """Return a sentence for each thing that this Python lacks."""
+    version = sys.version_info[:2]
+    name = "{}.{}".format(*version)  # noqa: UP032 - an old Python must still parse this file
+    missing = []
+    if not OLDEST <= version <= NEWEST:
+        missing.append("it is Python " + name + "; 3.11 or 3.12 is needed")
+    if not all(importlib.util.find_spec(module) for module in ("venv", "ensurepip")):
+        missing.append("it has no venv module (Debian and Ubuntu: python" + name + "-venv)")
+    if not (Path(sysconfig.get_paths()["include"]) / "Python.h").exists():
+        missing.append("it has no headers, Python.h (Debian and Ubuntu: python" + name + "-dev)")
+    return missing
+
+
+if __name__ == "__main__":
+    lines = [sys.executable + ": " + sentence for sentence in find_missing()]
+    sys.stdout.write("".join(line + "\n" for line in lines))
+    sys.exit(1 if lines else 0)
