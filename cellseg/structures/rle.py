@@ -133,17 +133,30 @@ def encode_label_map(
             f"not {label_map.ndim}-dimensional {label_map.dtype}."
         )
     height, width = label_map.shape
-    values, starts, ends = _runs_of_label_map(label_map)
-    wanted = np.unique(values) if ids is None else np.unique(np.asarray(ids, dtype=np.int64))
-    owners = np.searchsorted(wanted, values)
-    if ids is not None:
-        found = owners < len(wanted)
-        found[found] = wanted[owners[found]] == values[found]
-        owners, starts, ends = owners[found], starts[found], ends[found]
-    order = np.argsort(owners, kind="stable")
-    runs = Runs(owners[order], starts[order], ends[order])
+    wanted = None if ids is None else np.unique(np.asarray(ids, dtype=np.int64))
+    wanted, runs = _runs_of_label_map(label_map, wanted)
     boxes, areas = _measure(runs, len(wanted), height)
     return wanted, boxes, areas, _compress(runs, len(wanted), height, width)
+
+
+def measure_label_map(
+    label_map: NDArray[np.integer], ids: ArrayLike
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Measure cells of a label map in one pass, without encoding them.
+
+    Args:
+        label_map: (H, W) integer; 0 is background, each positive value one cell.
+        ids: (N,) the cells to measure, in any order; an id may come twice or not occur.
+
+    Returns:
+        Tight boxes (N, 4) as x1, y1, x2, y2 in pixels, x2 and y2 exclusive, and areas (N,) in
+        pixels, in the order of ids; zeros for an id that does not occur. N may be 0.
+    """
+    wanted, order = np.unique(np.asarray(ids, dtype=np.int64), return_inverse=True)
+    # Row after row, unlike an RLE: that is how the pixels lie in memory, so x and y change places.
+    _, runs = _runs_of_label_map(label_map.T, wanted)
+    boxes, areas = _measure(runs, len(wanted), label_map.shape[1])
+    return boxes[:, [1, 0, 3, 2]][order], areas[order]
 
 
 def decode_crop(rle: RLE) -> tuple[NDArray[np.bool_], int, int]:
@@ -257,16 +270,28 @@ def _join_touching(runs: Runs) -> Runs:
 
 
 def _runs_of_label_map(
-    label_map: NDArray[np.integer],
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Find the id, start and end of every run of a positive value, in column-major order."""
+    label_map: NDArray[np.integer], wanted: NDArray[np.int64] | None
+) -> tuple[NDArray[np.int64], Runs]:
+    """Find the runs of the wanted ids (N,) ascending, or of every positive one.
+
+    Returns:
+        The ids, and their runs with the index into the ids as the owner.
+    """
     flat = label_map.T.reshape(-1)
     cuts = np.flatnonzero(flat[1:] != flat[:-1]) + 1
     starts = np.concatenate(([0], cuts))[: len(flat)]
     ends = np.concatenate((cuts, [len(flat)]))[: len(flat)]
     values = flat[starts]
     cell = values > 0
-    return values[cell].astype(np.int64), starts[cell], ends[cell]
+    values, starts, ends = values[cell].astype(np.int64), starts[cell], ends[cell]
+    ids = np.unique(values) if wanted is None else wanted
+    owners = np.searchsorted(ids, values)
+    if wanted is not None:
+        found = owners < len(ids)
+        found[found] = ids[owners[found]] == values[found]
+        owners, starts, ends = owners[found], starts[found], ends[found]
+    order = np.argsort(owners, kind="stable")
+    return ids, Runs(owners[order], starts[order], ends[order])
 
 
 def _measure(
@@ -366,8 +391,8 @@ def _read_base32(text: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 def _decompress(rles: Sequence[RLE]) -> Runs:
     """Read the runs of all masks."""
-    texts = [rle["counts"] for rle in rles]
-    texts = [text.encode("ascii") if isinstance(text, str) else text for text in texts]
+    counts = [rle["counts"] for rle in rles]
+    texts = [text.encode("ascii") if isinstance(text, str) else bytes(text) for text in counts]
     joined = b"".join(texts)
     if not joined:
         return Runs(*(np.zeros(0, dtype=np.int64) for _ in Runs._fields))

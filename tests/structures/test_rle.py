@@ -19,6 +19,7 @@ from cellseg.structures.rle import (
     encode_crop,
     encode_crops,
     encode_label_map,
+    measure_label_map,
     measure_rles,
     rles_to_label_map,
 )
@@ -74,6 +75,14 @@ def test_encode_label_map_when_ids_are_any_then_equals_one_mask_at_a_time(label_
         assert box_of(coded).tolist() == box.tolist()
 
 
+@given(label_map=label_maps, ids=st.lists(st.sampled_from([1, 2, 5, 7, 70_000]), max_size=5))
+def test_measure_label_map_when_ids_repeat_or_are_absent_then_equals_the_rles(label_map, ids):
+    boxes, areas = measure_label_map(label_map, ids)
+    coded = [coco_encode(label_map == cell) for cell in ids]
+    assert boxes.tolist() == [box_of(one).tolist() for one in coded]
+    assert areas.tolist() == [int(coco_mask.area(one)) for one in coded]
+
+
 def test_encode_label_map_when_ids_are_given_then_only_these_and_absent_ones_empty():
     label_map = np.array([[1, 1, 0], [0, 9, 9]], dtype=np.int32)
     ids, boxes, areas, rles = encode_label_map(label_map, ids=[9, 4, 9])
@@ -102,7 +111,8 @@ def test_decode_crop_when_coded_by_pycocotools_then_gives_the_tight_crop(mask):
     crop, x0, y0 = decode_crop(coded)
     assert np.array_equal(place(crop, x0, y0, *mask.shape), mask)
     if mask.any():
-        assert crop.any(axis=0)[[0, -1]].all() and crop.any(axis=1)[[0, -1]].all()
+        assert crop.any(axis=0)[[0, -1]].all()
+        assert crop.any(axis=1)[[0, -1]].all()
         assert encode_crop(crop, x0, y0, *mask.shape) == coded
     else:
         assert (crop.shape, x0, y0) == ((0, 0), 0, 0)
@@ -118,10 +128,12 @@ def test_decode_crop_when_image_is_large_then_long_counts_survive(seed):
     x0, y0 = rng.integers(0, width - 30), rng.integers(0, height - 40)
     coded = encode_crop(crop, x0, y0, height, width)
     got, got_x0, got_y0 = decode_crop(coded)
-    assert (got_x0, got_y0) == (x0, y0) and np.array_equal(got, crop)
+    assert (got_x0, got_y0) == (x0, y0)
+    assert np.array_equal(got, crop)
     assert coco_mask.area(coded) == crop.sum()
     full = coco_mask.decode(coded)
-    assert np.array_equal(full[y0 : y0 + 40, x0 : x0 + 30], crop) and full.sum() == crop.sum()
+    assert np.array_equal(full[y0 : y0 + 40, x0 : x0 + 30], crop)
+    assert full.sum() == crop.sum()
 
 
 @given(masks=hnp.arrays(bool, st.tuples(st.integers(0, 5), st.just(7), st.just(9))), data=st.data())
@@ -135,7 +147,8 @@ def test_rles_to_label_map_when_masks_overlap_then_the_higher_score_wins(masks, 
     ranks = [(0 if scores is None else scores[i], -i) for i in range(len(masks))]
     for index in sorted(range(len(masks)), key=ranks.__getitem__):
         expected[masks[index]] = index + 1
-    assert got.dtype == np.int32 and np.array_equal(got, expected)
+    assert got.dtype == np.int32
+    assert np.array_equal(got, expected)
 
 
 def test_rles_to_label_map_when_nothing_tells_the_size_then_asks_for_it():
