@@ -1,0 +1,14 @@
+"""Cell images on disk: readers, the data set, its loading transforms and drawn samples."""
+
+from cellseg.datasets.cell_dataset import CellDataset
+from cellseg.datasets.tiff_io import CellDataError, read_cell_image, read_label_map
+from cellseg.datasets.transforms import LoadCellImage, LoadLabelMaps
+
+__all__ = [
+    "CellDataError",
+    "CellDataset",
+    "LoadCellImage",
+    "LoadLabelMaps",
+    "read_cell_image",
+    "read_label_map",
+]

@@ -1,0 +1,200 @@
+"""Keep image records between starts in one npz file a data root, without pickle.
+
+The file is only ever renamed into place, so that a killed or a second writer leaves it right; one
+that is damaged, of another version or of another layout is rebuilt. A lock makes a process that
+starts while another is reading the images wait for the result instead of doing the same work.
+"""
+
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from mmengine.logging import print_log
+
+from cellseg.datasets.image_records import FileStamp, ImageRecord
+from cellseg.datasets.label_maps import LayerInstances
+from cellseg.fileio import write_atomically
+
+CACHE_FOLDER = ".cellseg_cache"
+_VERSION = 1
+_LOCK_POLL_S = 0.05
+_NUMBERS = ("boxes_xyxy", "areas", "layers", "label_ids")
+
+
+class AnnotationCache:
+    """Records of the images below one data root.
+
+    Args:
+        root: Data root.
+        folder: Where to keep the file; by default `.cellseg_cache` in the data root or, where that
+            cannot be written, $XDG_CACHE_HOME/cellseg (~/.cache/cellseg).
+    """
+
+    def __init__(self, root: Path, folder: Path | None = None) -> None:
+        """Decide where the cache may lie; nothing is read or written yet."""
+        absolute = root.resolve()
+        name = f"{absolute.name}-{hashlib.sha256(os.fsencode(absolute)).hexdigest()[:16]}.npz"
+        if folder is not None:
+            self._paths = [folder / name]
+        else:
+            self._paths = [_user_folder() / name]
+            if _is_writable(absolute):
+                self._paths.insert(0, absolute / CACHE_FOLDER / "annotations.npz")
+
+    def load(self) -> dict[str, ImageRecord]:
+        """Read the records of the newest file that is whole; an empty dict where there is none.
+
+        Returns:
+            Records by `ImageFiles.key`. Whether their files are unchanged is for the caller to see.
+        """
+        existing = [path for path in self._paths if path.is_file()]
+        for path in sorted(existing, key=lambda path: path.stat().st_mtime_ns, reverse=True):
+            try:
+                return _read(path)
+            except Exception as error:
+                message = f"The annotation cache {path} is damaged ({error}); it will be rebuilt."
+                print_log(message, logger="current", level=logging.WARNING)
+        return {}
+
+    def save(self, records: Mapping[str, ImageRecord]) -> Path | None:
+        """Write the records to the first place that can be written.
+
+        Returns:
+            The file, or None, after a warning, where no place can be written.
+        """
+        error: OSError | None = None
+        for path in self._paths:
+            try:
+                return write_atomically(path, lambda file: _write(file, records))
+            except OSError as failure:
+                error = failure
+        message = f"Annotations are not cached: {error}. The next start reads all images again."
+        print_log(message, logger="current", level=logging.WARNING)
+        return None
+
+    @contextmanager
+    def lock(self, timeout_s: float = 600.0) -> Iterator[None]:
+        """Let one process at a time read the images and write the cache.
+
+        A killed process frees the lock. After the timeout, or where files cannot be locked, work
+        goes on without: the cache stays right, only time is lost.
+
+        Args:
+            timeout_s: Longest wait in seconds.
+        """
+        file = _open_lock(self._paths)
+        try:
+            deadline = time.monotonic() + timeout_s
+            while file is not None and not _try_lock(file) and time.monotonic() < deadline:
+                time.sleep(_LOCK_POLL_S)
+            yield
+        finally:
+            if file is not None:
+                file.close()
+
+
+def _user_folder() -> Path:
+    """Return the cache folder of the user."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cellseg"
+
+
+def _is_writable(folder: Path) -> bool:
+    """Tell whether a folder may be written to; its mode counts even for root, whom it cannot stop."""
+    try:
+        has_write_bit = bool(folder.stat().st_mode & 0o222)
+    except OSError:
+        return False
+    return has_write_bit and os.access(folder, os.W_OK)
+
+
+def _open_lock(paths: list[Path]) -> IO[bytes] | None:
+    """Open the lock file beside the first cache path that can be written, or return None."""
+    for path in paths:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return path.with_suffix(".lock").open("wb")
+        except OSError:
+            continue
+    return None
+
+
+def _try_lock(file: IO[bytes]) -> bool:
+    """Return True when the lock is held, or when the file system knows no locks."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _write(file: Any, records: Mapping[str, ImageRecord]) -> None:
+    """Write records as arrays: all cells one after another, and one JSON text about the images."""
+    images = [
+        {
+            "key": key,
+            "stamps": [[s.size, s.mtime_ns, s.ctime_ns, s.sha256] for s in record.stamps],
+            "size": [record.height, record.width],
+            "is_8bit": record.is_8bit,
+            "overlap_px": record.overlap_px,
+            "num_instances": len(record.instances.areas),
+        }
+        for key, record in records.items()
+    ]
+    parts = [record.instances for record in records.values()]
+    counts = [rle["counts"] for part in parts for rle in part.rles]
+    numbers = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _NUMBERS}
+    text = json.dumps({"version": _VERSION, "images": images})
+    np.savez(
+        file,
+        images=np.frombuffer(text.encode(), dtype=np.uint8),
+        rle_text=np.frombuffer("".join(counts).encode(), dtype=np.uint8),
+        rle_lengths=np.array([len(text) for text in counts], dtype=np.int64),
+        **numbers,
+    )
+
+
+def _read(path: Path) -> dict[str, ImageRecord]:
+    """Read what `_write` wrote; raise some exception for anything else."""
+    with np.load(path, allow_pickle=False) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    meta = json.loads(arrays["images"].tobytes())
+    if meta["version"] != _VERSION:
+        return {}
+    ends = np.cumsum(arrays["rle_lengths"]).tolist()
+    text = arrays["rle_text"].tobytes().decode("ascii")
+    totals = {len(arrays[name]) for name in (*_NUMBERS, "rle_lengths")}
+    if totals != {sum(image["num_instances"] for image in meta["images"])}:
+        raise ValueError("its arrays are of unequal length")
+    if len(text) != (ends[-1] if ends else 0):
+        raise ValueError("its masks are incomplete")
+    records = {}
+    first = 0
+    for image in meta["images"]:
+        last = first + image["num_instances"]
+        starts = [0, *ends][first:last]
+        records[image["key"]] = ImageRecord(
+            stamps=tuple(FileStamp(*stamp) for stamp in image["stamps"]),
+            height=image["size"][0],
+            width=image["size"][1],
+            is_8bit=image["is_8bit"],
+            overlap_px=image["overlap_px"],
+            instances=LayerInstances(
+                **{name: arrays[name][first:last] for name in _NUMBERS},
+                rles=[
+                    {"size": list(image["size"]), "counts": text[start:end]}
+                    for start, end in zip(starts, ends[first:last], strict=True)
+                ],
+            ),
+        )
+        first = last
+    return records
