@@ -1,0 +1,143 @@
+"""Which cells overlap, and by how many pixels: a sorted sweep over boxes, then crop on crop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellseg.inference.cells import Cells, Crop
+
+_PAIR_BLOCK = 4_000_000  # candidate pairs looked at together, to bound memory
+
+
+class MaskOverlaps(NamedTuple):
+    """Pairs of cells whose masks share pixels.
+
+    `pairs` (P, 2) are indices, the first the smaller one; `intersections` (P,) the shared pixels;
+    `iou` (P,) intersection over union; `iomin` (P,) intersection over the smaller of the two areas.
+    """
+
+    pairs: NDArray[np.int64]
+    intersections: NDArray[np.int64]
+    iou: NDArray[np.float64]
+    iomin: NDArray[np.float64]
+
+
+def find_box_pairs(boxes: NDArray[np.floating] | NDArray[np.integer]) -> NDArray[np.int64]:
+    """Find all pairs of boxes that overlap, by a sweep along x inside horizontal bands.
+
+    Args:
+        boxes: (N, 4) x1, y1, x2, y2 in pixels, x2 and y2 exclusive.
+
+    Returns:
+        (P, 2) indices i < j of boxes that share a positive area, in ascending order; P may be 0.
+    """
+    boxes = np.asarray(boxes, dtype=np.float64)
+    filled = np.flatnonzero((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]))
+    if len(filled) < 2:
+        return np.zeros((0, 2), dtype=np.int64)
+    x1, y1, x2, y2 = (boxes[filled] - boxes[filled].min(axis=0)[[0, 1, 0, 1]]).T
+    band_height = max(float(np.median(y2 - y1)) * 2, 1.0)
+    first_band, last_band = (y1 // band_height).astype(np.int64), (y2 // band_height).astype(np.int64)
+    spans = last_band - first_band + 1
+    owners = np.repeat(np.arange(len(filled)), spans)  # one entry a box and band
+    bands = np.repeat(first_band, spans) + _ranges(spans)
+    stride = x2.max() + 1  # bands lie one after another on a single axis
+    keys = bands * stride + x1[owners]
+    order = np.argsort(keys, kind="stable")
+    owners, bands, keys = owners[order], bands[order], keys[order]
+    stops = np.searchsorted(keys, bands * stride + x2[owners], side="left")
+    followers = np.maximum(stops - np.arange(len(keys)) - 1, 0)
+    found = []
+    for block in _blocks(followers):
+        lengths = followers[block]
+        left = np.repeat(np.arange(block.start, block.stop), lengths)
+        right = left + 1 + _ranges(lengths)
+        one, two, band = owners[left], owners[right], bands[left]
+        # A pair that shares several bands counts in the first of them only.
+        hit = (np.minimum(y2[one], y2[two]) > np.maximum(y1[one], y1[two])) & (
+            np.maximum(first_band[one], first_band[two]) == band
+        )
+        found.append(np.sort(filled[np.stack((one[hit], two[hit]), axis=1)], axis=1))
+    pairs = np.concatenate(found)
+    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+
+
+def measure_overlaps(
+    cells: Cells, pairs: NDArray[np.int64] | None = None, min_overlap: float = 0.0
+) -> MaskOverlaps:
+    """Measure exactly how far masks overlap.
+
+    Args:
+        cells: N cells of one image.
+        pairs: (P, 2) candidates; all pairs whose mask boxes overlap when None.
+        min_overlap: Pairs whose intersection over the smaller area cannot reach this are left out.
+
+    Returns:
+        The pairs that share at least one pixel.
+    """
+    boxes, areas = cells.measure()
+    if pairs is None:
+        pairs = find_box_pairs(boxes)
+    smaller = areas[pairs].min(axis=1) if len(pairs) else np.zeros(0, dtype=np.int64)
+    shared = intersect_boxes(boxes, pairs)
+    room = (shared[:, 2] - shared[:, 0]).clip(0) * (shared[:, 3] - shared[:, 1]).clip(0)
+    possible = (room > 0) & (room >= min_overlap * smaller)
+    pairs, shared, smaller = pairs[possible], shared[possible], smaller[possible]
+    used = np.unique(pairs)
+    crops = dict(zip(used.tolist(), cells[used].crops(), strict=True))
+    counts = np.fromiter(
+        (
+            count_shared(crops[one], crops[two], box)
+            for (one, two), box in zip(pairs.tolist(), shared.tolist(), strict=True)
+        ),
+        dtype=np.int64,
+        count=len(pairs),
+    )
+    kept = (counts > 0) & (counts >= min_overlap * smaller)
+    pairs, counts, smaller = pairs[kept], counts[kept], smaller[kept]
+    unions = areas[pairs].sum(axis=1) - counts
+    return MaskOverlaps(pairs, counts, counts / unions, counts / smaller)
+
+
+def intersect_boxes(
+    boxes: NDArray[np.floating] | NDArray[np.integer], pairs: NDArray[np.int64]
+) -> NDArray[np.floating]:
+    """Intersect the boxes of each pair, (P, 4); empty where x2 <= x1 or y2 <= y1."""
+    one, two = boxes[pairs[:, 0]], boxes[pairs[:, 1]]
+    near = np.maximum(one[:, :2], two[:, :2])
+    far = np.minimum(one[:, 2:], two[:, 2:])
+    return np.concatenate((near, far), axis=1)
+
+
+def count_shared(one: Crop, two: Crop, box: Sequence[int]) -> int:
+    """Count the pixels that two masks share inside a box, given as x1, y1, x2, y2."""
+    x1, y1 = max(box[0], one.x0, two.x0), max(box[1], one.y0, two.y0)
+    x2 = min(box[2], one.x0 + one.mask.shape[1], two.x0 + two.mask.shape[1])
+    y2 = min(box[3], one.y0 + one.mask.shape[0], two.y0 + two.mask.shape[0])
+    if x2 <= x1 or y2 <= y1:
+        return 0
+    first = one.mask[y1 - one.y0 : y2 - one.y0, x1 - one.x0 : x2 - one.x0]
+    second = two.mask[y1 - two.y0 : y2 - two.y0, x1 - two.x0 : x2 - two.x0]
+    return int(np.count_nonzero(first & second))
+
+
+def _ranges(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Count 0, 1, ... up to each length, one range after another."""
+    ends = np.cumsum(lengths)
+    total = int(ends[-1]) if len(ends) else 0
+    return np.arange(total) - np.repeat(ends - lengths, lengths)
+
+
+def _blocks(lengths: NDArray[np.int64]) -> Iterator[slice]:
+    """Cut indices into consecutive slices whose lengths sum up to about _PAIR_BLOCK each."""
+    sums = np.cumsum(lengths)
+    begin = 0
+    while begin < len(lengths):
+        done = sums[begin - 1] if begin else 0
+        end = max(int(np.searchsorted(sums, done + _PAIR_BLOCK, side="right")), begin + 1)
+        yield slice(begin, end)
+        begin = end
