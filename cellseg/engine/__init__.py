@@ -1,0 +1,9 @@
+"""What the Runner needs from this project: checkpoints, precision, processes and hooks."""
+
+from cellseg.engine.atomic_checkpoint_hook import AtomicCheckpointHook, AtomicLocalBackend
+from cellseg.engine.channels_last_hook import ChannelsLastHook
+from cellseg.engine.checkpoint_loading import CheckpointError, load_checkpoint_file
+from cellseg.engine.checkpoints import configure_resume, find_resumable_checkpoint
+from cellseg.engine.cpu_amp import CpuAmpOptimWrapper
+from cellseg.engine.finite_loss_hook import FiniteLossHook, NonFiniteLossError
+from cellseg.engine.process_group import LaunchError, init_process_group, set_thread_counts

@@ -1,0 +1,269 @@
+"""Load checkpoints without ever running what is in them, whichever way they come in.
+
+Importing this module replaces every loader of MMEngine's ``CheckpointLoader``, through which go
+``load_from``, ``--resume``, ``init_cfg`` and the checkpoint argument of the tools. A file is read
+with ``weights_only=True`` and the narrow stand-ins of ``safe_unpickling``; there is no second, more
+trusting attempt.
+"""
+
+import hashlib
+import os
+import pickle
+import re
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+import mmengine
+import torch
+from mmengine.dist import get_dist_info
+from mmengine.runner import CheckpointLoader
+from mmengine.runner.checkpoint import (
+    _get_mmengine_home,
+    _process_mmcls_checkpoint,
+    get_deprecated_model_names,
+    get_external_models,
+    get_mmcls_models,
+)
+
+from cellseg.engine.safe_unpickling import (
+    RefusedContentError,
+    materialize,
+    only_checkpoint_globals,
+)
+from cellseg.errors import CellsegError
+
+MapLocation = str | torch.device | dict[str, str] | Callable[..., Any] | None
+
+_HASH_IN_NAME = re.compile(r"-(?!20\d{6}\.)([0-9a-f]{8,64})\.[^.]+$")  # a date is no hash
+_REFUSED_GLOBAL = re.compile(r"GLOBAL (\S+)")
+_DOWNLOAD_TIMEOUT_S = 30.0
+
+
+class CheckpointError(CellsegError):
+    """A checkpoint cannot be used; the message names the file and the mend."""
+
+
+def load_checkpoint_file(path: str | Path, map_location: MapLocation = None) -> dict[str, Any]:
+    """Load a checkpoint file as weights and plain training state, running nothing in it.
+
+    The config text that a checkpoint carries is moved to ``meta['cfg_text']``: under its own names
+    MMEngine would execute it.
+
+    Args:
+        path: The file; ``~`` is expanded.
+        map_location: Where tensors go, as for ``torch.load``, but the CPU when not given.
+
+    Returns:
+        The checkpoint: either with the keys ``state_dict``, ``meta``, ... or a state dict itself.
+
+    Raises:
+        CheckpointError: If the file is missing, truncated, no checkpoint, or names code.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise CheckpointError(f"The checkpoint {path} does not exist; check the path.")
+    try:
+        with only_checkpoint_globals():
+            checkpoint = torch.load(path, map_location or "cpu", weights_only=True)
+        checkpoint = materialize(checkpoint)
+    except (pickle.UnpicklingError, RefusedContentError) as error:
+        raise CheckpointError(_describe_refusal(path, error)) from error
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # a damaged file makes torch raise nearly anything
+        raise CheckpointError(
+            f"The file {path} cannot be read as a checkpoint ({_first_line(error)}): it is "
+            "truncated, or is no checkpoint of PyTorch; copy or download it again."
+        ) from error
+    return _set_code_aside(_require_dict(path, checkpoint))
+
+
+def load_from_local(filename: str, map_location: MapLocation = None) -> dict[str, Any]:
+    """Load a checkpoint from a local path."""
+    return load_checkpoint_file(filename, map_location)
+
+
+def load_from_http(filename: str, map_location: MapLocation = None) -> dict[str, Any]:
+    """Load a checkpoint from a URL, downloaded once into torch's hub cache.
+
+    A name that ends in a hash (``resnet18-f37072fd.pth``) is checked against the file, be it
+    cached or new.
+
+    Args:
+        filename: The URL.
+        map_location: Where tensors go, as for ``torch.load``.
+
+    Returns:
+        The checkpoint, as ``load_checkpoint_file`` returns it.
+
+    Raises:
+        CheckpointError: If there is no network, or the file is not what its name says.
+    """
+    path = cached_path(filename)
+    rank, world_size = get_dist_info()
+    if int(os.environ.get("LOCAL_RANK", rank)) == 0 and not path.is_file():
+        _download(filename, path)
+    if world_size > 1:
+        torch.distributed.barrier()
+    _check_hash(path)
+    return load_checkpoint_file(path, map_location)
+
+
+def load_from_torchvision(filename: str, map_location: MapLocation = None) -> dict[str, Any]:
+    """Load ImageNet weights named ``torchvision://resnet50``; torchvision itself is not needed."""
+    urls = mmengine.load(Path(mmengine.__file__).parent / "hub" / "torchvision_0.12.json")
+    return load_from_http(_look_up(urls, filename), map_location)
+
+
+def load_from_openmmlab(filename: str, map_location: MapLocation = None) -> dict[str, Any]:
+    """Load weights named ``open-mmlab://...`` from OpenMMLab's model zoo."""
+    name = filename.split("://", 1)[1]
+    name = get_deprecated_model_names().get(name, name)
+    url = _look_up(get_external_models(), f"open-mmlab://{name}")
+    if not url.startswith(("http://", "https://")):
+        return load_checkpoint_file(Path(_get_mmengine_home()) / url, map_location)
+    return load_from_http(url, map_location)
+
+
+def load_from_mmcls(filename: str, map_location: MapLocation = None) -> dict[str, Any]:
+    """Load a classifier's backbone weights named ``mmcls://...``."""
+    checkpoint = load_from_http(_look_up(get_mmcls_models(), filename), map_location)
+    return _process_mmcls_checkpoint(checkpoint)
+
+
+def load_from_refused(filename: str, map_location: MapLocation = None) -> dict[str, Any]:
+    """Refuse a storage service that this project has no safe reader for."""
+    raise CheckpointError(
+        f"Checkpoints are not read from {filename}; download the file and give its local path."
+    )
+
+
+def cached_path(url: str) -> Path:
+    """Return where a URL's file lies in torch's hub cache, whether or not it is there yet."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
+
+
+def register_safe_loaders() -> None:
+    """Replace every loader of ``CheckpointLoader``; one that we do not know is refused."""
+    loaders = {
+        load_from_local: [""],
+        load_from_http: ["http://", "https://"],
+        load_from_torchvision: ["torchvision://", "modelzoo://"],
+        load_from_openmmlab: ["open-mmlab://", "openmmlab://"],
+        load_from_mmcls: ["mmcls://"],
+    }
+    known = {prefix for prefixes in loaders.values() for prefix in prefixes}
+    loaders[load_from_refused] = [name for name in CheckpointLoader._schemes if name not in known]
+    for loader, prefixes in loaders.items():
+        CheckpointLoader.register_scheme(prefixes, loader, force=True)
+
+
+def _describe_refusal(path: Path, error: Exception) -> str:
+    """Say in one sentence what the file holds that is no data, and what to do."""
+    named = _REFUSED_GLOBAL.search(str(error))
+    if isinstance(error, RefusedContentError):
+        content = str(error)
+    elif named:
+        content = named.group(1)
+    else:
+        return (
+            f"The file {path} is no checkpoint, or is damaged ({_innermost(error)}); "
+            "copy or download it again."
+        )
+    return (
+        f"The checkpoint {path} holds {content}, which is neither weights nor training state and "
+        "could run code, so it was not loaded; use a file that holds tensors only."
+    )
+
+
+def _innermost(error: Exception) -> str:
+    """Return what the unpickler itself said, without torch's advice on loading anyway."""
+    return str(error).split("WeightsUnpickler error:")[-1].strip().split("\n")[0].rstrip(".")
+
+
+def _first_line(error: Exception) -> str:
+    """Return the error's first line, or its kind where it says nothing."""
+    return (str(error).strip() or type(error).__name__).split("\n")[0].rstrip(".")
+
+
+def _require_dict(path: Path, checkpoint: object) -> dict[str, Any]:
+    """Return the checkpoint if its parts have the types that every reader relies on."""
+    if not isinstance(checkpoint, dict) or not checkpoint:
+        raise CheckpointError(
+            f"The file {path} holds no state_dict, so it is no checkpoint of a model."
+        )
+    for key in ("state_dict", "meta", "message_hub"):
+        if not isinstance(checkpoint.get(key, {}), dict):
+            raise CheckpointError(f"The checkpoint {path} is damaged: its {key} is no dictionary.")
+    return checkpoint
+
+
+def _set_code_aside(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """Move config text away from the keys under which MMEngine executes it."""
+    meta = checkpoint.get("meta", {})
+    texts = [meta.pop(key) for key in ("config", "cfg") if key in meta]
+    if texts:
+        meta["cfg_text"] = texts[-1]
+    hub = checkpoint.get("message_hub", {})
+    for part in ("runtime_info", "resumed_keys"):
+        if isinstance(hub.get(part), dict):
+            hub[part].pop("cfg", None)
+    return checkpoint
+
+
+def _look_up(urls: dict[str, str], name: str) -> str:
+    """Return the URL behind a model zoo's name."""
+    key = name.split("://", 1)[1]
+    if key not in urls:
+        raise CheckpointError(
+            f"The weights {name} are not in the model zoo's list; give their https:// address or a "
+            "local file in init_cfg."
+        )
+    return urls[key]
+
+
+def _download(url: str, path: Path) -> None:
+    """Download a file into the cache, or say how to put it there by hand."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with _socket_timeout(_DOWNLOAD_TIMEOUT_S):
+            torch.hub.download_url_to_file(url, str(path), progress=os.isatty(2))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"The weights {url} could not be downloaded ({_first_line(error)}); put the file at "
+            f"{path}, or in the config name a local file (init_cfg=dict(type='Pretrained', "
+            "checkpoint='/path/to/file.pth')) or train from random weights (init_cfg=None)."
+        ) from error
+
+
+@contextmanager
+def _socket_timeout(seconds: float) -> Iterator[None]:
+    """Let a dead network fail instead of hanging; torch's download sets no limit itself."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _check_hash(path: Path) -> None:
+    """Compare a file with the first digits of its SHA-256 that its name may end in."""
+    expected = _HASH_IN_NAME.search(path.name)
+    if expected is None or not path.is_file():
+        return
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if not digest.startswith(expected.group(1)):
+        raise CheckpointError(
+            f"The downloaded file {path} does not match the hash in its name (its SHA-256 starts "
+            f"with {digest[:8]}); delete it, so that it is downloaded again, or give a file you "
+            "trust by its local path."
+        )
+
+
+register_safe_loaders()

@@ -1,0 +1,183 @@
+"""Start the processes' group and share out the cores before the Runner is built.
+
+MMEngine starts the group itself on GPUs. Without one it cannot (a CPU-only torch has no
+``torch.cuda.set_device``), so gloo is started here, from the launcher's own environment variables;
+the Runner keeps a group that it finds.
+"""
+
+import atexit
+import datetime
+import math
+import os
+import subprocess
+from pathlib import Path
+
+import cv2
+import torch
+from mmengine.config import Config
+from torch import distributed
+
+from cellseg.errors import CellsegError
+
+_DEFAULT_PORT = "29500"
+_LOCAL_COUNT_NAMES = ("LOCAL_WORLD_SIZE", "SLURM_NTASKS_PER_NODE", "OMPI_COMM_WORLD_LOCAL_SIZE")
+
+
+class LaunchError(CellsegError):
+    """The processes were not started as the launcher flag says, or do not fit the machine."""
+
+
+def init_process_group(cfg: Config, launcher: str) -> None:
+    """Prepare a run for its launcher: process group, model wrapper, buffers and threads.
+
+    On GPUs, nccl and the model wrapper are left to MMEngine. ``find_unused_parameters`` stays off
+    unless the config sets it: every head of Mask R-CNN yields a loss on an image without cells too,
+    so that each parameter has a gradient in every step.
+
+    Args:
+        cfg: The run's config, changed in place: ``launcher`` and, with several processes,
+            ``custom_hooks`` (batch norm statistics are averaged over the processes after each
+            epoch), and without a GPU ``model_wrapper_cfg`` and ``env_cfg.dist_cfg``.
+        launcher: "none", "pytorch" (torchrun), "slurm" or "mpi".
+
+    Raises:
+        LaunchError: If the launcher's environment is missing, or there are more processes than
+            GPUs.
+    """
+    cfg.launcher = launcher
+    if launcher != "none":
+        _export_ranks(launcher)
+    set_thread_counts(launcher)
+    if launcher == "none":
+        return
+    _average_buffers(cfg)
+    if torch.cuda.is_available():
+        _require_one_gpu_each(launcher)
+        return
+    _start_gloo(cfg)
+    wrapper = dict(
+        type="MMDistributedDataParallel",
+        broadcast_buffers=False,
+        find_unused_parameters=cfg.get("find_unused_parameters", False),
+    )
+    wrapper.update(cfg.get("model_wrapper_cfg") or {})
+    cfg.model_wrapper_cfg = dict(wrapper, device_ids=None)
+
+
+def set_thread_counts(launcher: str = "none") -> int:
+    """Share this machine's cores between its processes; loader workers get one thread each.
+
+    ``OMP_NUM_THREADS`` wins where it is set (torchrun sets it to 1 unless told otherwise). The
+    workers inherit the limits through the environment, whether they are forked or spawned.
+
+    Args:
+        launcher: As for ``init_process_group``.
+
+    Returns:
+        The number of threads that torch uses in this process.
+    """
+    local_processes = 1 if launcher == "none" else count_local_processes()
+    wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    threads = int(wanted) if wanted.isdigit() else max(1, count_cores() // local_processes)
+    torch.set_num_threads(max(1, threads))
+    cv2.setNumThreads(0)  # as MMEngine does in the workers: its threads do not survive a fork
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        if launcher != "none":  # else MMEngine would set 1 and warn
+            os.environ.setdefault(name, str(threads))
+    for name in ("OPENCV_FOR_THREADS_NUM", "TIFFFILE_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+    return torch.get_num_threads()
+
+
+def count_cores() -> int:
+    """Count the cores that this process may use: its affinity, and a container's quota."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        limit = math.ceil(int(quota) / int(period))
+    except (OSError, ValueError):  # no container, or "max": no quota
+        return cores or 1
+    return max(1, min(cores or 1, limit))
+
+
+def count_local_processes() -> int:
+    """Count the launcher's processes on this machine, from the launcher's environment."""
+    for name in _LOCAL_COUNT_NAMES:
+        value = os.environ.get(name, "").split("(")[0]  # slurm writes 2(x3)
+        if value.isdigit():
+            return max(1, int(value))
+    return 1
+
+
+def _export_ranks(launcher: str) -> None:
+    """Put RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT into the environment."""
+    try:
+        if launcher == "slurm":
+            _export_slurm_ranks()
+        elif launcher == "mpi":
+            for name in ("RANK", "LOCAL_RANK"):
+                os.environ[name] = os.environ[f"OMPI_COMM_WORLD_{name}"]
+            os.environ["WORLD_SIZE"] = os.environ["OMPI_COMM_WORLD_SIZE"]
+            os.environ.setdefault("MASTER_PORT", _DEFAULT_PORT)
+        for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
+            os.environ[name]
+    except KeyError as error:
+        starters = {"pytorch": "tools/dist_train.sh or torchrun", "slurm": "tools/slurm_train.sh"}
+        raise LaunchError(
+            f"--launcher {launcher} needs the environment variable {error.args[0]}; start the tool "
+            f"with {starters.get(launcher, 'mpirun and MASTER_ADDR set')}, or use --launcher none."
+        ) from error
+
+
+def _export_slurm_ranks() -> None:
+    """Translate slurm's variables, as MMEngine does on GPUs."""
+    os.environ["RANK"] = os.environ["SLURM_PROCID"]
+    os.environ["WORLD_SIZE"] = os.environ["SLURM_NTASKS"]
+    os.environ["LOCAL_RANK"] = os.environ["SLURM_LOCALID"]
+    os.environ.setdefault("MASTER_PORT", _DEFAULT_PORT)
+    if "MASTER_ADDR" not in os.environ:
+        hosts = subprocess.run(
+            ["scontrol", "show", "hostname", os.environ["SLURM_NODELIST"]],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        os.environ["MASTER_ADDR"] = hosts.stdout.split()[0]
+
+
+def _require_one_gpu_each(launcher: str) -> None:
+    """Raise if this machine has fewer GPUs than the launcher started processes on it."""
+    gpus = torch.cuda.device_count()
+    processes = max(count_local_processes(), int(os.environ["LOCAL_RANK"]) + 1)
+    if processes > gpus:
+        raise LaunchError(
+            f"--launcher {launcher} started {processes} processes on a machine where each sees "
+            f"{gpus} GPU(s); start as many processes as GPUs, or set CUDA_VISIBLE_DEVICES=-1 to "
+            "run on the CPU."
+        )
+
+
+def _start_gloo(cfg: Config) -> None:
+    """Start the gloo group that the Runner will find, and say so in the config."""
+    env_cfg = cfg.setdefault("env_cfg", {})
+    dist_cfg = env_cfg.setdefault("dist_cfg", {})
+    dist_cfg["backend"] = "gloo"
+    if distributed.is_initialized():
+        return
+    timeout_s = dist_cfg.get("timeout")
+    timeout = None if timeout_s is None else datetime.timedelta(seconds=timeout_s)
+    distributed.init_process_group("gloo", timeout=timeout)
+    atexit.register(_stop_group)
+
+
+def _stop_group() -> None:
+    """End the group at exit, which torch otherwise warns about."""
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
+def _average_buffers(cfg: Config) -> None:
+    """Average batch norm statistics over the processes, so that all test the saved model."""
+    hooks = list(cfg.get("custom_hooks") or [])
+    if not any(hook.get("type") == "SyncBuffersHook" for hook in hooks):
+        cfg.custom_hooks = [*hooks, dict(type="SyncBuffersHook")]
