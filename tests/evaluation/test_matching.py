@@ -123,6 +123,12 @@ def test_match_cells_when_cells_compete_then_equals_trying_all(
     assert (matches.ious == dense[matches.gt_index, matches.pred_index]).all()
 
 
+def test_match_cells_when_one_good_pair_bars_two_fair_ones_then_two_matches_win() -> None:
+    matches = match_cells(make_overlaps(np.array([[0.9, 0.3], [0.3, 0.0]])), 0.2)
+    assert matches.gt_index.tolist() == [0, 1]
+    assert matches.pred_index.tolist() == [1, 0]
+
+
 def test_match_cells_when_iou_is_exactly_the_threshold_then_no_match() -> None:
     gt = np.array([[1, 1, 0]])
     pred = np.array([[1, 0, 0]])

@@ -1,0 +1,195 @@
+"""Judge predicted cells: F1, precision, recall, PQ = DQ x SQ, AJI and Dice, per class.
+
+`judge` turns the counts that `cellseg.evaluation.image_counts.count_image` made of each image into
+figures, which do not depend on the order of the images.
+
+- PQ: Kirillov et al., "Panoptic segmentation", CVPR 2019; for nuclei Graham et al., "HoVer-Net",
+  Medical Image Analysis 2019.
+- Image mean, as MoNuSAC 2020: the mean over the images that hold or predict a cell of the class, so
+  that a class absent from an image still costs its false positives.
+- Pooled, as CoNIC 2022's mPQ+: counts summed over all images first.
+- AJI: Kumar et al., "A dataset and a technique for generalized nuclear segmentation", TMI 2017.
+- Dice: of the foreground pixels, 2 |G & P| / (|G| + |P|).
+
+A class without a ground-truth cell in the whole set has no figure: it is reported as such, and left
+out of the means.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import fsum
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cellseg.evaluation.image_counts import IOU_THRS, ImageCounts
+
+
+@dataclass(frozen=True)
+class GroupFigures:
+    """The figures of one class, or of all cells together.
+
+    Attributes:
+        name: The class name.
+        num_cells: Ground-truth cells in all images.
+        num_predicted: Predictions that counted.
+        values: Figure name to value; empty when num_cells is 0, for nothing can be said then.
+    """
+
+    name: str
+    num_cells: int
+    num_predicted: int
+    values: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The figures of a data set.
+
+    Attributes:
+        classes: One entry a class, in class order.
+        any_class: All cells, whatever their class.
+        means: Figure name to its mean over the classes that have ground-truth cells; empty when
+            there is none.
+        num_images: Images judged.
+    """
+
+    classes: tuple[GroupFigures, ...]
+    any_class: GroupFigures
+    means: dict[str, float]
+    num_images: int
+
+    def to_dict(self) -> dict[str, float]:
+        """Flatten to one level, as a metric reports it.
+
+        Returns:
+            `mPQ` and so on for the means over classes, `any_PQ` for all cells whatever their
+            class, `epithelial_PQ` for a class. A class without ground-truth cells has no entry.
+        """
+        flat = {f"m{name}": value for name, value in self.means.items()}
+        groups = [("any", self.any_class)] + [(group.name, group) for group in self.classes]
+        for prefix, group in groups:
+            flat.update({f"{prefix}_{name}": value for name, value in group.values.items()})
+        return flat
+
+
+def judge(
+    counts: Sequence[ImageCounts],
+    class_names: Sequence[str],
+    iou_thrs: Sequence[float] = IOU_THRS,
+) -> Judgement:
+    """Turn the counts of all images into figures.
+
+    Args:
+        counts: One entry an image, in any order.
+        class_names: Names of the classes.
+        iou_thrs: The thresholds that the counts were made with.
+
+    Returns:
+        The figures. Those of a class without ground-truth cells are left out, and out of the means.
+
+    Raises:
+        ValueError: If the counts were made for another number of classes or thresholds.
+    """
+    shape = (len(class_names) + 1, len(iou_thrs))
+    for image in counts:
+        if image.true_positives.shape != shape:
+            raise ValueError(
+                f"The counts of an image have shape {image.true_positives.shape}, but there are "
+                f"{len(class_names)} classes and {len(iou_thrs)} IoU thresholds."
+            )
+    groups = [
+        _judge_group(counts, index, name, iou_thrs)
+        for index, name in enumerate((*class_names, "all classes"))
+    ]
+    present = [group for group in groups[:-1] if group.num_cells]
+    names = present[0].values if present else ()
+    means = {name: fsum(g.values[name] for g in present) / len(present) for name in names}
+    return Judgement(tuple(groups[:-1]), groups[-1], means, len(counts))
+
+
+def format_judgement(judgement: Judgement) -> str:
+    """Lay the figures out as a text table, one line a class.
+
+    Args:
+        judgement: The figures.
+
+    Returns:
+        Lines without a trailing newline. A class without ground-truth cells says so.
+    """
+    columns = (
+        *("PQ", "DQ", "SQ", "F1_50", "F1_75", "precision_50", "recall_50", "AJI", "Dice"),
+        "PQ_image_mean",
+    )
+    groups = [*judgement.classes, judgement.any_class]
+    width = max(len("mean of classes"), *(len(group.name) for group in groups))
+    lines = [f"{'':{width}}  {'cells':>7}  {'found':>7}  " + "  ".join(f"{c:>6}" for c in columns)]
+    for group in groups:
+        head = f"{group.name:{width}}  {group.num_cells:7d}  {group.num_predicted:7d}  "
+        absent = "no cell in the ground truth: left out of the mean"
+        lines.append(head + (_format_values(group.values, columns) if group.values else absent))
+        if group is judgement.classes[-1] and judgement.means:
+            values = _format_values(judgement.means, columns)
+            lines.append(f"{'mean of classes':{width}}  {'':7}  {'':7}  {values}")
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _format_values(values: dict[str, float], columns: Sequence[str]) -> str:
+    return "  ".join(f"{values[name]:>{max(6, len(name))}.4f}" for name in columns)
+
+
+def _judge_group(
+    counts: Sequence[ImageCounts], index: int, name: str, iou_thrs: Sequence[float]
+) -> GroupFigures:
+    """Compute the figures of one group."""
+    num_thrs = len(iou_thrs)
+    tp, fp, fn = (
+        np.array([getattr(image, field)[index] for image in counts]).reshape(-1, num_thrs)
+        for field in ("true_positives", "false_positives", "false_negatives")
+    )  # each (images, T)
+    num_cells, num_predicted = int((tp + fn)[:, 0].sum()), int((tp + fp)[:, 0].sum())
+    if not num_cells:
+        return GroupFigures(name, num_cells, num_predicted)
+    iou_sums = np.array([image.iou_sums[index] for image in counts])
+    pixels = {
+        field: np.array([getattr(image, field)[index] for image in counts])
+        for field in ("aji_shared_px", "aji_union_px", "common_px", "gt_px", "pred_px")
+    }
+    found, invented, missed = tp.sum(axis=0), fp.sum(axis=0), fn.sum(axis=0)
+    f1 = _divide(2 * found, 2 * found + invented + missed)
+    sq = float(_divide(fsum(iou_sums), found[0]))
+    shared, union, both = (pixels[n] for n in ("aji_shared_px", "aji_union_px", "common_px"))
+    both_px = pixels["gt_px"] + pixels["pred_px"]
+    image_f1 = _divide(2 * tp[:, 0], 2 * tp[:, 0] + fp[:, 0] + fn[:, 0])
+    image_pq = image_f1 * _divide(iou_sums, tp[:, 0])
+    holds = (tp + fp + fn)[:, 0] > 0
+    values = {
+        "PQ": float(f1[0]) * sq,
+        "DQ": float(f1[0]),
+        "SQ": sq,
+        "AJI": float(_divide(shared.sum(), union.sum())),
+        "Dice": float(_divide(2 * both.sum(), both_px.sum())),
+        "PQ_image_mean": _mean_of(image_pq[holds]),
+        "AJI_image_mean": _mean_of(_divide(shared, union)[holds]),
+        "Dice_image_mean": _mean_of(_divide(2 * both, both_px)[holds]),
+    }
+    ratios = {
+        "F1": f1,
+        "precision": _divide(found, found + invented),
+        "recall": _divide(found, found + missed),
+    }
+    for place, iou_thr in enumerate(iou_thrs):
+        for ratio, per_thr in ratios.items():
+            values[f"{ratio}_{round(100 * iou_thr):02d}"] = float(per_thr[place])
+    return GroupFigures(name, num_cells, num_predicted, values)
+
+
+def _divide(numerator: ArrayLike, denominator: ArrayLike) -> NDArray[np.float64]:
+    """Divide; 0 where there is nothing to divide by (no match, nothing predicted)."""
+    above, below = np.asarray(numerator, float), np.asarray(denominator, float)
+    return np.divide(above, below, out=np.zeros(np.broadcast(above, below).shape), where=below > 0)
+
+
+def _mean_of(values: NDArray[np.float64]) -> float:
+    """Average exactly, so that the order of the images does not show."""
+    return fsum(values) / len(values)
