@@ -334,7 +334,7 @@ class LabelMapMasks(BaseInstanceMasks):
         """Areas (N,) in pixels."""
         return self._measure()[1]
 
-    def get_bboxes(self, dst_type: str | type[BaseBoxes] = "hbb") -> BaseBoxes:
+    def get_bboxes(self, dst_type: str | type[BaseBoxes] = "hbox") -> BaseBoxes:
         """Find the tight boxes.
 
         Args:

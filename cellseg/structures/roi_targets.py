@@ -52,13 +52,19 @@ def sample_rois(
     if not np.isfinite(rois).all():
         raise ValueError("A RoI holds a coordinate that is not finite; look for a diverged loss.")
     sampled = np.zeros((len(rois), *out_shape), dtype=rois.dtype)
-    shapes = rois[:, 2:] - rois[:, :2]
-    solid = np.flatnonzero((shapes > 0).all(axis=1))
+    half = rois.dtype.type(0.5)
+    begins = rois[:, :2] - half  # (N, 2) as x, y
+    bin_sizes = ((rois[:, 2:] - half) - begins) / np.array(out_shape[::-1], dtype=rois.dtype)
+    grids = np.ceil(bin_sizes.astype(np.float32)).astype(np.int64)  # as C's ceilf: in float32
+    solid = np.flatnonzero((grids > 0).all(axis=1))
     _, height, width = layers.shape
     for start in range(0, len(solid), ROIS_AT_ONCE):
         block = solid[start : start + ROIS_AT_ONCE]
-        rows = _axis_weights(rois[block, 1], rois[block, 3], out_shape[0], height)
-        columns = _axis_weights(rois[block, 0], rois[block, 2], out_shape[1], width)
+        axes = begins[block].T, bin_sizes[block].T, grids[block].T
+        columns, rows = (
+            _weigh_axis(*axis, num_bins, size)
+            for *axis, num_bins, size in zip(*axes, out_shape[::-1], (width, height), strict=True)
+        )
         for place, index in enumerate(block.tolist()):
             row_weights, column_weights = rows.weights[place], columns.weights[place]
             top, left = rows.firsts[place], columns.firsts[place]
@@ -68,33 +74,33 @@ def sample_rois(
     return sampled
 
 
-def _axis_weights(
-    starts: NDArray[np.floating], ends: NDArray[np.floating], num_bins: int, size: int
+def _weigh_axis(
+    begins: NDArray[np.floating],
+    bin_sizes: NDArray[np.floating],
+    grids: NDArray[np.int64],
+    num_bins: int,
+    size: int,
 ) -> AxisWeights:
-    """Weigh the pixels of one axis for RoIs of positive length.
+    """Weigh the pixels of one axis for each RoI.
 
     Positions are computed in the RoIs' own dtype and in RoIAlign's order of operations, so that a
     sample lands on the same side of the image's border.
 
     Args:
-        starts: (N,) x1 or y1.
-        ends: (N,) x2 or y2.
+        begins: (N,) position of the RoI's near side, where 0 is the middle of the first pixel.
+        bin_sizes: (N,) pixels a bin.
+        grids: (N,) samples a bin, at least 1.
         num_bins: Output pixels along the axis.
         size: Image pixels along the axis.
 
     Returns:
         The weights of each RoI, over no more pixels than its samples touch.
     """
-    dtype = starts.dtype.type
-    begins = starts - dtype(0.5)
-    lengths = (ends - dtype(0.5)) - begins
-    bin_sizes = lengths / dtype(num_bins)
-    grids = np.ceil(bin_sizes.astype(np.float32)).astype(np.int64)  # as C's ceilf: in float32
+    dtype = begins.dtype.type
     num_samples = num_bins * grids
-    owners = np.repeat(np.arange(len(starts)), num_samples)
-    steps = np.arange(num_samples.sum()) - np.repeat(
-        num_samples.cumsum() - num_samples, num_samples
-    )
+    heads = num_samples.cumsum() - num_samples
+    owners = np.repeat(np.arange(len(begins)), num_samples)
+    steps = np.arange(len(owners)) - heads[owners]
     bins, ticks = np.divmod(steps, grids[owners])
     sizes, in_bin = bin_sizes[owners], (ticks + dtype(0.5)).astype(dtype)
     positions = begins[owners] + bins.astype(dtype) * sizes
@@ -104,9 +110,8 @@ def _axis_weights(
     lows = clamped.astype(np.int64)
     highs = np.minimum(lows + 1, size - 1)
     fractions = clamped - lows
-    lasts = num_samples.cumsum() - 1
-    firsts, spans = lows[lasts - num_samples + 1], highs[lasts]
-    spans = spans - firsts + 1  # samples ascend along a RoI
+    firsts = np.minimum.reduceat(lows, heads)
+    spans = np.maximum.reduceat(highs, heads) - firsts + 1
     offsets = (num_bins * spans).cumsum() - num_bins * spans
     slots = offsets[owners] + bins * spans[owners] - firsts[owners]
     shares = inside / grids[owners]

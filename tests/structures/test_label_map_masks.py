@@ -18,6 +18,7 @@ from cellseg.structures.label_map_masks import LabelMapMasks
 OPENCV_CHANNELS = 128  # OpenCV 5 warps no more channels, so stock does no more masks, at once
 COUNTS = st.sampled_from([0, 1, 2, 3, 4, 5, 9, 30])
 sides = st.integers(1, 40)
+quick = settings(max_examples=60, deadline=None)
 
 
 def draw_masks(rng: np.random.Generator, num_masks: int, height: int, width: int) -> LabelMapMasks:
@@ -55,6 +56,7 @@ def mask_pairs(draw, counts=COUNTS) -> tuple[LabelMapMasks, BitmapMasks]:
     return masks, as_bitmaps(masks)
 
 
+@quick
 @given(pair=mask_pairs(), shape=st.tuples(st.integers(1, 90), st.integers(1, 90)))
 def test_resize_when_any_size_then_equals_bitmaps(pair, shape):
     ours, stock = pair
@@ -62,6 +64,7 @@ def test_resize_when_any_size_then_equals_bitmaps(pair, shape):
     assert_same(ours.resize(shape, interpolation="bilinear"), stock.resize(shape))
 
 
+@quick
 @given(
     pair=mask_pairs(), scale=st.floats(0.3, 3) | st.tuples(st.integers(9, 80), st.integers(9, 80))
 )
@@ -76,12 +79,14 @@ def test_rescale_when_any_scale_then_equals_bitmaps(pair, scale):
 
 
 @pytest.mark.parametrize("direction", ["horizontal", "vertical", "diagonal"])
+@quick
 @given(pair=mask_pairs())
 def test_flip_when_any_direction_then_equals_bitmaps(direction, pair):
     ours, stock = pair
     assert_same(ours.flip(direction), stock.flip(direction))
 
 
+@quick
 @given(pair=mask_pairs(), more=st.tuples(st.integers(0, 20), st.integers(0, 20)))
 def test_pad_when_larger_then_equals_bitmaps(pair, more):
     ours, stock = pair
@@ -89,6 +94,7 @@ def test_pad_when_larger_then_equals_bitmaps(pair, more):
     assert_same(ours.pad(shape), stock.pad(shape))
 
 
+@quick
 @given(pair=mask_pairs(), box=st.tuples(*[st.integers(-10, 50)] * 4))
 def test_crop_when_any_box_then_equals_bitmaps(pair, box):
     ours, stock = pair
@@ -102,6 +108,7 @@ def test_crop_when_any_box_then_equals_bitmaps(pair, box):
     assert_same(ours.crop(box), expected)
 
 
+@quick
 @given(pair=mask_pairs(), place=st.tuples(*[st.integers(0, 9)] * 4))
 def test_expand_when_placed_anywhere_then_equals_bitmaps(pair, place):
     ours, stock = pair
@@ -110,6 +117,7 @@ def test_expand_when_placed_anywhere_then_equals_bitmaps(pair, place):
     assert_same(ours.expand(*canvas), stock.expand(*canvas))
 
 
+@quick
 @given(
     pair=mask_pairs(),
     offset=st.floats(-30, 30, width=32) | st.integers(-30, 30),
@@ -123,6 +131,7 @@ def test_translate_when_nearest_then_equals_bitmaps(pair, offset, direction, sha
     assert_same(ours.translate(**asked), stock.translate(**asked, interpolation="nearest"))
 
 
+@quick
 @given(
     pair=mask_pairs(),
     magnitude=st.floats(-2, 2),
@@ -135,6 +144,7 @@ def test_shear_when_nearest_then_equals_bitmaps(pair, magnitude, direction):
     assert_same(ours.shear(shape, magnitude, direction), expected)
 
 
+@quick
 @given(
     pair=mask_pairs(),
     angle=st.floats(-180, 180),
@@ -169,6 +179,7 @@ def test_rotate_and_shear_when_there_are_up_to_512_masks_then_equal_bitmaps(num_
         assert_same(warp(ours), BitmapMasks.cat(parts))
 
 
+@quick
 @given(pair=mask_pairs())
 def test_areas_and_boxes_when_any_masks_then_equal_bitmaps(pair):
     ours, stock = pair
@@ -180,6 +191,7 @@ def test_areas_and_boxes_when_any_masks_then_equal_bitmaps(pair):
     assert np.array_equal(ours.foreground(), stock.masks.any(axis=0))
 
 
+@quick
 @given(pair=mask_pairs(counts=st.integers(1, 9)), data=st.data())
 def test_indexing_when_any_kind_of_index_then_equals_bitmaps(pair, data):
     ours, stock = pair
@@ -203,6 +215,7 @@ def test_indexing_when_any_kind_of_index_then_equals_bitmaps(pair, data):
         ours[len(ours)]
 
 
+@quick
 @given(pair=mask_pairs())
 def test_iteration_and_tensors_when_any_masks_then_equal_bitmaps(pair):
     ours, stock = pair
@@ -213,6 +226,7 @@ def test_iteration_and_tensors_when_any_masks_then_equal_bitmaps(pair):
     assert ours.to_ndarray().dtype == np.uint8
 
 
+@quick
 @given(seed=st.integers(0, 999), counts=st.lists(COUNTS, min_size=1, max_size=4))
 def test_cat_when_images_differ_then_equals_bitmaps(seed, counts):
     rng = np.random.default_rng(seed)
@@ -243,6 +257,7 @@ def test_instance_data_when_indexed_then_carries_the_masks_along():
     assert len(data[torch.zeros(6, dtype=torch.bool)].masks) == 0
 
 
+@quick
 @given(pair=mask_pairs(), seed=st.integers(0, 99))
 def test_erase_when_a_region_is_covered_then_masks_lose_its_pixels(pair, seed):
     ours, stock = pair
@@ -306,7 +321,7 @@ def test_construction_when_parts_do_not_fit_then_says_so(arguments, message):
 # ---- mask targets -------------------------------------------------------------------------------
 
 coordinates = st.floats(-15, 60, width=32) | st.integers(-3, 45).map(float) | st.just(0.5)
-lengths = st.sampled_from([0.0, 0.25, 1.0, 200.0, 2000.0]) | st.floats(0, 60, width=32)
+lengths = st.sampled_from([0.0, 0.25, 1.0, 300.0]) | st.floats(0, 60, width=32)
 
 
 @st.composite
@@ -317,7 +332,7 @@ def rois(draw) -> np.ndarray:
     return boxes
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     pair=mask_pairs(),
     boxes=rois(),

@@ -46,6 +46,7 @@ def shapes(max_side: int):
     return st.tuples(st.integers(1, max_side), st.integers(1, max_side))
 
 
+quick = settings(max_examples=60, deadline=None)
 crops = hnp.arrays(bool, st.tuples(st.integers(0, 6), st.integers(0, 6)))
 placed_crops = st.tuples(crops, st.integers(-5, 12), st.integers(-5, 12))
 label_maps = hnp.arrays(
@@ -53,6 +54,7 @@ label_maps = hnp.arrays(
 )
 
 
+@quick
 @given(shape=shapes(12), placed=st.lists(placed_crops, max_size=5))
 def test_encode_crops_when_placed_anywhere_then_equals_pycocotools(shape, placed):
     boxed = [np.asarray(part) for part, _, _ in placed]
@@ -62,6 +64,7 @@ def test_encode_crops_when_placed_anywhere_then_equals_pycocotools(shape, placed
     assert all(type(one["counts"]) is str for one in coded)
 
 
+@quick
 @given(label_map=label_maps)
 def test_encode_label_map_when_ids_are_any_then_equals_one_mask_at_a_time(label_map):
     ids, boxes, areas, rles = encode_label_map(label_map)
@@ -75,6 +78,7 @@ def test_encode_label_map_when_ids_are_any_then_equals_one_mask_at_a_time(label_
         assert box_of(coded).tolist() == box.tolist()
 
 
+@quick
 @given(label_map=label_maps, ids=st.lists(st.sampled_from([1, 2, 5, 7, 70_000]), max_size=5))
 def test_measure_label_map_when_ids_repeat_or_are_absent_then_equals_the_rles(label_map, ids):
     boxes, areas = measure_label_map(label_map, ids)
@@ -105,6 +109,7 @@ def test_encode_label_map_when_not_an_integer_map_then_says_so(bad):
         encode_label_map(bad)
 
 
+@quick
 @given(mask=hnp.arrays(bool, shapes(14)))
 def test_decode_crop_when_coded_by_pycocotools_then_gives_the_tight_crop(mask):
     coded = coco_encode(mask)
@@ -118,7 +123,7 @@ def test_decode_crop_when_coded_by_pycocotools_then_gives_the_tight_crop(mask):
         assert (crop.shape, x0, y0) == ((0, 0), 0, 0)
 
 
-@settings(max_examples=30)
+@quick
 @given(seed=st.integers(0, 1000))
 def test_decode_crop_when_image_is_large_then_long_counts_survive(seed):
     rng = np.random.default_rng(seed)
@@ -136,6 +141,7 @@ def test_decode_crop_when_image_is_large_then_long_counts_survive(seed):
     assert full.sum() == crop.sum()
 
 
+@quick
 @given(masks=hnp.arrays(bool, st.tuples(st.integers(0, 5), st.just(7), st.just(9))), data=st.data())
 def test_rles_to_label_map_when_masks_overlap_then_the_higher_score_wins(masks, data):
     scores = data.draw(
@@ -160,6 +166,7 @@ def test_rles_to_label_map_when_nothing_tells_the_size_then_asks_for_it():
         rles_to_label_map([coco_encode(np.ones((2, 2)))], scores=[1, 2])
 
 
+@quick
 @given(label_map=label_maps)
 def test_rles_to_label_map_when_cells_do_not_overlap_then_inverts_encode_label_map(label_map):
     ids, _, _, rles = encode_label_map(label_map)
@@ -174,6 +181,7 @@ def test_encode_columns_when_a_box_leaves_the_image_then_says_so():
         encode_columns(np.ones(4, dtype=bool), [[0, 0, 1, 2]], 4, 4)
 
 
+@quick
 @given(values=st.lists(st.integers(-(2**40), 2**40), min_size=1))
 def test_base32_when_values_are_any_then_reads_what_it_wrote(values):
     text, _ = rle_module._write_base32(np.array(values))
