@@ -10,7 +10,7 @@ import argparse
 from mmengine.runner import Runner
 
 import cellseg  # noqa: F401  (registers the project's parts)
-from cellseg.engine.checkpoints import find_resumable_checkpoint
+from cellseg.engine.checkpoints import configure_resume
 from cellseg.engine.process_group import init_process_group
 from cellseg.engine.run_config import (
     add_common_arguments,
@@ -45,10 +45,7 @@ def main() -> None:
         enable_amp(cfg)
     if args.auto_scale_lr:
         enable_auto_scale_lr(cfg)
-    if args.resume is not None:
-        checkpoint = find_resumable_checkpoint(cfg.work_dir) if args.resume == "auto" else args.resume
-        cfg.resume = checkpoint is not None
-        cfg.load_from = None if checkpoint is None else str(checkpoint)
+    configure_resume(cfg, args.resume)
     init_process_group(cfg, args.launcher)
     Runner.from_cfg(cfg).train()
 

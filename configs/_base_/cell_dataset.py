@@ -3,10 +3,10 @@
 Expected layout (data/README.md): <data_root>/<id>/image.tif with class1.tif .. class4.tif beside it.
 """
 
-# Local aliases: a bare variable does not reach a config that inherits this one; override the leaves instead.
+# Names for this file: changing one in a config that inherits this one changes nothing; override the leaves below.
 _data_root = "data/train"
 _input_size = (1024, 1024)
-_meta_keys = (
+meta_keys = (
     "img_id",
     "img_name",
     "img_path",
@@ -24,13 +24,13 @@ _train_pipeline = [
     dict(type="Resize", scale=_input_size, keep_ratio=True),
     # Cells have no up or down: every mirror image is as likely as the original.
     dict(type="RandomFlip", prob=0.75, direction=["horizontal", "vertical", "diagonal"]),
-    dict(type="PackDetInputs", meta_keys=_meta_keys),
+    dict(type="PackDetInputs", meta_keys=meta_keys),
 ]
 _test_pipeline = [
     dict(type="LoadCellImage"),
     dict(type="Resize", scale=_input_size, keep_ratio=True),
     # The exact ground truth (RLE, areas, ignore flags) travels to CellMetric as meta information.
-    dict(type="PackDetInputs", meta_keys=(*_meta_keys, "instances")),
+    dict(type="PackDetInputs", meta_keys=(*meta_keys, "instances")),
 ]
 
 _dataset = dict(
