@@ -6,7 +6,7 @@ the layers, indexing picks (layer, id) pairs, and no full-size mask is made unle
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Self
+from typing import Self, TypeAlias
 
 import mmcv
 import numpy as np
@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from cellseg.structures.rle import measure_label_map
 from cellseg.structures.roi_targets import sample_rois
 
-Index = int | slice | list | np.ndarray | torch.Tensor
+Index: TypeAlias = int | slice | list | np.ndarray | torch.Tensor
 CHANNELS_OF_FAST_WARP = (1, 3, 4)
 
 
@@ -41,6 +41,7 @@ class LabelMapMasks(BaseInstanceMasks):
     """
 
     def __init__(self, layers: NDArray, layer_inds: ArrayLike, label_ids: ArrayLike) -> None:
+        """Check that the parts fit together."""
         self.layers = _as_layers(layers)  # (L, H, W)
         self.layer_inds = np.asarray(layer_inds, dtype=np.int64).reshape(-1)
         self.label_ids = np.asarray(label_ids, dtype=np.int64).reshape(-1)

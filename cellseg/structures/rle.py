@@ -391,8 +391,8 @@ def _read_base32(text: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 def _decompress(rles: Sequence[RLE]) -> Runs:
     """Read the runs of all masks."""
-    counts = [rle["counts"] for rle in rles]
-    texts = [text.encode("ascii") if isinstance(text, str) else bytes(text) for text in counts]
+    raw = [rle["counts"] for rle in rles]
+    texts = [text.encode("ascii") if isinstance(text, str) else bytes(text) for text in raw]
     joined = b"".join(texts)
     if not joined:
         return Runs(*(np.zeros(0, dtype=np.int64) for _ in Runs._fields))

@@ -60,10 +60,11 @@ def sample_rois(
     _, height, width = layers.shape
     for start in range(0, len(solid), ROIS_AT_ONCE):
         block = solid[start : start + ROIS_AT_ONCE]
-        axes = begins[block].T, bin_sizes[block].T, grids[block].T
         columns, rows = (
-            _weigh_axis(*axis, num_bins, size)
-            for *axis, num_bins, size in zip(*axes, out_shape[::-1], (width, height), strict=True)
+            _weigh_axis(
+                begins[block, axis], bin_sizes[block, axis], grids[block, axis], num_bins, size
+            )
+            for axis, num_bins, size in ((0, out_shape[1], width), (1, out_shape[0], height))
         )
         for place, index in enumerate(block.tolist()):
             row_weights, column_weights = rows.weights[place], columns.weights[place]

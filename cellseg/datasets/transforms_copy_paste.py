@@ -1,0 +1,93 @@
+"""Copy-paste augmentation on label maps.
+
+Pasted cells lie on top: they take their pixels away from the cells below, and a cell that is
+covered altogether is no longer annotated. See Ghiasi et al., Simple Copy-Paste
+(https://arxiv.org/abs/2012.07177).
+"""
+
+import numpy as np
+from mmdet.datasets.transforms import CopyPaste
+from mmdet.registry import TRANSFORMS
+from numpy.typing import NDArray
+
+from cellseg.structures.label_map_masks import LabelMapMasks
+
+
+@TRANSFORMS.register_module()
+class CellCopyPaste(CopyPaste):
+    """Paste cells of another image, as mmdet's `CopyPaste` does, without making bitmaps.
+
+    Both images need the same size. Given the same thresholds and random seed it gives the pixels,
+    boxes and masks of `CopyPaste`, but that the image stays uint8 and a cell without a pixel left
+    is always dropped.
+
+    Args:
+        max_num_pasted: At most one less than this many cells are pasted.
+        bbox_occluded_thr: A cell below stays if no side of its box moved by more, in pixels.
+        mask_occluded_thr: A cell below also stays if more than this many pixels are left. Unlike
+            in `CopyPaste`, whose 300 px is more than most cells have, the default is 0: what can
+            be seen stays annotated.
+        selected: Whether to paste a random choice of cells, or all.
+    """
+
+    def __init__(
+        self,
+        max_num_pasted: int = 100,
+        bbox_occluded_thr: int = 10,
+        mask_occluded_thr: int = 0,
+        selected: bool = True,
+    ) -> None:
+        """Keep the thresholds."""
+        super().__init__(max_num_pasted, bbox_occluded_thr, mask_occluded_thr, selected)
+
+    def get_gt_masks(self, results: dict) -> LabelMapMasks:
+        """Return the masks, which must be label maps.
+
+        Raises:
+            ValueError: If they are not.
+        """
+        masks = results.get("gt_masks")
+        if not isinstance(masks, LabelMapMasks):
+            raise ValueError(
+                f"The masks of {results.get('img_path')} are {type(masks).__name__}; CellCopyPaste "
+                "needs those of LoadLabelMaps."
+            )
+        return masks
+
+    def _copy_paste(self, dst_results: dict, src_results: dict) -> dict:
+        """Paste the cells of `src_results` into `dst_results`, which is changed and returned.
+
+        Raises:
+            ValueError: If the images differ in size, or their masks are no label maps.
+        """
+        if not len(src_results["gt_bboxes"]):
+            return dst_results
+        below, pasted = self.get_gt_masks(dst_results), self.get_gt_masks(src_results)
+        _require_one_size(dst_results, src_results)
+        covered = pasted.foreground()
+        below = below.erase(covered)
+        boxes = below.get_bboxes(type(dst_results["gt_bboxes"]))
+        stays = self._find_staying(dst_results, boxes.numpy(), below.areas)
+        dst_results["img"] = np.where(covered[..., None], src_results["img"], dst_results["img"])
+        dst_results["gt_bboxes"] = boxes.cat([boxes[stays], src_results["gt_bboxes"]])
+        dst_results["gt_masks"] = LabelMapMasks.cat([below[stays], pasted])
+        for key in ("gt_bboxes_labels", "gt_ignore_flags"):
+            dst_results[key] = np.concatenate([dst_results[key][stays], src_results[key]])
+        return dst_results
+
+    def _find_staying(
+        self, dst_results: dict, boxes: NDArray[np.float32], areas: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
+        """Tell which cells below stay (N,), from their new boxes (N, 4) and areas (N,)."""
+        moved = np.abs(boxes - dst_results["gt_bboxes"].numpy())
+        recognisable = (moved <= self.bbox_occluded_thr).all(axis=1)
+        return (areas > 0) & (recognisable | (areas > self.mask_occluded_thr))
+
+
+def _require_one_size(dst_results: dict, src_results: dict) -> None:
+    if dst_results["img"].shape != src_results["img"].shape:
+        raise ValueError(
+            f"{src_results.get('img_path')} of {src_results['img'].shape} cannot be pasted into "
+            f"{dst_results.get('img_path')} of {dst_results['img'].shape}; crop and pad both to "
+            "one size first."
+        )
