@@ -1,0 +1,129 @@
+"""Label TIFFs: one number a cell, combined and one file a class."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from cellseg.fileio import write_atomically
+from cellseg.inference.cells import Cells
+
+_ROWS_PER_STRIP = 256
+
+
+class LabelFiles(NamedTuple):
+    """The files written: the combined one, one a class, and how many pixels overlaps cost it."""
+
+    combined: Path
+    per_class: list[Path]
+    lost_pixels: int
+
+
+def paint_strips(
+    cells: Cells, numbers: NDArray[np.integer], rows_per_strip: int = _ROWS_PER_STRIP
+) -> Iterator[NDArray[np.uint16] | NDArray[np.uint32]]:
+    """Paint cells into a label map, strip by strip, so that memory stays that of a strip.
+
+    Where cells overlap the higher score wins, then the earlier cell.
+
+    Args:
+        cells: N cells of one image; may be empty.
+        numbers: (N,) the value painted for each cell; the dtype of the strips is theirs.
+        rows_per_strip: Height of a strip in pixels; the last one may be lower.
+
+    Yields:
+        (h, width) strips from top to bottom.
+    """
+    order = np.lexsort((-np.arange(len(cells)), cells.scores))  # painted last wins
+    boxes, _ = cells.measure()
+    by_top = order[np.argsort(boxes[order, 1], kind="stable")]
+    tops = boxes[by_top, 1]
+    rank = np.empty(len(cells), dtype=np.int64)
+    rank[order] = np.arange(len(cells))
+    tallest = int((boxes[:, 3] - boxes[:, 1]).max()) if len(cells) else 0
+    for top in range(0, cells.height, rows_per_strip):
+        bottom = min(top + rows_per_strip, cells.height)
+        first, last = np.searchsorted(tops, (top - tallest, bottom))
+        inside = by_top[first:last]
+        inside = inside[boxes[inside, 3] > top]
+        inside = inside[np.argsort(rank[inside])]
+        strip = np.zeros((bottom - top, cells.width), dtype=numbers.dtype)
+        values = numbers[inside].tolist()
+        for (mask, x0, y0), value in zip(cells[inside].crops(), values, strict=True):
+            skipped = max(top - y0, 0)
+            part = mask[skipped : bottom - y0]
+            row = y0 + skipped - top
+            strip[row : row + part.shape[0], x0 : x0 + part.shape[1]][part] = value
+        yield strip
+
+
+def write_label_tiffs(cells: Cells, path: str | Path) -> LabelFiles:
+    """Write the combined label map and one label map a class.
+
+    Cell i of the cells has the number i + 1 in both. The files are striped, deflated, and uint16, or uint32
+    beyond 65,535 cells, which Fiji, napari and Cellpose open as they are.
+
+    Args:
+        cells: Cells of one image; may be empty.
+        path: The combined file, ending in .tif; a class file is named `<stem>.<class>.tif`.
+
+    Returns:
+        The files, and the pixels of the combined one that a cell lost to a surer one.
+    """
+    path = Path(path)
+    kind = np.uint16 if len(cells) < 2**16 else np.uint32
+    numbers = np.arange(1, len(cells) + 1, dtype=kind)
+    painted = _write(cells, numbers, path)
+    per_class = []
+    for label in range(len(cells.class_names)):
+        own = np.flatnonzero(cells.labels == label)
+        class_path = class_label_path(path, cells.class_names[label])
+        _write(cells[own], numbers[own], class_path)
+        per_class.append(class_path)
+    return LabelFiles(path, per_class, int(cells.measure()[1].sum()) - painted)
+
+
+def class_label_path(path: Path, class_name: str) -> Path:
+    """Name the label file of one class: `image.labels.tif` gives `image.labels.lymphocyte.tif`."""
+    safe_name = re.sub(r"[^\w-]+", "_", class_name)
+    return path.with_name(f"{path.stem}.{safe_name}{path.suffix}")
+
+
+def _write(cells: Cells, numbers: NDArray[np.integer], path: Path) -> int:
+    """Write one label map and count its foreground pixels."""
+    painted = 0
+
+    def strips() -> Iterator[bytes]:  # tifffile takes strips one by one only when compressed
+        nonlocal painted
+        for strip in paint_strips(cells, numbers):
+            painted += int(np.count_nonzero(strip))
+            yield zlib.compress(strip.astype(strip.dtype.newbyteorder("<"), copy=False), level=1)
+
+    options: dict[str, Any] = {}
+    if cells.pixel_size_um:
+        per_cm = 1e4 / cells.pixel_size_um
+        options = {"resolution": (per_cm, per_cm), "resolutionunit": "CENTIMETER"}
+    write_atomically(
+        path,
+        lambda file: tifffile.imwrite(
+            tifffile.FileHandle(file, name=path.name),  # an open descriptor has no name of its own
+            strips(),
+            shape=(cells.height, cells.width),
+            dtype=numbers.dtype,
+            rowsperstrip=min(_ROWS_PER_STRIP, cells.height),
+            compression="zlib",
+            byteorder="<",
+            photometric="minisblack",
+            metadata=None,
+            bigtiff=cells.height * cells.width * numbers.dtype.itemsize > 2**33,
+            **options,
+        ),
+    )
+    return painted
