@@ -1,7 +1,7 @@
 """Draw the sample data set that the demo trains on; what is already there is kept.
 
-    python tools/draw_sample_data.py data/sample
-    python tools/draw_sample_data.py data/dense --train 4 --val 2 --size 1024 --cells 1000
+python tools/draw_sample_data.py data/sample
+python tools/draw_sample_data.py data/dense --train 4 --val 2 --size 1024 --cells 1000
 """
 
 import argparse

@@ -80,8 +80,8 @@ def draw_cell_image(
 ) -> tuple[np.ndarray, dict[int, np.ndarray]]:
     """Draw one H&E-like image and the label map of each class in it.
 
-    Cells touch but never overlap, within a class or across classes. Where num_cells would cover more
-    than half of the image, the cells are drawn smaller.
+    Cells touch but never overlap, within a class or across classes. Where num_cells would cover
+    more than half of the image, the cells are drawn smaller.
 
     Args:
         rng: Source of randomness; the same state draws the same image.

@@ -11,7 +11,7 @@ import numpy as np
 
 Array = np.ndarray
 
-# Optical density per unit of stain in R, G, B (Ruifrok and Johnston's vectors, as commonly refined).
+# Optical density per unit of stain in R, G, B, near Ruifrok and Johnston's vectors.
 HEMATOXYLIN_RGB = np.array([0.64, 0.70, 0.31], np.float32)
 EOSIN_RGB = np.array([0.12, 0.92, 0.38], np.float32)
 
@@ -47,9 +47,7 @@ class CellKind:
     paint: Callable[[np.random.Generator, Array, Array, Array], Stain]
 
 
-def draw_smooth_noise(
-    rng: np.random.Generator, height: int, width: int, scale_px: float
-) -> Array:
+def draw_smooth_noise(rng: np.random.Generator, height: int, width: int, scale_px: float) -> Array:
     """Draw noise whose hills are about scale_px wide.
 
     Args:
