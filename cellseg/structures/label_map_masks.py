@@ -15,13 +15,13 @@ from mmdet.structures.bbox import BaseBoxes, HorizontalBoxes, get_box_type
 from mmdet.structures.mask import BitmapMasks
 from mmdet.structures.mask.structures import BaseInstanceMasks, both_imtranslate
 from mmdet.utils.util_random import ensure_rng
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from cellseg.structures.layers import as_bytes, as_layers, from_bytes, warp_layer
 from cellseg.structures.rle import measure_label_map
 from cellseg.structures.roi_targets import sample_rois
 
 Index: TypeAlias = int | slice | list | np.ndarray | torch.Tensor
-CHANNELS_OF_FAST_WARP = (1, 3, 4)
 
 
 class LabelMapMasks(BaseInstanceMasks):
@@ -42,7 +42,7 @@ class LabelMapMasks(BaseInstanceMasks):
 
     def __init__(self, layers: NDArray, layer_inds: ArrayLike, label_ids: ArrayLike) -> None:
         """Check that the parts fit together."""
-        self.layers = _as_layers(layers)  # (L, H, W)
+        self.layers = as_layers(layers)  # (L, H, W)
         self.layer_inds = np.asarray(layer_inds, dtype=np.int64).reshape(-1)
         self.label_ids = np.asarray(label_ids, dtype=np.int64).reshape(-1)
         if len(self.layer_inds) != len(self.label_ids):
@@ -109,7 +109,7 @@ class LabelMapMasks(BaseInstanceMasks):
 
         def resize_layer(layer: NDArray[np.int32]) -> NDArray[np.int32]:
             size = (int(out_shape[1]), int(out_shape[0]))
-            return _from_bytes(mmcv.imresize(_as_bytes(layer), size, interpolation="nearest"))
+            return from_bytes(mmcv.imresize(as_bytes(layer), size, interpolation="nearest"))
 
         return self._map_layers(resize_layer, out_shape)
 
@@ -261,8 +261,10 @@ class LabelMapMasks(BaseInstanceMasks):
             canvas = np.zeros(out_shape, dtype=np.int32)
             kept = layer[: out_shape[0], : out_shape[1]]
             canvas[: kept.shape[0], : kept.shape[1]] = kept
-            return self._warp(
-                canvas, lambda img: both_imtranslate(img, offset, direction, 0, "nearest")
+            return warp_layer(
+                canvas,
+                lambda img: both_imtranslate(img, offset, direction, 0, "nearest"),
+                len(self),
             )
 
         return self._map_layers(translate_layer, out_shape)
@@ -291,8 +293,8 @@ class LabelMapMasks(BaseInstanceMasks):
         self._require_same_shape(out_shape, "shear")
 
         def shear_layer(layer: NDArray[np.int32]) -> NDArray[np.int32]:
-            return self._warp(
-                layer, lambda img: mmcv.imshear(img, magnitude, direction, 0, "nearest")
+            return warp_layer(
+                layer, lambda img: mmcv.imshear(img, magnitude, direction, 0, "nearest"), len(self)
             )
 
         return self._map_layers(shear_layer, out_shape)
@@ -323,9 +325,10 @@ class LabelMapMasks(BaseInstanceMasks):
         self._require_same_shape(out_shape, "rotate")
 
         def rotate_layer(layer: NDArray[np.int32]) -> NDArray[np.int32]:
-            return self._warp(
+            return warp_layer(
                 layer,
                 lambda img: mmcv.imrotate(img, angle, center, scale, interpolation="nearest"),
+                len(self),
             )
 
         return self._map_layers(rotate_layer, out_shape)
@@ -378,6 +381,10 @@ class LabelMapMasks(BaseInstanceMasks):
         for index, mask in enumerate(self):
             masks[index] = mask
         return masks
+
+    def astype(self, dtype: DTypeLike) -> NDArray:
+        """Draw every mask, as mmdet's visualizer asks of masks that it does not know."""
+        return self.to_ndarray().astype(dtype)
 
     def to_tensor(self, dtype: torch.dtype, device: str | torch.device) -> torch.Tensor:
         """Draw every mask as an (N, H, W) tensor of 0 and 1."""
@@ -448,48 +455,12 @@ class LabelMapMasks(BaseInstanceMasks):
             boxes[own], areas[own] = measure_label_map(self.layers[index], self.label_ids[own])
         return boxes, areas
 
-    def _warp(
-        self, layer: NDArray[np.int32], warp: Callable[[NDArray], NDArray]
-    ) -> NDArray[np.int32]:
-        """Warp a layer through the branch of OpenCV that BitmapMasks' N channels would take.
-
-        OpenCV 5 rounds source positions differently for 8-bit images of 1, 3 or 4 channels than
-        for all others. Four bytes a pixel take the first branch, one int32 the second.
-        """
-        if len(self) in CHANNELS_OF_FAST_WARP:
-            return _from_bytes(warp(_as_bytes(layer)))
-        return warp(np.ascontiguousarray(layer))
-
     def _require_same_shape(self, out_shape: tuple[int, int], action: str) -> None:
         if len(self) and tuple(out_shape) != (self.height, self.width):
             raise ValueError(
                 f"To {action} keeps the size {self.height} x {self.width}, but out_shape is "
                 f"{tuple(out_shape)}; pad or crop the masks apart."
             )
-
-
-def _as_layers(layers: NDArray) -> NDArray[np.int32]:
-    """Check label maps (L, H, W) and hold them as int32, without a copy where they are."""
-    if layers.ndim != 3 or layers.dtype.kind not in "iu":
-        raise ValueError(
-            "Layers must be a three-dimensional integer array, "
-            f"not {layers.ndim}-dimensional {layers.dtype}."
-        )
-    if layers.dtype == np.int32:
-        return layers
-    if layers.size and layers.max() > np.iinfo(np.int32).max:
-        raise ValueError("An id does not fit into int32; renumber the cells of that layer.")
-    return layers.astype(np.int32)
-
-
-def _as_bytes(layer: NDArray[np.int32]) -> NDArray[np.uint8]:
-    """View (H, W) int32 as (H, W, 4) uint8, which OpenCV and Pillow move without rounding."""
-    return np.ascontiguousarray(layer).view(np.uint8).reshape(*layer.shape, 4)
-
-
-def _from_bytes(layer: NDArray[np.uint8]) -> NDArray[np.int32]:
-    """View (H, W, 4) uint8 as the (H, W) int32 it was made of."""
-    return np.ascontiguousarray(layer).view(np.int32)[..., 0]
 
 
 def _require_background(value: float, name: str) -> None:

@@ -170,11 +170,45 @@ def decode_crop(rle: RLE) -> tuple[NDArray[np.bool_], int, int]:
         a pixel gives a (0, 0) crop at 0, 0.
     """
     height = int(rle["size"][0])
-    runs = _decompress([rle])
+    runs = decode_runs([rle])
     (x1, y1, x2, y2), _ = (part[0] for part in _measure(runs, 1, height))
     columns = np.zeros((x2 - x1, height), dtype=bool)
     columns.reshape(-1)[_positions(runs) - x1 * height] = True
     return np.ascontiguousarray(columns[:, y1:y2].T), int(x1), int(y1)
+
+
+def decode_runs(rles: Sequence[RLE]) -> Runs:
+    """Read the foreground runs of all masks, without a pixel drawn.
+
+    Args:
+        rles: N masks; counts may be str or bytes.
+
+    Returns:
+        The runs of all masks; the owner of a run is the index of its mask.
+    """
+    raw = [rle["counts"] for rle in rles]
+    texts = [text.encode("ascii") if isinstance(text, str) else bytes(text) for text in raw]
+    joined = b"".join(texts)
+    if not joined:
+        return Runs(*(np.zeros(0, dtype=np.int64) for _ in Runs._fields))
+    deltas, last_characters = _read_base32(joined)
+    stops = np.cumsum([len(text) for text in texts])
+    owners = np.searchsorted(stops, last_characters, side="right")
+    lengths = np.bincount(owners, minlength=len(rles))
+    firsts = np.cumsum(lengths) - lengths
+    places = np.arange(len(deltas)) - firsts[owners]
+    counts = deltas.copy()
+    for parity in (1, 2):  # the first count stands alone; odd and even ones are summed apart
+        chain = np.flatnonzero((places > 0) & (places % 2 == parity % 2))
+        sums = np.cumsum(deltas[chain])
+        heads = places[chain] == parity
+        before = (sums - deltas[chain])[heads]
+        counts[chain] = sums - before[np.cumsum(heads) - 1]
+    edges = np.cumsum(counts)
+    edges -= (edges - counts)[firsts][owners] if len(firsts) else 0
+    foreground = (places % 2 == 1) & (counts > 0)
+    starts = (edges - counts)[foreground]
+    return Runs(owners[foreground], starts, edges[foreground])
 
 
 def rles_to_label_map(
@@ -202,7 +236,7 @@ def rles_to_label_map(
     priority = np.zeros(len(rles)) if scores is None else np.asarray(scores, dtype=np.float64)
     if len(priority) != len(rles):
         raise ValueError(f"{len(rles)} masks came with {len(priority)} scores; give one for each.")
-    runs = _decompress(rles)
+    runs = decode_runs(rles)
     first_runs = np.searchsorted(runs.owners, np.arange(len(rles) + 1))
     painted = np.zeros(height * width, dtype=np.int32)
     for index in np.lexsort((-np.arange(len(rles)), priority)).tolist():
@@ -224,7 +258,7 @@ def measure_rles(rles: Sequence[RLE]) -> tuple[NDArray[np.int64], NDArray[np.int
         pixels; zeros for an empty mask. N may be 0.
     """
     height = int(rles[0]["size"][0]) if len(rles) else 1
-    return _measure(_decompress(rles), len(rles), height)
+    return _measure(decode_runs(rles), len(rles), height)
 
 
 def area_of(rle: RLE) -> int:
@@ -389,28 +423,4 @@ def _read_base32(text: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return values, lasts
 
 
-def _decompress(rles: Sequence[RLE]) -> Runs:
-    """Read the runs of all masks."""
-    raw = [rle["counts"] for rle in rles]
-    texts = [text.encode("ascii") if isinstance(text, str) else bytes(text) for text in raw]
-    joined = b"".join(texts)
-    if not joined:
-        return Runs(*(np.zeros(0, dtype=np.int64) for _ in Runs._fields))
-    deltas, last_characters = _read_base32(joined)
-    stops = np.cumsum([len(text) for text in texts])
-    owners = np.searchsorted(stops, last_characters, side="right")
-    lengths = np.bincount(owners, minlength=len(rles))
-    firsts = np.cumsum(lengths) - lengths
-    places = np.arange(len(deltas)) - firsts[owners]
-    counts = deltas.copy()
-    for parity in (1, 2):  # the first count stands alone; odd and even ones are summed apart
-        chain = np.flatnonzero((places > 0) & (places % 2 == parity % 2))
-        sums = np.cumsum(deltas[chain])
-        heads = places[chain] == parity
-        before = (sums - deltas[chain])[heads]
-        counts[chain] = sums - before[np.cumsum(heads) - 1]
-    edges = np.cumsum(counts)
-    edges -= (edges - counts)[firsts][owners] if len(firsts) else 0
-    foreground = (places % 2 == 1) & (counts > 0)
-    starts = (edges - counts)[foreground]
-    return Runs(owners[foreground], starts, edges[foreground])
+_decompress = decode_runs  # the name before it was public

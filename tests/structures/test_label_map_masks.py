@@ -7,6 +7,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 import pytest
+import tifffile
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -389,3 +390,26 @@ def test_mask_targets_when_a_roi_is_not_finite_then_says_so():
     masks = LabelMapMasks(np.ones((1, 9, 9), dtype=np.int32), [0], [1])
     with pytest.raises(ValueError, match="not finite"):
         masks.crop_and_resize(np.array([[7.0, 7, np.nan, 9]]), (4, 4), np.array([0]), "cpu")
+
+
+def test_masks_and_targets_when_the_nest_is_dense_then_equal_bitmaps(real_data):
+    paths = sorted((real_data / "hw3" / "train" / "hgsc_nest_1500").glob("class*.tif"))
+    layers = np.stack([tifffile.imread(path) for path in paths]).astype(np.int32)
+    found = [np.unique(layer[layer > 0]) for layer in layers]
+    layer_inds = np.repeat(np.arange(len(layers)), [len(ids) for ids in found])
+    ours = LabelMapMasks(layers, layer_inds, np.concatenate(found))
+    assert len(ours) == 1294
+    assert ours.areas.sum() == (layers > 0).sum()
+    ours = ours[::40].resize((1111, 1234)).flip("diagonal")
+    stock = as_bitmaps(LabelMapMasks(layers, layer_inds, np.concatenate(found))[::40])
+    stock = stock.resize((1111, 1234)).flip("diagonal")
+    assert_same(ours, stock)
+    boxes = ours.get_bboxes()
+    assert torch.equal(boxes.tensor, stock.get_bboxes("hbox").tensor)
+    rois = boxes.numpy() + np.random.default_rng(0).uniform(-4, 4, size=boxes.shape)
+    rois = np.concatenate([rois[:, :2], np.maximum(rois[:, 2:], rois[:, :2])], axis=1)
+    asked = {"out_shape": (28, 28), "inds": np.arange(len(ours)), "device": "cpu"}
+    soft = stock.crop_and_resize(rois.astype(np.float32), **asked, binarize=False).masks
+    got = ours.crop_and_resize(rois.astype(np.float32), **asked).masks
+    clear = np.abs(soft - 0.5) > 1e-4
+    assert np.array_equal(got[clear], (soft >= 0.5)[clear])

@@ -8,9 +8,12 @@ import pytest
 import torch
 from mmdet.models.data_preprocessors import DetDataPreprocessor
 from mmdet.registry import TRANSFORMS
+from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks, mask_target
+from mmdet.visualization import DetLocalVisualizer
 from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
+from mmengine.structures import InstanceData
 
 from cellseg.structures.label_map_masks import LabelMapMasks
 
@@ -193,3 +196,22 @@ def test_batch_when_packed_and_preprocessed_then_mask_targets_equal_bitmaps(name
     ]
     assert targets[1].max() > 0.9
     torch.testing.assert_close(*targets, rtol=0, atol=1e-5)
+
+
+def test_visualizer_when_masks_are_label_maps_then_draws_what_bitmaps_draw():
+    drawn = []
+    for results in make_results(1):
+        sample = DetDataSample(
+            gt_instances=InstanceData(
+                bboxes=results["gt_bboxes"].tensor,
+                labels=torch.from_numpy(results["gt_bboxes_labels"]),
+                masks=results["gt_masks"],
+            )
+        )
+        np.random.seed(0)
+        visualizer = DetLocalVisualizer()
+        visualizer.dataset_meta = {"classes": list("abcd"), "palette": "random"}
+        visualizer.add_datasample("cells", results["img"], sample, draw_pred=False)
+        drawn.append(visualizer.get_image())
+    assert np.array_equal(*drawn)
+    assert not np.array_equal(drawn[0], results["img"])
