@@ -43,11 +43,11 @@ class AnnotationCache:
         absolute = root.resolve()
         name = f"{absolute.name}-{hashlib.sha256(os.fsencode(absolute)).hexdigest()[:16]}.npz"
         if folder is not None:
-            self._paths = [folder / name]
+            self._sources = self._targets = [folder / name]
         else:
-            self._paths = [_user_folder() / name]
-            if _is_writable(absolute):
-                self._paths.insert(0, absolute / CACHE_FOLDER / "annotations.npz")
+            beside_data = absolute / CACHE_FOLDER / "annotations.npz"
+            self._sources = [beside_data, _user_folder() / name]
+            self._targets = self._sources if _is_writable(absolute) else self._sources[1:]
 
     def load(self) -> dict[str, ImageRecord]:
         """Read the records of the newest file that is whole; an empty dict where there is none.
@@ -55,7 +55,7 @@ class AnnotationCache:
         Returns:
             Records by `ImageFiles.key`. Whether their files are unchanged is for the caller to see.
         """
-        existing = [path for path in self._paths if path.is_file()]
+        existing = [path for path in self._sources if path.is_file()]
         for path in sorted(existing, key=lambda path: path.stat().st_mtime_ns, reverse=True):
             try:
                 return _read(path)
@@ -71,7 +71,7 @@ class AnnotationCache:
             The file, or None, after a warning, where no place can be written.
         """
         error: OSError | None = None
-        for path in self._paths:
+        for path in self._targets:
             try:
                 return write_atomically(path, lambda file: _write(file, records))
             except OSError as failure:
@@ -90,7 +90,7 @@ class AnnotationCache:
         Args:
             timeout_s: Longest wait in seconds.
         """
-        file = _open_lock(self._paths)
+        file = _open_lock(self._targets)
         try:
             deadline = time.monotonic() + timeout_s
             while file is not None and not _try_lock(file) and time.monotonic() < deadline:
@@ -107,7 +107,7 @@ def _user_folder() -> Path:
 
 
 def _is_writable(folder: Path) -> bool:
-    """Tell whether a folder may be written to; its mode counts even for root, whom it cannot stop."""
+    """Tell whether a folder may be written to; its mode binds root too, whom it cannot stop."""
     try:
         has_write_bit = bool(folder.stat().st_mode & 0o222)
     except OSError:
