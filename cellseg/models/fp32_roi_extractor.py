@@ -1,0 +1,38 @@
+"""A RoI extractor that keeps boxes exact under mixed precision."""
+
+import torch
+from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
+from mmdet.registry import MODELS
+from torch import Tensor
+
+
+@MODELS.register_module()
+class Fp32SingleRoIExtractor(SingleRoIExtractor):
+    """SingleRoIExtractor that takes features to float32 instead of boxes to the features' type.
+
+    The stock extractor casts the RoIs to bfloat16 or float16 with the features, where x = 1017.2
+    becomes 1016. mmcv's RoIAlign has no bfloat16 kernel on a CPU, and reads features as if they
+    were contiguous: channels-last ones would silently give wrong values. So features become
+    contiguous, too. With contiguous float32 features this is the stock extractor, without a copy.
+    """
+
+    def forward(
+        self,
+        feats: tuple[Tensor, ...],
+        rois: Tensor,
+        roi_scale_factor: float | None = None,
+    ) -> Tensor:
+        """Sample the features of each RoI.
+
+        Args:
+            feats: One (B, C, h, w) map a level, of any floating type and memory format.
+            rois: (n, 5) image index, x1, y1, x2, y2 in pixels; n may be 0.
+            roi_scale_factor: Factor on the RoIs' sizes.
+
+        Returns:
+            (n, C, side, side), float32 unless the features are float64.
+        """
+        dtype = torch.promote_types(feats[0].dtype, torch.float32)
+        feats = tuple(level.to(dtype, memory_format=torch.contiguous_format) for level in feats)
+        with torch.autocast(rois.device.type, enabled=False):
+            return super().forward(feats, rois.to(dtype).contiguous(), roi_scale_factor)

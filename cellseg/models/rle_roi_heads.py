@@ -1,0 +1,66 @@
+"""RoI heads that give a list of RLEs as masks, also where a batch holds no detection.
+
+The stock heads answer a batch without detections themselves, with (0, H, W) tensors, and never ask
+the mask head.
+"""
+
+from typing import Any
+
+from mmdet.models.roi_heads import CascadeRoIHead, StandardRoIHead
+from mmdet.registry import MODELS
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+
+class RleMasksMixin:
+    """Replace the stock head's masks of nothing; put it before the head's class."""
+
+    def predict_mask(
+        self,
+        x: tuple[Tensor, ...],
+        batch_img_metas: list[dict],
+        results_list: list[InstanceData],
+        rescale: bool = False,
+    ) -> list[InstanceData]:
+        """Predict the masks of detected boxes.
+
+        Args:
+            x: Feature maps (B, C, h, w), one a level.
+            batch_img_metas: For each image its `ori_shape` and `scale_factor`.
+            results_list: For each image `bboxes` (n, 4) and `labels` (n,); n may be 0.
+            rescale: Whether boxes and masks go to the original image's pixels.
+
+        Returns:
+            The results with `masks`, a list of n RLEs, from a CroppedMaskHead.
+        """
+        results_list = super().predict_mask(x, batch_img_metas, results_list, rescale=rescale)
+        for results in results_list:
+            if not len(results.bboxes):
+                results.masks = []
+        return results_list
+
+
+@MODELS.register_module()
+class RleRoIHead(RleMasksMixin, StandardRoIHead):
+    """StandardRoIHead for a CroppedMaskHead."""
+
+
+@MODELS.register_module()
+class RleCascadeRoIHead(RleMasksMixin, CascadeRoIHead):
+    """CascadeRoIHead for CroppedMaskHeads.
+
+    The stock head turns the masks of a flipped image back before it averages its stages, although
+    boxes and masks are still those of the flipped image (and fails, by a negative step). Here the
+    stages are averaged as they are.
+    """
+
+    def predict_mask(
+        self,
+        x: tuple[Tensor, ...],
+        batch_img_metas: list[dict],
+        results_list: list[InstanceData],
+        **kwargs: Any,
+    ) -> list[InstanceData]:
+        """Predict masks as RleMasksMixin does, in the frame of the image as it was shown."""
+        batch_img_metas = [{**meta, "flip": False} for meta in batch_img_metas]
+        return super().predict_mask(x, batch_img_metas, results_list, **kwargs)
