@@ -1,0 +1,155 @@
+"""Outlines lie on the borders of cells, whatever the masks are made of."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mmdet.structures.mask import BitmapMasks
+
+from cellseg.structures.label_map_masks import LabelMapMasks
+from cellseg.structures.rle import encode_label_map
+from cellseg.visualization.overlays import (
+    IGNORED_COLOUR,
+    choose_line_width,
+    draw_boxes,
+    draw_outlines,
+    find_outlines,
+    iterate_crops,
+)
+
+RED, BLUE = (255, 0, 0), (0, 0, 255)
+
+
+def draw_label_map(seed: int, num_cells: int = 6, size: int = 40) -> np.ndarray:
+    """Draw rectangles, later ones over earlier ones."""
+    rng = np.random.default_rng(seed)
+    label_map = np.zeros((size, size), dtype=np.int32)
+    for value in range(1, num_cells + 1):
+        y, x = rng.integers(0, size - 3, 2)
+        h, w = rng.integers(1, 12, 2)
+        label_map[y : y + h, x : x + w] = 7 * value
+    return label_map
+
+
+def as_every_kind(label_map: np.ndarray) -> list:
+    """Hold the cells of a label map in each kind of mask."""
+    ids, _, _, rles = encode_label_map(label_map)
+    bitmaps = (label_map[None] == ids[:, None, None]).astype(np.uint8)
+    return [
+        rles,
+        LabelMapMasks(label_map[None], np.zeros(len(ids), dtype=int), ids),
+        BitmapMasks(bitmaps, *label_map.shape),
+        torch.from_numpy(bitmaps.astype(bool)),
+        bitmaps.astype(bool),
+    ]
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**16), num_cells=st.integers(0, 6))
+def test_iterate_crops_when_kinds_differ_then_pixels_are_the_same(seed, num_cells) -> None:
+    label_map = draw_label_map(seed, num_cells)
+    ids = np.unique(label_map[label_map > 0])
+    for masks in as_every_kind(label_map):
+        painted = np.zeros_like(label_map)
+        crops = list(iterate_crops(masks))
+        assert len(crops) == len(ids)
+        for label_id, (crop, x0, y0) in zip(ids, crops, strict=True):
+            painted[y0 : y0 + crop.shape[0], x0 : x0 + crop.shape[1]][crop] = label_id
+        np.testing.assert_array_equal(painted, label_map)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**16))
+def test_draw_outlines_when_kinds_differ_then_images_are_identical(seed: int) -> None:
+    label_map = draw_label_map(seed)
+    labels = np.arange(len(np.unique(label_map)) - 1) % 2
+    image = np.full((40, 40, 3), 90, dtype=np.uint8)
+    first, *others = (
+        draw_outlines(image, masks, labels, (RED, BLUE)) for masks in as_every_kind(label_map)
+    )
+    for other in others:
+        np.testing.assert_array_equal(first, other)
+
+
+def test_draw_outlines_when_a_cell_is_square_then_only_its_border_is_coloured() -> None:
+    label_map = np.zeros((20, 20), dtype=np.int32)
+    label_map[5:15, 4:12] = 3
+    border = label_map > 0
+    border[6:14, 5:11] = False
+    image = np.full((20, 20, 3), 90, dtype=np.uint8)
+    drawn = draw_outlines(image, encode_label_map(label_map)[3], [0], (RED,))
+    np.testing.assert_array_equal((drawn == RED).all(axis=2), border)
+    assert (drawn[~border] == 90).all()
+    assert (image == 90).all()
+
+
+@pytest.mark.parametrize("scale", [1, 3])
+def test_draw_outlines_when_a_cell_is_one_pixel_then_it_is_seen(scale: int) -> None:
+    label_map = np.zeros((9, 9), dtype=np.int32)
+    label_map[4, 6] = 1
+    image = np.zeros((9 * scale, 9 * scale, 3), dtype=np.uint8)
+    drawn = draw_outlines(image, encode_label_map(label_map)[3], [0], (RED,), scale=scale)
+    assert drawn[4 * scale + scale // 2, 6 * scale + scale // 2, 0] > 200
+
+
+def test_draw_outlines_when_enlarged_then_outlines_follow() -> None:
+    label_map = np.zeros((20, 20), dtype=np.int32)
+    label_map[5:15, 5:15] = 1
+    drawn = draw_outlines(
+        np.zeros((60, 60, 3), dtype=np.uint8),
+        encode_label_map(label_map)[3],
+        [0],
+        (RED,),
+        scale=3,
+        line_width=1,
+    )
+    ys, xs = np.nonzero(drawn[..., 0] > 128)
+    assert (ys.min(), ys.max(), xs.min(), xs.max()) == (16, 43, 16, 43)
+
+
+def test_draw_outlines_when_there_is_no_cell_then_copies_the_image() -> None:
+    image = np.full((8, 8, 3), 7, dtype=np.uint8)
+    for masks in ([], torch.zeros(0, 8, 8, dtype=torch.bool)):
+        drawn = draw_outlines(image, masks, [])
+        assert drawn is not image
+        np.testing.assert_array_equal(drawn, image)
+
+
+def test_draw_outlines_when_a_region_is_ignored_then_is_grey() -> None:
+    label_map = np.ones((8, 8), dtype=np.int32)
+    drawn = draw_outlines(np.zeros((8, 8, 3), dtype=np.uint8), encode_label_map(label_map)[3], [-1])
+    assert tuple(drawn[0, 0]) == IGNORED_COLOUR
+
+
+def test_draw_outlines_when_scores_are_given_then_writes_them() -> None:
+    label_map = np.zeros((60, 60), dtype=np.int32)
+    label_map[30:40, 10:20] = 1
+    rles = encode_label_map(label_map)[3]
+    image = np.full((60, 60, 3), 128, dtype=np.uint8)
+    without = draw_outlines(image, rles, [0])
+    with_scores = draw_outlines(image, rles, [0], scores=[0.87])
+    assert (without[:28] == 128).all()
+    assert (with_scores[20:28] != 128).any()
+
+
+def test_find_outlines_when_mask_has_a_hole_then_outlines_both() -> None:
+    ring = np.ones((9, 9), dtype=bool)
+    ring[3:6, 3:6] = False
+    outlines = find_outlines(ring, 100, 50)
+    assert len(outlines) == 2
+    assert min(outline[:, 0].min() for outline in outlines) == 100
+    assert find_outlines(np.zeros((0, 0), dtype=bool), 0, 0) == []
+
+
+def test_draw_boxes_when_given_then_draws_their_edges() -> None:
+    drawn = draw_boxes(
+        np.zeros((20, 20, 3), dtype=np.uint8), np.array([[2, 3, 10, 9]]), [0], (RED,)
+    )
+    ys, xs = np.nonzero(drawn[..., 0])
+    assert (xs.min(), ys.min(), xs.max(), ys.max()) == (2, 3, 9, 8)
+
+
+@pytest.mark.parametrize(("size", "width"), [(30, 1), (1024, 1), (1500, 2), (9000, 3)])
+def test_choose_line_width_when_images_grow_then_lines_do(size: int, width: int) -> None:
+    assert choose_line_width(size, size) == width
