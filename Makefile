@@ -24,7 +24,7 @@ install:
 	@tools/install.sh
 
 demo: install
-	$(BIN)/python tools/draw_sample_data.py $(DEMO_DATA) --train 32 --val 8
+	$(BIN)/python tools/draw_sample_data.py $(DEMO_DATA)
 	$(BIN)/python tools/train.py $(DEMO_CONFIG) --work-dir $(DEMO_WORK)
 	$(BIN)/python tools/test.py $(DEMO_CONFIG) "$$(cat $(DEMO_WORK)/last_checkpoint)" \
 	    --work-dir $(DEMO_WORK)/test --show-dir overlays

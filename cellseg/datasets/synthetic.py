@@ -268,7 +268,7 @@ class SamplePlan:
         version: Changes whenever the drawing changes.
     """
 
-    num_train: int = 24
+    num_train: int = 32
     num_val: int = 8
     size_px: int = 256
     num_cells: int = 50
