@@ -152,15 +152,14 @@ def _write(file: Any, records: Mapping[str, ImageRecord]) -> None:
     ]
     parts = [record.instances for record in records.values()]
     counts = [rle["counts"] for part in parts for rle in part.rles]
-    numbers = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _NUMBERS}
     text = json.dumps({"version": _VERSION, "images": images})
-    np.savez(
-        file,
-        images=np.frombuffer(text.encode(), dtype=np.uint8),
-        rle_text=np.frombuffer("".join(counts).encode(), dtype=np.uint8),
-        rle_lengths=np.array([len(text) for text in counts], dtype=np.int64),
-        **numbers,
-    )
+    arrays: dict[str, Any] = {
+        name: np.concatenate([getattr(part, name) for part in parts]) for name in _NUMBERS
+    }
+    arrays["images"] = np.frombuffer(text.encode(), dtype=np.uint8)
+    arrays["rle_text"] = np.frombuffer("".join(counts).encode(), dtype=np.uint8)
+    arrays["rle_lengths"] = np.array([len(text) for text in counts], dtype=np.int64)
+    np.savez(file, **arrays)
 
 
 def _read(path: Path) -> dict[str, ImageRecord]:

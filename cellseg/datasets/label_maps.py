@@ -143,7 +143,8 @@ def to_coco(data_list: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> d
         COCO dict of `images`, `annotations` (RLE masks) and `categories`. A region to ignore
         becomes one crowd annotation a class, since it belongs to none.
     """
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for entry in data_list:
         keys = ("file_name", "height", "width")
         images.append({"id": entry["img_id"], **{key: entry[key] for key in keys}})

@@ -14,7 +14,6 @@ from typing import Any
 
 from cellseg.datasets.cell_dataset import CellDataset
 from cellseg.datasets.label_maps import to_coco
-from cellseg.datasets.tiff_io import CellDataError
 from cellseg.fileio import write_atomically
 
 
@@ -95,7 +94,7 @@ def main() -> None:
     args = parse_args()
     try:
         dataset = build_dataset(args)
-    except CellDataError as error:
+    except ValueError as error:
         sys.exit(str(error))
     entries = [
         {**info, "file_name": Path(info["img_path"]).relative_to(args.data_root).as_posix()}
