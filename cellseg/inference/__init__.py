@@ -1,0 +1,6 @@
+"""Find cells in images of any size, and hand them to other tools."""
+
+from cellseg.inference.cells import Cells
+from cellseg.inference.predictor import Predictor, TileOptions
+
+__all__ = ["Cells", "Predictor", "TileOptions"]

@@ -65,9 +65,7 @@ class Cells:
             )
 
     @classmethod
-    def empty(
-        cls, height: int, width: int, class_names: Sequence[str], **attributes: Any
-    ) -> Cells:
+    def empty(cls, height: int, width: int, class_names: Sequence[str], **attributes: Any) -> Cells:
         """Make the result of an image without cells; attributes are further fields by name."""
         no_boxes = np.zeros((0, 4), dtype=np.float32)
         nothing = np.zeros(0, dtype=np.float32)
@@ -82,7 +80,9 @@ class Cells:
             ValueError: If there is no part, or the parts differ in image size.
         """
         if not parts or len({(part.height, part.width) for part in parts}) != 1:
-            raise ValueError("Only cells of one image size can be joined, and at least one part is needed.")
+            raise ValueError(
+                "Only cells of one image size can be joined, and at least one part is needed."
+            )
         return replace(
             parts[0],
             boxes=np.concatenate([part.boxes for part in parts]),
@@ -96,7 +96,7 @@ class Cells:
         return len(self.scores)
 
     def __getitem__(self, index: ArrayLike | slice) -> Cells:
-        """Select cells by a slice, a bool mask (N,) or integer indices; the result is a new Cells."""
+        """Select cells by a slice, a bool mask (N,) or integer indices."""
         places = np.arange(len(self))[index if isinstance(index, slice) else np.asarray(index)]
         places = np.atleast_1d(places).astype(np.int64)
         return replace(
@@ -199,6 +199,23 @@ def decode_crops(rles: Sequence[RLE]) -> list[Crop]:
         crops.append(Crop(pixels[begin:end].reshape(x2 - x1, y2 - y1).T, x1, y1))
         begin = end
     return crops
+
+
+def masks_to_rles(masks: Any, height: int, width: int) -> list[RLE]:
+    """Bring predicted masks to RLE, whichever mask head made them.
+
+    Args:
+        masks: List of N RLEs, as CroppedMaskHead makes them, or (N, H, W) bool tensor or array.
+        height: Image height in pixels.
+        width: Image width in pixels.
+
+    Returns:
+        N RLEs; counts are text.
+    """
+    if isinstance(masks, (list, tuple)):
+        return list(masks)
+    bitmaps = masks.cpu().numpy() if hasattr(masks, "cpu") else np.asarray(masks)
+    return [rle_runs.encode_crop(bitmap.astype(bool), 0, 0, height, width) for bitmap in bitmaps]
 
 
 def cells_from_arrays(

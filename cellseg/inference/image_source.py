@@ -28,7 +28,7 @@ class ImageSource(ABC):
     def read(self, x: int, y: int, width: int, height: int) -> NDArray[np.uint8]:
         """Read a region that lies inside the image, as (height, width, 3) uint8 B, G, R."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027  (most sources have nothing to close)
         """Close the file, where there is one."""
 
     def __enter__(self) -> ImageSource:

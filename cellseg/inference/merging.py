@@ -1,7 +1,7 @@
 """Merge predictions of the same cells: over test-time views, over models and over tile seams.
 
-Everything rests on one step: pairs of cells whose boxes overlap (a sorted sweep, no N x N matrix), and
-for these the exact overlap of their masks (compared crop on crop, no full-size bitmap).
+Everything rests on one step: pairs of cells whose boxes overlap (a sorted sweep, no N x N matrix),
+and for these the exact overlap of their masks (compared crop on crop, no full-size bitmap).
 """
 
 from __future__ import annotations
@@ -14,10 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellseg.inference.cells import Cells, Crop, cells_from_arrays
-from cellseg.inference.overlaps import count_shared, find_box_pairs, intersect_boxes, measure_overlaps
+from cellseg.inference.overlaps import (
+    count_shared,
+    find_box_pairs,
+    intersect_boxes,
+    measure_overlaps,
+)
 from cellseg.inference.tiles import Tile
 
 MergeMethod = Literal["wbf", "nms"]
+
 
 def suppress_duplicates(
     num_cells: int, pairs: NDArray[np.int64], priority: NDArray[np.floating]
@@ -52,10 +58,10 @@ def merge_views(
     """Merge several predictions of one image: test-time views, or the models of an ensemble.
 
     Cells of one class whose masks overlap by iou_thr or more are one cell; each view contributes at
-    most one to it, the best. "nms" keeps the cell of the highest score as it is. "wbf" (weighted boxes
-    fusion, arXiv:1910.13302) averages: boxes and masks weighted by score, where a pixel stays if the
-    views that see it hold at least half of the weight of those that found the cell; the score is
-    the mean over all views, a view that missed the cell counting 0.
+    most one to it, the best. "nms" keeps the cell of the highest score as it is. "wbf" (weighted
+    boxes fusion, arXiv:1910.13302) averages: boxes and masks weighted by score, where a pixel
+    stays if the views that see it hold at least half of the weight of those that found the cell;
+    the score is the mean over all views, a view that missed the cell counting 0.
 
     Args:
         views: One prediction a view, all in the pixels of the same image.
@@ -179,13 +185,13 @@ def merge_tiles(
 ) -> Cells:
     """Merge the cells of overlapping tiles, so that a cell on a seam appears once and whole.
 
-    A cell that comes within border_px of a tile's inner border may be cut there: it is dropped in favour
-    of a tile that holds it whole. Of whole cells, those whose centre lies in their own tile's core
-    come first; another tile's view of the same place is only used where it is within slack_px of its own
-    core, or where the owner's view was cut. Cells of different tiles are the same, whatever their
-    class, if their masks overlap by iou_thr or one lies in the other by iomin_thr. What no tile
-    holds whole, being larger than the overlap, is joined from its parts; a part without its
-    counterpart is dropped.
+    A cell that comes within border_px of a tile's inner border may be cut there: it is dropped in
+    favour of a tile that holds it whole. Of whole cells, those whose centre lies in their own
+    tile's core come first; another tile's view of the same place is only used where it is within
+    slack_px of its own core, or where the owner's view was cut. Cells of different tiles are the
+    same, whatever their class, if their masks overlap by iou_thr or one lies in the other by
+    iomin_thr. What no tile holds whole, being larger than the overlap, is joined from its parts; a
+    part without its counterpart is dropped.
 
     Args:
         cells: N cells of all tiles, in the pixels of the image.
@@ -303,7 +309,9 @@ def _agree(one: Crop, two: Crop, box: Sequence[int]) -> bool:
     counts = []
     for crop in (one, two):
         x1, y1 = box[0] - crop.x0, box[1] - crop.y0
-        part = crop.mask[max(y1, 0) : max(box[3] - crop.y0, 0), max(x1, 0) : max(box[2] - crop.x0, 0)]
+        part = crop.mask[
+            max(y1, 0) : max(box[3] - crop.y0, 0), max(x1, 0) : max(box[2] - crop.x0, 0)
+        ]
         counts.append(np.count_nonzero(part))
     return 2 * count_shared(one, two, box) >= min(counts)
 

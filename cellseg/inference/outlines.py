@@ -20,8 +20,8 @@ _CORNERS = np.array([[0, 0], [1, 0], [1, 1], [0, 1]])  # of a pixel, where its e
 class Polygon(NamedTuple):
     """One piece of a cell: a closed ring (K, 2) of x, y pixel corners, and its holes.
 
-    The first position is not repeated. Rings are simple; the exterior has positive area (counterclockwise
-    with y upwards, RFC 7946's right-hand rule), holes have negative area.
+    The first position is not repeated. Rings are simple; the exterior has positive area
+    (counterclockwise with y upwards, RFC 7946's right-hand rule), holes have negative area.
     """
 
     exterior: NDArray[np.int64]
@@ -29,7 +29,7 @@ class Polygon(NamedTuple):
 
 
 class _Edges(NamedTuple):
-    """Unit edges between cell and background: owner (E,), start corner (E, 2), direction (E,), vertex key."""
+    """Unit edges between cell and background: owner, start corner x and y, direction, vertex."""
 
     owners: NDArray[np.int64]
     corners: NDArray[np.int64]
@@ -140,7 +140,7 @@ def _link(edges: _Edges) -> NDArray[np.int64]:
 
 
 def _cut_loop(corners: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Cut a loop of unit edges at each corner it passes twice, into simple rings without idle points."""
+    """Cut a loop at each corner that it passes twice, into simple rings without idle points."""
     rings = []
     path: list[tuple[int, int]] = []
     place: dict[tuple[int, int], int] = {}

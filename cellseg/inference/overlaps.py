@@ -41,7 +41,10 @@ def find_box_pairs(boxes: NDArray[np.floating] | NDArray[np.integer]) -> NDArray
         return np.zeros((0, 2), dtype=np.int64)
     x1, y1, x2, y2 = (boxes[filled] - boxes[filled].min(axis=0)[[0, 1, 0, 1]]).T
     band_height = max(float(np.median(y2 - y1)) * 2, 1.0)
-    first_band, last_band = (y1 // band_height).astype(np.int64), (y2 // band_height).astype(np.int64)
+    first_band, last_band = (
+        (y1 // band_height).astype(np.int64),
+        (y2 // band_height).astype(np.int64),
+    )
     spans = last_band - first_band + 1
     owners = np.repeat(np.arange(len(filled)), spans)  # one entry a box and band
     bands = np.repeat(first_band, spans) + _ranges(spans)

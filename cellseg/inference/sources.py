@@ -1,8 +1,8 @@
 """Images of any size, read region by region as 8-bit blue, green, red.
 
-Small images are read whole by `read_cell_image`. Large TIFFs (tiled, striped, pyramidal, SVS, NDPI) are
-decoded strip by strip or tile by tile through tifffile; whole-slide formats go through OpenSlide
-where the optional package `openslide-python` is installed.
+Small images are read whole by `read_cell_image`. Large TIFFs (tiled, striped, pyramidal, SVS,
+NDPI) are decoded strip by strip or tile by tile through tifffile; whole-slide formats go through
+OpenSlide where the optional package `openslide-python` is installed.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ class ArraySource(ImageSource):
         """Keep the array; see the class."""
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
             raise ValueError(
-                f"An image must be (H, W, 3) uint8 in the order B, G, R, not {image.shape} {image.dtype}."
+                f"An image must be (H, W, 3) uint8 in the order B, G, R, not {image.shape} "
+                f"{image.dtype}."
             )
         self._image = image
         self.height, self.width = image.shape[:2]
@@ -139,15 +140,16 @@ def open_image(
     Args:
         path: TIFF, slide, PNG, JPEG or BMP.
         image_format: How TIFFs store colours and intensities, as for `read_cell_image`.
-        mpp: Wanted pixel size in micrometres; the finest level that is not finer than needed is read
-            and resampled. The finest level as it is when None.
+        mpp: Wanted pixel size in micrometres; the finest level that is not finer than needed is
+            read and resampled. The finest level as it is when None.
         pixel_size_um: Pixel size of the finest level, where the file does not tell or is wrong.
 
     Returns:
         The source; close it, or use it in a with statement.
 
     Raises:
-        CellDataError: If the file cannot be read, or mpp is asked for and its pixel size is unknown.
+        CellDataError: If the file cannot be read, or mpp is asked for and its pixel size is
+            unknown.
     """
     path = Path(path)
     if not path.is_file():
@@ -166,7 +168,9 @@ def open_image(
         for index, factor in enumerate(downsamples)
         if factor <= wanted * (1 + _SAME_PIXEL_SIZE)
     ]
-    source = _with_pixel_size(open_level(max(fitting, key=downsamples.__getitem__, default=0)), finest_um)
+    source = _with_pixel_size(
+        open_level(max(fitting, key=downsamples.__getitem__, default=0)), finest_um
+    )
     factor = wanted / source.downsample
     return source if abs(factor - 1) <= _SAME_PIXEL_SIZE else ResampledSource(source, factor)
 
@@ -220,7 +224,9 @@ def _try_openslide(path: Path) -> tuple[list[float], float | None, Any] | None:
     except openslide.OpenSlideError as error:
         if path.suffix.lower() in _TIFF_LIKE_SLIDES:
             return None
-        raise CellDataError(f"{path}: OpenSlide cannot read it ({error}); check the file.") from error
+        raise CellDataError(
+            f"{path}: OpenSlide cannot read it ({error}); check the file."
+        ) from error
 
 
 def _read_picture(path: Path) -> NDArray[np.uint8]:
@@ -228,11 +234,12 @@ def _read_picture(path: Path) -> NDArray[np.uint8]:
     content = np.frombuffer(path.read_bytes(), dtype=np.uint8)
     image = cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) else None
     if image is None:
-        raise CellDataError(f"{path}: cannot be decoded; it may be damaged, replace it by a whole copy.")
+        raise CellDataError(
+            f"{path}: cannot be decoded; it may be damaged, replace it by a whole copy."
+        )
     return image
 
 
 def is_readable_name(path: Path) -> bool:
     """Tell by its name whether a file is an image that `open_image` may read."""
     return path.suffix.lower() in TIFF_SUFFIXES | SLIDE_SUFFIXES | PICTURE_SUFFIXES
-

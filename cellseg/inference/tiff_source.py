@@ -26,7 +26,7 @@ _SAMPLED_REGIONS, _SAMPLED_PX = 5, 512  # 5 x 5 regions for percentiles of a lar
 
 @dataclass(frozen=True)
 class TiffLevel:
-    """One resolution of a TIFF: where its page is, its size in pixels, and how much coarser it is."""
+    """One resolution of a TIFF: its place in the file, size in pixels, and how much coarser."""
 
     series: int
     level: int
@@ -91,7 +91,12 @@ def _resolution_um(page: tifffile.TiffPage, tiff: tifffile.TiffFile) -> float | 
     if tag is None or not tag.value[0] or not tag.value[1]:
         return None
     size = tag.value[1] / tag.value[0]
-    if tiff.is_imagej and (tiff.imagej_metadata or {}).get("unit") in ("um", "micron", "\\u00B5m", "µm"):
+    if tiff.is_imagej and (tiff.imagej_metadata or {}).get("unit") in (
+        "um",
+        "micron",
+        "\\u00B5m",
+        "µm",
+    ):
         return size
     unit = int(page.tags["ResolutionUnit"].value) if "ResolutionUnit" in page.tags else _INCH
     return size * {_CENTIMETRE: 1e4, _INCH: 2.54e4}.get(unit, np.nan)
@@ -103,8 +108,8 @@ class TiffSource(ImageSource):
     Args:
         path: The file.
         level: The level, from `scan_tiff_levels`.
-        image_format: Colours and intensities, as for `read_cell_image`; percentiles are estimated from
-            regions spread over the image.
+        image_format: Colours and intensities, as for `read_cell_image`; percentiles are estimated
+            from regions spread over the image.
 
     Raises:
         CellDataError: If the pixels are of a kind that cannot be used, or cannot be read in parts.
@@ -135,17 +140,22 @@ class TiffSource(ImageSource):
         tiff_io._check_colours(self._path, page)
         self._swap = options["channel_order"] == "rgb"
         self._planes = page.samplesperpixel if int(page.planarconfig) == 2 else 1
-        self._segment_height = page.tilelength if page.is_tiled else min(page.rowsperstrip, self.height)
+        self._segment_height = (
+            page.tilelength if page.is_tiled else min(page.rowsperstrip, self.height)
+        )
         self._segment_width = page.tilewidth if page.is_tiled else self.width
         samples = 1 if self._planes > 1 else page.samplesperpixel
         size = self._segment_height * self._segment_width * samples * page.dtype.itemsize
         if size > _LARGEST_SEGMENT_BYTES and not page.is_memmappable:
             raise CellDataError(
-                f"{self._path}: is compressed in one piece of {size / 2**30:.1f} GiB, so it cannot be read in "
+                f"{self._path}: is compressed in one piece of {size / 2**30:.1f} GiB, so it "
+                f"cannot be read in "
                 "parts; save it as a tiled TIFF."
             )
         if page.dtype.kind not in "uif" and page.dtype != bool:
-            raise CellDataError(f"{self._path}: pixel type {page.dtype} cannot be used; save uint8.")
+            raise CellDataError(
+                f"{self._path}: pixel type {page.dtype} cannot be used; save uint8."
+            )
         self._range = None
         if page.dtype != np.uint8:
             check_intensity_range(self._path, False, options["intensity_range"])
@@ -172,7 +182,11 @@ class TiffSource(ImageSource):
         raw = self._read_raw(x, y, width, height)
         if self._range is not None:
             low, high = self._range
-            raw = tiff_io._map_to_8bit(raw, (low, high)) if high > low else np.zeros(raw.shape, np.uint8)
+            raw = (
+                tiff_io._map_to_8bit(raw, (low, high))
+                if high > low
+                else np.zeros(raw.shape, np.uint8)
+            )
         if raw.shape[2] == 1:
             return np.repeat(raw, 3, axis=2)
         return np.ascontiguousarray(raw[..., ::-1] if self._swap else raw)
@@ -191,7 +205,8 @@ class TiffSource(ImageSource):
             raise
         except Exception as error:
             raise CellDataError(
-                f"{self._path}: cannot be decoded near column {x}, row {y} ({error}); it may be truncated or "
+                f"{self._path}: cannot be decoded near column {x}, row {y} ({error}); it may be "
+                f"truncated or "
                 "damaged, replace it by a whole copy."
             ) from error
         return region[..., : 1 if samples < 3 else 3]
@@ -216,7 +231,12 @@ class TiffSource(ImageSource):
                 for column in columns:
                     segment = self._decode((plane * down + row) * across + column)
                     if segment is not None:
-                        yield column * self._segment_width, row * self._segment_height, plane, segment
+                        yield (
+                            column * self._segment_width,
+                            row * self._segment_height,
+                            plane,
+                            segment,
+                        )
 
     def _decode(self, index: int) -> NDArray[Any] | None:
         """Decode one segment (h, w, samples), or take it from the cache; None where it is empty."""
@@ -250,9 +270,7 @@ class TiffSource(ImageSource):
         self._tiff.close()
 
 
-def _paste(
-    region: NDArray[Any], segment: NDArray[Any], left: int, top: int, plane: int
-) -> None:
+def _paste(region: NDArray[Any], segment: NDArray[Any], left: int, top: int, plane: int) -> None:
     """Copy a segment into a region, at a column and row that may be negative."""
     height = min(region.shape[0] - top, segment.shape[0])
     width = min(region.shape[1] - left, segment.shape[1])

@@ -18,8 +18,8 @@ _BLOCK_PX = 16  # in averaged pixels, so 64 px of the tile
 class Tile(NamedTuple):
     """A region of an image and the part of it that the tile answers for.
 
-    All sides are in pixels, x2 and y2 exclusive. The cores (core_x1 ...) of a grid's tiles cover the
-    image without overlap: inside the image they end in the middle of the overlaps.
+    All sides are in pixels, x2 and y2 exclusive. The cores (core_x1 ...) of a grid's tiles cover
+    the image without overlap: inside the image they end in the middle of the overlaps.
     """
 
     x1: int
@@ -47,9 +47,9 @@ def make_tile_grid(
 ) -> list[Tile]:
     """Cover an image with overlapping tiles, row after row.
 
-    Tiles start at multiples of align_px: a network of stride 64 sees a cell the same way in the tile
-    and in the whole image only if the tile is moved by whole strides. The last tile of a row or
-    column is therefore up to align_px narrower than the others.
+    Tiles start at multiples of align_px: a network of stride 64 sees a cell the same way in the
+    tile and in the whole image only if the tile is moved by whole strides. The last tile of a row
+    or column is therefore up to align_px narrower than the others.
 
     Args:
         height: Image height in pixels.
@@ -97,8 +97,8 @@ def _cut_axis(
 def is_background(tile: NDArray[np.uint8], flat_range: float = _FLAT_RANGE) -> bool:
     """Tell cheaply whether a tile surely holds no cell: it is flat wherever one looks.
 
-    Noise is averaged away over 4 x 4 pixels; then no block of 64 x 64 pixels may vary in any channel by
-    flat_range grey levels or more. Uneven light passes as flat, a cell of 8 px does not.
+    Noise is averaged away over 4 x 4 pixels; then no block of 64 x 64 pixels may vary in any
+    channel by flat_range grey levels or more. Uneven light passes as flat, a cell of 8 px does not.
 
     Args:
         tile: (h, w, 3) uint8 of any channel order; h and w may be 0.

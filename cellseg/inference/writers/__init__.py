@@ -1,0 +1,110 @@
+"""Write cells in the formats that other tools open, chosen by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cellseg.inference.cells import Cells
+from cellseg.inference.image_source import ImageSource
+from cellseg.inference.writers.coco_json import write_coco_results
+from cellseg.inference.writers.geojson import write_geojson
+from cellseg.inference.writers.label_tiff import class_label_path, write_label_tiffs
+from cellseg.inference.writers.measurements import measure_cells, write_csv, write_parquet
+from cellseg.inference.writers.overlay import write_overlay
+
+
+class Format(NamedTuple):
+    """An output format: what follows the image's name, what it is for, and its writer.
+
+    The writer takes the cells, the open image and the file, and returns what should be noted.
+    """
+
+    suffix: str
+    purpose: str
+    write: Callable[[Cells, ImageSource, Path], dict[str, Any]]
+
+
+def _write_labels(cells: Cells, image: ImageSource, path: Path) -> dict[str, Any]:
+    return {"lost_pixels": write_label_tiffs(cells, path).lost_pixels}
+
+
+def _write_geojson(cells: Cells, image: ImageSource, path: Path) -> dict[str, Any]:
+    write_geojson(cells, path)
+    return {}
+
+
+def _write_coco(cells: Cells, image: ImageSource, path: Path) -> dict[str, Any]:
+    write_coco_results(cells, path)
+    return {}
+
+
+def _write_csv(cells: Cells, image: ImageSource, path: Path) -> dict[str, Any]:
+    write_csv(measure_cells(cells, image), path)
+    return {}
+
+
+def _write_parquet(cells: Cells, image: ImageSource, path: Path) -> dict[str, Any]:
+    write_parquet(measure_cells(cells, image), path)
+    return {}
+
+
+def _write_overlay(cells: Cells, image: ImageSource, path: Path) -> dict[str, Any]:
+    write_overlay(cells, image, path)
+    return {}
+
+
+FORMATS: dict[str, Format] = {
+    "labels": Format(".labels.tif", "label TIFFs, combined and per class", _write_labels),
+    "geojson": Format(".geojson", "cell outlines for QuPath", _write_geojson),
+    "coco": Format(".coco.json", "COCO results", _write_coco),
+    "csv": Format(".cells.csv", "measurements of each cell", _write_csv),
+    "parquet": Format(".cells.parquet", "the same table as Parquet", _write_parquet),
+    "overlay": Format(".overlay.png", "the image with outlines", _write_overlay),
+}
+
+
+def output_files(stem: Path, formats: list[str], class_names: tuple[str, ...]) -> list[Path]:
+    """List every file that the formats make for one image.
+
+    Args:
+        stem: Output folder and image name.
+        formats: Keys of FORMATS.
+        class_names: Names of the model's classes.
+
+    Returns:
+        The files, whether or not they are there.
+    """
+    files = []
+    for name in formats:
+        path = stem.with_name(stem.name + FORMATS[name].suffix)
+        files.append(path)
+        if name == "labels":
+            files += [class_label_path(path, class_name) for class_name in class_names]
+    return files
+
+
+def write_outputs(
+    cells: Cells, image: ImageSource, stem: Path, formats: list[str]
+) -> dict[str, Any]:
+    """Write one image's cells in several formats.
+
+    Args:
+        cells: Cells of the image; may be empty.
+        image: The image, open.
+        stem: Output folder and image name.
+        formats: Keys of FORMATS.
+
+    Returns:
+        What the writers note, such as lost_pixels of the label map.
+    """
+    notes: dict[str, Any] = {}
+    for name in formats:
+        notes.update(
+            FORMATS[name].write(cells, image, stem.with_name(stem.name + FORMATS[name].suffix))
+        )
+    return notes
+
+
+__all__ = ["FORMATS", "Format", "output_files", "write_outputs"]

@@ -30,7 +30,8 @@ def cells_to_coco_results(
         box_format: "xywh" as COCO wants it, or corners "xyxy".
 
     Returns:
-        One dict a cell: image_id, category_id (label + 1), bbox in pixels, score, segmentation (RLE).
+        One dict a cell: image_id, category_id (label + 1), bbox in pixels, score, segmentation
+        (RLE).
     """
     boxes = cells.boxes.astype(np.float64)
     if box_format == "xywh":
@@ -79,7 +80,8 @@ def read_image_index(path: str | Path) -> dict[str, dict[str, Any]]:
         }
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CellsegError(
-            f"{path} cannot be read as an index of test images ({error}); it must be a JSON list of rows with "
+            f"{path} cannot be read as an index of test images ({error}); it must be a JSON list "
+            f"of rows with "
             "file_name, id, height and width."
         ) from error
     if len(index) != len(rows):
@@ -144,6 +146,7 @@ def check_submission(
         wrong = [reason for reason, found in reasons.items() if found]
         if wrong:
             raise CellsegError(
-                f"Result {place} does not fit the submission: {wrong[0]}; predict the images that the index lists, "
+                f"Result {place} does not fit the submission: {wrong[0]}; predict the images "
+                f"that the index lists, "
                 "whole and at their own size."
             )

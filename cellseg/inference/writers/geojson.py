@@ -19,8 +19,8 @@ _NAMESPACE = uuid.UUID("6f3f0d0e-5f0e-4b53-9a0c-3a6f8c5f9b1d")  # any fixed one;
 def cells_to_features(cells: Cells) -> Iterator[dict[str, Any]]:
     """Turn cells into GeoJSON features as QuPath reads them (File > Import objects).
 
-    Coordinates are pixels of the full-resolution image, which is what QuPath works in. Exteriors follow
-    RFC 7946's right-hand rule. A cell of several pieces becomes a MultiPolygon.
+    Coordinates are pixels of the full-resolution image, which is what QuPath works in. Exteriors
+    follow RFC 7946's right-hand rule. A cell of several pieces becomes a MultiPolygon.
 
     Args:
         cells: Cells of one image; may be empty.

@@ -67,8 +67,8 @@ def paint_strips(
 def write_label_tiffs(cells: Cells, path: str | Path) -> LabelFiles:
     """Write the combined label map and one label map a class.
 
-    Cell i of the cells has the number i + 1 in both. The files are striped, deflated, and uint16, or uint32
-    beyond 65,535 cells, which Fiji, napari and Cellpose open as they are.
+    Cell i of the cells has the number i + 1 in both. The files are striped, deflated, and uint16,
+    or uint32 beyond 65,535 cells, which Fiji, napari and Cellpose open as they are.
 
     Args:
         cells: Cells of one image; may be empty.

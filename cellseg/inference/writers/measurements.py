@@ -1,8 +1,8 @@
 """Per-cell measurements as a table: shape and stain, in pixels and micrometres.
 
-The definitions are scikit-image's `regionprops` (axes and eccentricity from the second moments, solidity
-from the convex hull of pixel outlines) and `rgb2hed` (Ruifrok and Johnston's colour deconvolution), computed
-for all cells at once; tests hold them against scikit-image itself.
+The definitions are scikit-image's `regionprops` (axes and eccentricity from the second moments,
+solidity from the convex hull of pixel outlines) and `rgb2hed` (Ruifrok and Johnston's colour
+deconvolution), computed for all cells at once; tests hold them against scikit-image itself.
 """
 
 from __future__ import annotations
@@ -35,13 +35,14 @@ def measure_cells(cells: Cells, image: ImageSource | None = None) -> Table:
 
     Args:
         cells: N cells of one image; may be empty.
-        image: The image that they were found in, for the stains; these columns are left out when None.
+        image: The image that they were found in, for the stains; these columns are left out when
+            None.
 
     Returns:
-        Columns of length N, in the order of the cells: cell (1, 2, ... as in the label TIFF), class,
-        score, area_px, centroid_x_px, centroid_y_px, major_axis_px, minor_axis_px, eccentricity,
-        solidity; the same in um where the pixel size is known; and mean_haematoxylin, mean_eosin
-        (optical density in rgb2hed's units).
+        Columns of length N, in the order of the cells: cell (1, 2, ... as in the label TIFF),
+        class, score, area_px, centroid_x_px, centroid_y_px, major_axis_px, minor_axis_px,
+        eccentricity, solidity; the same in um where the pixel size is known; and
+        mean_haematoxylin, mean_eosin (optical density in rgb2hed's units).
     """
     shape = _measure_shapes(cells)
     table: Table = {
@@ -144,9 +145,7 @@ def _list_pixels(
     return owners, columns, rows
 
 
-def _count_hull_pixels(
-    pixels: NDArray[np.bool_], boxes: NDArray[np.int64]
-) -> NDArray[np.float64]:
+def _count_hull_pixels(pixels: NDArray[np.bool_], boxes: NDArray[np.int64]) -> NDArray[np.float64]:
     """Count the pixels in each cell's convex hull, as `convex_hull_image` does with its offsets."""
     counts = np.zeros(len(boxes))
     begin = 0
@@ -164,9 +163,7 @@ def _count_hull(mask: NDArray[np.bool_]) -> int:
     columns = np.flatnonzero(mask.any(axis=1))
     top = mask.argmax(axis=1)[columns]
     bottom = height - 1 - mask[:, ::-1].argmax(axis=1)[columns]
-    ends = np.concatenate(
-        (np.stack((columns, top), axis=1), np.stack((columns, bottom), axis=1))
-    )
+    ends = np.concatenate((np.stack((columns, top), axis=1), np.stack((columns, bottom), axis=1)))
     # Doubled coordinates keep the side midpoints whole numbers.
     midpoints = (2 * ends[:, None] + np.array([[-1, 0], [1, 0], [0, -1], [0, 1]])).reshape(-1, 2)
     hull = cv2.convexHull(midpoints.astype(np.int32))[:, 0].astype(np.int64)  # (K, 2)

@@ -1,0 +1,112 @@
+"""Find the images that a user means by files, folders and globs, and name their outputs."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cellseg.errors import CellsegError
+from cellseg.inference.sources import is_readable_name
+
+
+@dataclass(frozen=True)
+class InputImage:
+    """One image to predict: the file, and the name that its outputs start with."""
+
+    path: Path
+    name: str
+
+
+def find_input_images(inputs: Sequence[str | Path], skip: Path | None = None) -> list[InputImage]:
+    """Find all images behind a command line's inputs.
+
+    A folder is searched at every depth; label maps (class1.tif, ignore.tif) beside an image are
+    left out. An image takes its name from its file, or, being called image.tif as in the data
+    layout, from its folder; where two would share a name, their folders are put in front.
+
+    Args:
+        inputs: Files, folders or glob patterns.
+        skip: A folder that is not searched, such as the output's.
+
+    Returns:
+        The images without repeats, in the order of the inputs, folders sorted.
+
+    Raises:
+        CellsegError: If an input matches nothing, or names cannot be told apart.
+    """
+    paths = list(dict.fromkeys(path for item in inputs for path in _expand(str(item), skip)))
+    names = [_name_of(path) for path in paths]
+    for depth in range(1, 6):
+        counts = Counter(names)
+        if max(counts.values(), default=1) == 1:
+            break
+        names = [
+            name if counts[name] == 1 else _name_of(path, depth)
+            for name, path in zip(names, paths, strict=True)
+        ]
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise CellsegError(
+            f"Several inputs would be written as {repeated[0]}; rename one of them, or predict "
+            f"them into folders "
+            "of their own."
+        )
+    return [InputImage(path, name) for path, name in zip(paths, names, strict=True)]
+
+
+def _expand(item: str, skip: Path | None) -> Iterable[Path]:
+    """List the images behind one input."""
+    path = Path(item).expanduser()
+    if path.is_dir():
+        found = sorted(_search(path, skip))
+        if not found:
+            raise CellsegError(f"The folder {path} holds no image; give another folder or file.")
+        return found
+    if path.exists() or not glob.has_magic(item):
+        return [path]  # a file that is not there is reported like any bad file
+    found = [Path(match) for match in sorted(glob.iglob(str(path), recursive=True))]  # noqa: PTH207
+    images = [match for match in found if match.is_file() and not _is_label_map(match)]
+    folders = [match for match in found if match.is_dir()]
+    images += [image for folder in folders for image in sorted(_search(folder, skip))]
+    if not images:
+        raise CellsegError(f"No image matches {item}; check the pattern.")
+    return images
+
+
+def _search(folder: Path, skip: Path | None) -> Iterator[Path]:
+    """Walk a folder for images, leaving out hidden ones, label maps and the folder to skip."""
+    for current, folders, files in os.walk(folder):
+        here = Path(current)
+        folders[:] = [
+            name
+            for name in folders
+            if not name.startswith(".")
+            and (skip is None or (here / name).resolve() != skip.resolve())
+        ]
+        for name in files:
+            path = here / name
+            if not name.startswith(".") and is_readable_name(path) and not _is_label_map(path):
+                yield path
+
+
+def _is_label_map(path: Path) -> bool:
+    """Tell whether a file is a label map of the data layout: it lies beside image.tif."""
+    stem = path.stem.lower()
+    is_label_name = stem == "ignore" or (stem.startswith("class") and stem[5:].isdigit())
+    return is_label_name and path.with_name("image.tif").exists()
+
+
+def _name_of(path: Path, depth: int = 0) -> str:
+    """Name an image by its file, its folder where that says nothing, and depth folders more."""
+    full = path.absolute()
+    parts = [full.stem] if full.stem.lower() != "image" else []
+    folders = list(full.parent.parts[1:])
+    wanted = depth + (1 if not parts else 0)
+    chosen = folders[max(len(folders) - wanted, 0) :] + parts
+    if depth > len(folders):
+        chosen.append(full.suffix.lstrip("."))
+    return "_".join(chosen) or full.stem
