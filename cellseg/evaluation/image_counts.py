@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cellseg.evaluation.coco_results import ImageResult
 from cellseg.evaluation.matching import Matches, Overlaps, match_cells
 from cellseg.evaluation.runs import (
     hand_out_pixels,
@@ -48,6 +49,29 @@ class CellSet(NamedTuple):
     rles: Sequence[RLE]
     labels: ArrayLike
     scores: ArrayLike | None = None
+
+
+class Scene(NamedTuple):
+    """One image, ready to be judged.
+
+    Attributes:
+        gt: Runs of N ground-truth cells.
+        pred: Runs of M predictions above the score threshold, without overlap inside a class; one
+            that better ones hide has no run.
+        gt_labels: (N,) classes.
+        pred_labels: (M,) classes.
+        pred_scores: (M,) confidences, infinite where there are none.
+        overlaps: All pairs that share a pixel, whatever their classes.
+        ignored: (M,) whether a prediction lies mostly in ignore regions.
+    """
+
+    gt: Runs
+    pred: Runs
+    gt_labels: IntArray
+    pred_labels: IntArray
+    pred_scores: NDArray[np.float64]
+    overlaps: Overlaps
+    ignored: BoolArray
 
 
 @dataclass(frozen=True)
@@ -96,6 +120,45 @@ def split_truth(instances: Iterable[dict[str, Any]]) -> tuple[CellSet, list[RLE]
     return CellSet([cell["mask"] for cell in cells], labels), [region["mask"] for region in ignored]
 
 
+def split_result(result: ImageResult) -> tuple[CellSet, CellSet, list[RLE]]:
+    """Split a metric's result of an image into cells, predictions and ignore regions.
+
+    Raises:
+        ValueError: If the ground truth or masks are missing.
+    """
+    truth, found = result.ground_truth, result.predictions
+    if truth is None or truth.rles is None or found.rles is None:
+        raise ValueError(f"Image {result.img_id} came without the masks to judge it by.")
+    cells = [rle for rle, ignored in zip(truth.rles, truth.ignored, strict=True) if not ignored]
+    regions = [rle for rle, ignored in zip(truth.rles, truth.ignored, strict=True) if ignored]
+    predictions = CellSet(found.rles, found.labels, found.scores)
+    return CellSet(cells, truth.labels[~truth.ignored]), predictions, regions
+
+
+def lay_out(
+    truth: CellSet,
+    predictions: CellSet,
+    num_classes: int,
+    ignore_regions: Sequence[RLE] = (),
+    score_thr: float = DEFAULT_SCORE_THR,
+) -> Scene:
+    """Choose the predictions that are judged and find all overlaps; arguments as `count_image`."""
+    gt_labels, _ = _check_cells(truth, num_classes, "ground-truth cell")
+    labels, scores = _check_cells(predictions, num_classes, "prediction")
+    kept = np.flatnonzero(scores >= score_thr)
+    pred_rles = [predictions.rles[index] for index in kept.tolist()]
+    labels, scores = labels[kept], scores[kept]
+    every = (*truth.rles, *pred_rles, *ignore_regions)
+    size = (every[0]["size"][0], every[0]["size"][1]) if every else None
+    gt = runs_of_sized(truth.rles, size)
+    pred = hand_out_pixels(runs_of_sized(pred_rles, size), scores, labels)
+    regions = union_runs(runs_of_sized(ignore_regions, size))
+    pred_areas = run_areas(pred, len(labels))
+    overlaps = Overlaps(*overlap_runs(gt, pred), run_areas(gt, len(gt_labels)), pred_areas)
+    ignored = _mostly_inside(regions, pred, pred_areas)
+    return Scene(gt, pred, gt_labels, labels, scores, overlaps, ignored)
+
+
 def count_image(
     truth: CellSet,
     predictions: CellSet,
@@ -121,32 +184,33 @@ def count_image(
     Raises:
         ValueError: If a mask differs in size from the others, or a label is no class.
     """
-    gt_labels, _ = _check_cells(truth, num_classes, "ground-truth cell")
-    labels, scores = _check_cells(predictions, num_classes, "prediction")
-    kept = np.flatnonzero(scores >= score_thr)
-    pred_rles = [predictions.rles[index] for index in kept.tolist()]
-    labels, scores = labels[kept], scores[kept]
-    every = (*truth.rles, *pred_rles, *ignore_regions)
-    size = (every[0]["size"][0], every[0]["size"][1]) if every else None
-    gt = runs_of_sized(truth.rles, size)
-    pred = hand_out_pixels(runs_of_sized(pred_rles, size), scores, labels)
-    regions = union_runs(runs_of_sized(ignore_regions, size))
-    pred_areas = run_areas(pred, len(labels))
-    overlaps = Overlaps(*overlap_runs(gt, pred), run_areas(gt, len(gt_labels)), pred_areas)
-    scene = _Scene(gt, pred, gt_labels, labels, overlaps, _mostly_inside(regions, pred, pred_areas))
+    scene = lay_out(truth, predictions, num_classes, ignore_regions, score_thr)
     rows = [_count_group(scene, group, iou_thrs) for group in (*range(num_classes), None)]
     return ImageCounts(*(np.array(column) for column in zip(*rows, strict=True)))
 
 
-class _Scene(NamedTuple):
-    """One image, ready to be counted; `ignored` (M,) marks predictions mostly in ignore regions."""
+def count_result(
+    result: ImageResult, num_classes: int, score_thr: float = DEFAULT_SCORE_THR
+) -> ImageCounts:
+    """Count what one image adds to the figures, from a metric's result of it.
 
-    gt: Runs
-    pred: Runs
-    gt_labels: IntArray
-    pred_labels: IntArray
-    overlaps: Overlaps
-    ignored: BoolArray
+    Args:
+        result: The image's predictions and ground truth, both with masks.
+        num_classes: How many classes there are.
+        score_thr: Predictions below this confidence are left out.
+
+    Returns:
+        The counts of each class and of all cells.
+
+    Raises:
+        ValueError: If masks or the ground truth are missing, or as `count_image` says; the text
+            names the image.
+    """
+    truth, found, regions = split_result(result)
+    try:
+        return count_image(truth, found, num_classes, regions, score_thr)
+    except ValueError as error:
+        raise ValueError(f"Image {result.img_id}: {error}") from error
 
 
 def _check_cells(cells: CellSet, num_classes: int, noun: str) -> tuple[IntArray, NDArray[Any]]:
@@ -179,7 +243,7 @@ def _mostly_inside(regions: Runs, pred: Runs, pred_areas: IntArray) -> BoolArray
     return 2 * inside > pred_areas
 
 
-def _count_group(scene: _Scene, group: int | None, iou_thrs: Sequence[float]) -> tuple[Any, ...]:
+def _count_group(scene: Scene, group: int | None, iou_thrs: Sequence[float]) -> tuple[Any, ...]:
     """Count one class, or all cells for None; the fields of ImageCounts, one group each."""
     overlaps = scene.overlaps
     gt_in = np.ones(len(scene.gt_labels), bool) if group is None else scene.gt_labels == group
@@ -221,7 +285,7 @@ def _count_aji(overlaps: Overlaps, gt_in: BoolArray, judged: BoolArray) -> tuple
     return int(overlaps.shared_px[best].sum()), int(union)
 
 
-def _count_foreground(scene: _Scene, gt_in: BoolArray, judged: BoolArray) -> tuple[int, int, int]:
+def _count_foreground(scene: Scene, gt_in: BoolArray, judged: BoolArray) -> tuple[int, int, int]:
     """Count the foreground pixels of both, of the ground truth, and of the predictions."""
     gt = union_runs(Runs(*(part[gt_in[scene.gt.owners]] for part in scene.gt)))
     pred = union_runs(Runs(*(part[judged[scene.pred.owners]] for part in scene.pred)))

@@ -24,6 +24,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from cellseg.evaluation.image_counts import IOU_THRS, ImageCounts
 
+_ABSENT = "no cell in the ground truth, so left out of the mean"
+
 
 @dataclass(frozen=True)
 class GroupFigures:
@@ -121,16 +123,17 @@ def format_judgement(judgement: Judgement) -> str:
         *("PQ", "DQ", "SQ", "F1_50", "F1_75", "precision_50", "recall_50", "AJI", "Dice"),
         "PQ_image_mean",
     )
-    groups = [*judgement.classes, judgement.any_class]
-    width = max(len("mean of classes"), *(len(group.name) for group in groups))
-    lines = [f"{'':{width}}  {'cells':>7}  {'found':>7}  " + "  ".join(f"{c:>6}" for c in columns)]
-    for group in groups:
-        head = f"{group.name:{width}}  {group.num_cells:7d}  {group.num_predicted:7d}  "
-        absent = "no cell in the ground truth: left out of the mean"
-        lines.append(head + (_format_values(group.values, columns) if group.values else absent))
-        if group is judgement.classes[-1] and judgement.means:
-            values = _format_values(judgement.means, columns)
-            lines.append(f"{'mean of classes':{width}}  {'':7}  {'':7}  {values}")
+    rows = [(g.name, f"{g.num_cells}", f"{g.num_predicted}", g.values) for g in judgement.classes]
+    if len(rows) > 1:
+        total = judgement.any_class
+        rows.append(("mean of classes", "", "", judgement.means))
+        rows.append((total.name, f"{total.num_cells}", f"{total.num_predicted}", total.values))
+    width = max(len("class"), *(len(row[0]) for row in rows))
+    head = "  ".join(f"{column:>6}" for column in columns)
+    lines = [f"{'class':{width}}  {'cells':>7}  {'predicted':>9}  {head}"]
+    for name, cells, predicted, values in rows:
+        text = _format_values(values, columns) if values else _ABSENT
+        lines.append(f"{name:{width}}  {cells:>7}  {predicted:>9}  {text}")
     return "\n".join(line.rstrip() for line in lines)
 
 

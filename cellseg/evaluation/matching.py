@@ -142,7 +142,9 @@ def overlap_rles(gt_rles: Sequence[RLE], pred_rles: Sequence[RLE]) -> Overlaps:
     return Overlaps(*overlap_runs(gt, pred), *areas)
 
 
-def match_cells(overlaps: Overlaps, iou_thr: float = 0.5) -> Matches:
+def match_cells(
+    overlaps: Overlaps, iou_thr: float = 0.5, scores: NDArray[np.floating] | None = None
+) -> Matches:
     """Match cells one to one where their IoU exceeds a threshold.
 
     Above 0.5 a cell can have one partner only, provided that cells of one side do not overlap. In
@@ -152,6 +154,8 @@ def match_cells(overlaps: Overlaps, iou_thr: float = 0.5) -> Matches:
     Args:
         overlaps: The overlapping pairs.
         iou_thr: A pair may match when its IoU is strictly greater, as in panoptic quality.
+        scores: (M,) confidences of the predicted cells; of equally good assignments the one that
+            takes the more confident cells wins.
 
     Returns:
         The matches; none when nothing overlaps enough.
@@ -163,14 +167,20 @@ def match_cells(overlaps: Overlaps, iou_thr: float = 0.5) -> Matches:
     rivals = np.bincount(gt, minlength=num_gt)[gt] > 1
     rivals |= np.bincount(pred, minlength=num_pred)[pred] > 1
     if rivals.any():
-        kept = np.sort(np.concatenate((np.flatnonzero(~rivals), _assign(gt, pred, iou, rivals))))
+        worth = iou
+        if scores is not None:
+            rank = np.empty(num_pred)
+            rank[np.argsort(scores, kind="stable")] = np.arange(num_pred)
+            worth = iou + 1e-9 * rank[pred] / num_pred  # less than any two IoUs differ by
+        chosen = _assign(gt, pred, worth, rivals)
+        kept = np.sort(np.concatenate((np.flatnonzero(~rivals), chosen)))
         gt, pred, iou = gt[kept], pred[kept], iou[kept]
     order = np.argsort(gt, kind="stable")
     return Matches(gt[order], pred[order], iou[order])
 
 
 def _assign(
-    gt: IntArray, pred: IntArray, iou: NDArray[np.float64], rivals: NDArray[np.bool_]
+    gt: IntArray, pred: IntArray, worth: NDArray[np.float64], rivals: NDArray[np.bool_]
 ) -> IntArray:
     """Choose among competing pairs; returns the indices of those kept."""
     edges = np.flatnonzero(rivals)
@@ -183,17 +193,17 @@ def _assign(
     edges = edges[np.argsort(component, kind="stable")]
     cuts = np.cumsum(np.unique(component, return_counts=True)[1])[:-1]
     parts = np.split(edges, cuts)
-    return np.concatenate([_assign_component(gt, pred, iou, part) for part in parts])
+    return np.concatenate([_assign_component(gt, pred, worth, part) for part in parts])
 
 
 def _assign_component(
-    gt: IntArray, pred: IntArray, iou: NDArray[np.float64], edges: IntArray
+    gt: IntArray, pred: IntArray, worth: NDArray[np.float64], edges: IntArray
 ) -> IntArray:
     """Solve one connected component; returns the indices of the edges kept."""
     rows, row_of = np.unique(gt[edges], return_inverse=True)
     cols, col_of = np.unique(pred[edges], return_inverse=True)
     profit = np.zeros((len(rows), len(cols)))
-    profit[row_of, col_of] = iou[edges] + min(profit.shape) + 1  # one more match beats any IoU
+    profit[row_of, col_of] = worth[edges] + min(profit.shape) + 1  # one more match beats any IoU
     edge_at = np.full(profit.shape, -1, dtype=np.int64)
     edge_at[row_of, col_of] = edges
     chosen = edge_at[linear_sum_assignment(profit, maximize=True)]

@@ -9,10 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from cellseg.structures.rle import RLE, Runs
-from cellseg.structures.rle import _decompress as decode_runs
-
-__all__ = ["Runs", "decode_runs", "hand_out_pixels", "overlap_runs", "run_areas", "union_runs"]
+from cellseg.structures.rle import RLE, Runs, decode_runs
 
 IntArray = NDArray[np.int64]
 

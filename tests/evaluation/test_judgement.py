@@ -121,7 +121,7 @@ def test_judge_when_a_class_has_no_cell_then_it_is_reported_and_left_out_of_the_
 def test_judge_when_there_is_no_cell_at_all_then_no_figure_but_a_table(num_images: int) -> None:
     judgement = judge([count_maps(draw_disks(0), draw_disks(0))] * num_images, NAMES)
     assert judgement.to_dict() == {}
-    assert format_judgement(judgement).count("no cell in the ground truth") == 3
+    assert format_judgement(judgement).count("no cell in the ground truth") == 4
 
 
 def test_judge_when_images_are_shuffled_then_figures_are_identical() -> None:

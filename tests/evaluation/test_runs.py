@@ -8,14 +8,13 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from cellseg.evaluation.runs import (
-    decode_runs,
     hand_out_pixels,
     overlap_runs,
     run_areas,
     runs_of_sized,
     union_runs,
 )
-from cellseg.structures.rle import RLE, Runs, rles_to_label_map
+from cellseg.structures.rle import RLE, Runs, decode_runs, rles_to_label_map
 
 HEIGHT, WIDTH = 7, 9
 

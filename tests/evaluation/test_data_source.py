@@ -1,0 +1,66 @@
+"""Opening data by config or folder."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from cellseg.errors import CellsegError
+from cellseg.evaluation.data_source import dataset_config, open_data, read_config
+
+CONFIG = """
+dataset = dict(type="CellDataset", data_root={root!r}, metainfo=dict(classes=("nucleus",)))
+train_dataloader = dict(dataset=dict(type="RepeatDataset", times=2, dataset=dataset))
+test_dataloader = dict(dataset=dataset)
+"""
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Write two images, the second without a cell."""
+    for name in ("a", "b"):
+        folder = tmp_path / "data" / name
+        folder.mkdir(parents=True)
+        tifffile.imwrite(folder / "image.tif", np.zeros((8, 9, 3), np.uint8), photometric="rgb")
+    tifffile.imwrite(tmp_path / "data" / "a" / "class2.tif", np.eye(8, 9, dtype=np.uint8))
+    return tmp_path / "data"
+
+
+def test_open_data_when_given_a_folder_then_classes_follow_the_files(root: Path) -> None:
+    dataset = open_data(root)
+    assert list(dataset.metainfo["classes"]) == ["class1", "class2"]
+    assert [dataset.get_data_info(k)["img_name"] for k in range(len(dataset))] == ["a", "b"]
+    named = open_data(root, classes=["lymphocyte", "macrophage"])
+    assert named.get_data_info(0)["instances"][0]["bbox_label"] == 1
+
+
+def test_open_data_when_given_a_config_then_its_split_is_opened(root: Path, tmp_path: Path) -> None:
+    (root / "a" / "class2.tif").rename(root / "a" / "class1.tif")
+    config = tmp_path / "config.py"
+    config.write_text(CONFIG.format(root=str(root)))
+    for split in ("train", "test"):
+        assert len(open_data(config, split)) == 2
+    with pytest.raises(CellsegError, match="no data set in val_dataloader"):
+        open_data(config, "val")
+    moved = open_data(config, "test", {"test_dataloader.dataset.include": ["b"]})
+    assert len(moved) == 1
+    assert dataset_config(read_config(config), "train")["data_root"] == str(root)
+
+
+def test_open_data_when_the_source_is_wrong_then_one_sentence_says_so(
+    root: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "broken.py").write_text("model = dict(")
+    (tmp_path / "empty").mkdir()
+    for source, message in (
+        (tmp_path / "none.py", "There is no config file"),
+        (tmp_path / "broken.py", "cannot be read as a config"),
+        (tmp_path / "results.json", "neither a folder of images nor a config"),
+        (tmp_path / "empty", "no label file"),
+    ):
+        with pytest.raises(CellsegError, match=message):
+            open_data(source)
+    (root / "b" / "class1.tif").write_bytes(b"II*")
+    with pytest.raises(CellsegError, match=r"class1\.tif"):
+        open_data(root)

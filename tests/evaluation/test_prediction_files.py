@@ -1,0 +1,227 @@
+"""Predictions from files, good and bad."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from numpy.typing import NDArray
+
+from cellseg.errors import CellsegError
+from cellseg.evaluation.image_counts import count_result
+from cellseg.evaluation.judgement import judge
+from cellseg.evaluation.prediction_files import (
+    KNOWN_PATTERNS,
+    TruthImage,
+    join_results,
+    read_predictions,
+)
+from cellseg.structures.rle import encode_label_map
+
+NAMES = ["lymphocyte", "macrophage"]
+SHAPE = (20, 30)
+
+
+def draw_labels(seed: int = 0) -> NDArray[np.int32]:
+    """Draw blocks of cells."""
+    rng = np.random.default_rng(seed)
+    return np.kron(rng.integers(0, 9, (4, 6)), np.ones((5, 5))).astype(np.int32)
+
+
+def make_truth(name: str, img_id: int, *layers: NDArray[np.int32]) -> TruthImage:
+    """Make an image with one layer a class."""
+    instances = [
+        {"bbox": box.tolist(), "bbox_label": label, "ignore_flag": 0, "mask": rle}
+        for label, layer in enumerate(layers)
+        for box, rle in zip(*(encode_label_map(layer)[k] for k in (1, 3)), strict=True)
+    ]
+    return TruthImage(img_id, name, *SHAPE, instances)
+
+
+IMAGES = [make_truth("s/a", 3, draw_labels(1), draw_labels(2)), make_truth("b", 5, draw_labels(3))]
+
+
+def good_rows() -> list[dict[str, Any]]:
+    """List perfect predictions."""
+    return [
+        {
+            "image_id": image.img_id,
+            "category_id": cell["bbox_label"] + 1,
+            "score": 0.9,
+            "segmentation": cell["mask"],
+        }
+        for image in IMAGES
+        for cell in image.instances
+    ]
+
+
+def write_json(tmp_path: Path, content: Any) -> Path:
+    """Write a result file; text as it is."""
+    path = tmp_path / "results.segm.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+def write_labels(path: Path, label_map: NDArray[Any]) -> None:
+    """Write a label TIFF and its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tifffile.imwrite(path, label_map)
+
+
+def figures_of(path: Path, pattern: str | None = None) -> dict[str, float]:
+    """Judge predictions from files."""
+    predictions = read_predictions(path, IMAGES, NAMES, pattern)
+    results = join_results(IMAGES, predictions)
+    return judge([count_result(result, 2) for result in results], NAMES).to_dict()
+
+
+def test_read_predictions_when_json_is_perfect_then_all_figures_are_one(tmp_path: Path) -> None:
+    assert set(figures_of(write_json(tmp_path, good_rows())).values()) == {1.0}
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".tiff"])
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_read_predictions_when_folder_is_perfect_then_all_figures_are_one(
+    tmp_path: Path, suffix: str, dtype: type
+) -> None:
+    write_labels(tmp_path / f"s/a/class1{suffix}", draw_labels(1).astype(dtype))
+    write_labels(tmp_path / f"s/a/class2{suffix}", draw_labels(2).astype(dtype))
+    write_labels(tmp_path / f"b/class1{suffix}", draw_labels(3).astype(dtype))
+    assert set(figures_of(tmp_path).values()) == {1.0}
+    predictions = read_predictions(tmp_path, IMAGES, NAMES)
+    assert (predictions.has_scores, predictions.has_classes, predictions.absent) == (
+        False,
+        True,
+        [],
+    )
+
+
+@pytest.mark.parametrize("pattern", KNOWN_PATTERNS[2:])
+def test_read_predictions_when_named_as_other_tools_do_then_found(
+    tmp_path: Path, pattern: str
+) -> None:
+    write_labels(tmp_path / pattern.format(image="s/a"), draw_labels(1))
+    predictions = read_predictions(tmp_path, IMAGES, NAMES)
+    assert not predictions.has_classes
+    assert predictions.absent == ["b"]
+    assert len(predictions.by_image[3].rles or ()) == len(np.unique(draw_labels(1))) - 1
+
+
+def test_read_predictions_when_a_pattern_is_given_then_other_files_are_left_alone(
+    tmp_path: Path,
+) -> None:
+    write_labels(tmp_path / "s/a/macrophage_v2.tif", draw_labels(2))
+    write_labels(tmp_path / "s/a/class1.tif", draw_labels(1))
+    predictions = read_predictions(tmp_path, IMAGES, NAMES, "{image}/{class}_v2.tif")
+    assert set(predictions.by_image[3].labels.tolist()) == {1}
+
+
+def test_read_predictions_when_json_lists_nothing_then_nothing_was_found(tmp_path: Path) -> None:
+    predictions = read_predictions(write_json(tmp_path, []), IMAGES, NAMES)
+    assert predictions.absent == ["s/a", "b"]
+    assert figures_of(write_json(tmp_path, []))["mPQ"] == 0
+
+
+def test_read_predictions_when_masks_are_polygons_or_plain_counts_then_read(tmp_path: Path) -> None:
+    plain = {"size": list(SHAPE), "counts": [0, 40, 560]}
+    rows = [
+        {"image_id": 3, "category_id": 1, "score": 1, "segmentation": mask}
+        for mask in (plain, [[0, 0, 2, 0, 2, 20, 0, 20]])
+    ]
+    predictions = read_predictions(write_json(tmp_path, rows), IMAGES, NAMES)
+    assert predictions.by_image[3].areas.tolist() == [40, 40]
+    assert predictions.by_image[3].boxes_xyxy.tolist() == [[0, 0, 2, 20]] * 2
+
+
+def changed(**changes: Any) -> list[dict[str, Any]]:
+    """Change one row of good ones; None takes the key away."""
+    rows = good_rows()
+    rows[1] = {key: value for key, value in (rows[1] | changes).items() if value is not None}
+    return rows
+
+
+RLE_TEXT = good_rows()[1]["segmentation"]["counts"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "is empty"),
+        (json.dumps(good_rows())[:-40], "cut off"),
+        ({"annotations": []}, "holds a JSON dict"),
+        ([3], "is not an object"),
+        (changed(image_id=9), r"image_id 9, which is not among the 2 images"),
+        (changed(image_id="3"), "image_id '3'"),
+        (changed(category_id=3), "category_id 3; the classes are 1 to 2"),
+        (changed(category_id=0), "category_id 0"),
+        (changed(segmentation=None), r"no mask .* not the \.bbox\.json"),
+        (changed(score=None), "lacks score"),
+        (changed(score=float("nan")), "score nan"),
+        (changed(segmentation={"size": [30, 20], "counts": RLE_TEXT}), r"has size \[30, 20\]"),
+        (changed(segmentation={"size": [*SHAPE], "counts": RLE_TEXT[:-1] + "P"}), "cut off"),
+        (changed(segmentation={"size": [*SHAPE], "counts": "0ooo0"}), "damaged"),
+        (changed(segmentation={"size": [*SHAPE], "counts": "é"}), "damaged"),
+        (changed(segmentation=7), "neither RLE nor polygons"),
+        (changed(segmentation=["x"]), "neither RLE nor polygons"),
+    ],
+)
+def test_read_predictions_when_json_is_bad_then_one_error_names_it(
+    tmp_path: Path, content: Any, message: str
+) -> None:
+    path = write_json(tmp_path, content)
+    with pytest.raises(CellsegError, match=message) as caught:
+        read_predictions(path, IMAGES, NAMES)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "label_map", "message"),
+    [
+        ("c/class1.tif", draw_labels(), "image 'c', which is not in this data set"),
+        ("b/class3.tif", draw_labels(), "class '3'; the classes are 1 to 2"),
+        ("b/class1.tif", draw_labels().T, "30 x 20 pixels .* is 20 x 30"),
+        ("b/class1.tif", draw_labels() + 0.5, "fractional"),
+        ("b/notes.tif", draw_labels(), "does not follow the other files"),
+    ],
+)
+def test_read_predictions_when_a_label_file_is_bad_then_one_error_names_it(
+    tmp_path: Path, name: str, label_map: NDArray[Any], message: str
+) -> None:
+    write_labels(tmp_path / "s/a/class1.tif", draw_labels(1))
+    write_labels(tmp_path / name, label_map)
+    with pytest.raises(CellsegError, match=message) as caught:
+        read_predictions(tmp_path, IMAGES, NAMES)
+    assert str(tmp_path / name) in str(caught.value)
+
+
+def test_read_predictions_when_a_label_file_is_cut_off_then_named(tmp_path: Path) -> None:
+    write_labels(tmp_path / "b/class1.tif", draw_labels(1))
+    data = (tmp_path / "b/class1.tif").read_bytes()
+    (tmp_path / "b/class1.tif").write_bytes(data[: len(data) // 3])
+    with pytest.raises(CellsegError, match=r"b/class1\.tif"):
+        read_predictions(tmp_path, IMAGES, NAMES)
+
+
+def test_read_predictions_when_there_is_nothing_to_read_then_says_so(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    write_labels(tmp_path / "odd" / "cells.tif", draw_labels())
+    (tmp_path / "results.txt").write_text("[]")
+    for name, message in (
+        ("empty", "holds no label TIFF"),
+        ("odd", "none of its 1 TIFFs"),
+        ("none.json", "no predictions at"),
+        ("results.txt", "a folder of label TIFFs or a COCO result"),
+    ):
+        with pytest.raises(CellsegError, match=message):
+            read_predictions(tmp_path / name, IMAGES, NAMES)
+    with pytest.raises(CellsegError, match="no file is called"):
+        read_predictions(tmp_path / "odd", IMAGES, NAMES, "{image}/x.tif")
+
+
+def test_read_predictions_when_given_a_pickle_then_refused_unread(tmp_path: Path) -> None:
+    path = tmp_path / "results.pkl"
+    path.write_bytes(b"cos\nsystem\n(S'touch hacked'\ntR.")
+    with pytest.raises(CellsegError, match=r"can run code.*results\.segm\.json"):
+        read_predictions(path, IMAGES, NAMES)
