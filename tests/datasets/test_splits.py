@@ -50,6 +50,24 @@ def test_assign_folds_when_some_spread_exists_then_found(rows):
     assert exists == (not set(uncovered) & set(np.flatnonzero(wanted)))
 
 
+@pytest.mark.parametrize(
+    ("num_folds", "rows"),
+    [
+        # Placing images one by one, rarest class first, misses a class here.
+        (2, ["011", "100", "000", "001", "010", "100"]),
+        (3, ["000", "011", "011", "100", "000", "110", "000"]),
+        # Evening the folds' sizes would take a fold's last image of a class here.
+        (2, ["100", "010", "100", "111", "110", "011"]),
+        (2, ["0111", "0110", "1000", "0001", "0100", "1101", "1000", "0001"]),
+    ],
+)
+def test_assign_folds_when_spread_is_tight_then_still_found(num_folds, rows):
+    presence = _presence([[int(digit) for digit in row] for row in rows])
+    names = [str(index) for index in range(len(rows))]
+    too_rare = np.flatnonzero(presence.sum(axis=0) < num_folds)
+    assert assign_folds(names, presence, num_folds).uncovered == tuple(too_rare)
+
+
 def test_assign_folds_when_a_class_is_in_as_many_images_as_folds_then_one_each():
     presence = np.zeros((60, 2), dtype=bool)
     presence[:, 0] = True

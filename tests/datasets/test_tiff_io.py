@@ -266,6 +266,8 @@ def test_read_label_map_when_more_than_65535_ids_then_all_kept(tiff):
 def test_read_label_map_when_ids_exceed_int32_then_renumbered_in_order(tiff, dtype):
     ids = np.array([[0, 2**31], [5, 2**32 - 1]], dtype=dtype)
     np.testing.assert_array_equal(read_label_map(tiff(ids)), [[0, 2], [1, 3]])
+    ids[0, 0] = 4  # no background at all
+    np.testing.assert_array_equal(read_label_map(tiff(ids)), [[1, 3], [2, 4]])
 
 
 @pytest.mark.parametrize(
