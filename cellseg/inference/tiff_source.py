@@ -71,12 +71,20 @@ def read_tiff_pixel_size(path: Path) -> float | None:
     with tifffile.TiffFile(path) as tiff:
         page = tiff.pages.first
         candidates = [
-            _match(r'PhysicalSizeX="([\d.eE+-]+)"', tiff.ome_metadata),
+            _ome_um(tiff.ome_metadata),
             _match(r"MPP\s*=\s*([\d.]+)", page.description),
             _resolution_um(page, tiff),
         ]
     low, high = _SANE_PIXEL_SIZE_UM
     return next((size for size in candidates if size is not None and low <= size <= high), None)
+
+
+def _ome_um(text: str | None) -> float | None:
+    """Find the pixel size in OME metadata, where it is in micrometres, as it is by default."""
+    unit = re.search(r'PhysicalSizeXUnit="([^"]*)"', text or "")
+    if unit and unit.group(1) not in ("µm", "um", "&#181;m"):
+        return None
+    return _match(r'PhysicalSizeX="([\d.eE+-]+)"', text)
 
 
 def _match(pattern: str, text: str | None) -> float | None:

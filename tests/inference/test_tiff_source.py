@@ -1,0 +1,155 @@
+import numpy as np
+import pytest
+import tifffile
+
+from cellseg.datasets.tiff_io import CellDataError, read_cell_image
+from cellseg.inference.tiff_source import TiffSource, read_tiff_pixel_size, scan_tiff_levels
+
+REGIONS = [(0, 0, 330, 290), (37, 101, 150, 120), (329, 289, 1, 1), (120, 120, 16, 16)]
+LAYOUTS = {
+    "tiled": dict(tile=(128, 128), compression="zlib"),
+    "jpeg": dict(tile=(128, 128), compression="jpeg"),
+    "strips": dict(rowsperstrip=50, compression="lzw", predictor=True),
+    "uncompressed": {},
+    "big_endian_bigtiff": dict(tile=(64, 96), bigtiff=True, byteorder=">"),
+}
+
+
+@pytest.fixture
+def image():
+    return np.random.default_rng(0).integers(0, 256, (290, 330, 3), dtype=np.uint8)
+
+
+def open_source(path, image_format=None, level=0):
+    return TiffSource(path, scan_tiff_levels(path)[level], image_format)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("order", ["rgb", "bgr"])
+def test_regions_of_any_layout_equal_the_image_read_whole(tmp_path, image, layout, order):
+    path = tmp_path / "image.tif"
+    tifffile.imwrite(path, image, photometric="rgb", **LAYOUTS[layout])
+    whole = read_cell_image(path, {"channel_order": order})
+    with open_source(path, {"channel_order": order}) as source:
+        for x, y, width, height in REGIONS:
+            region = source.read(x, y, width, height)
+            np.testing.assert_array_equal(region, whole[y : y + height, x : x + width])
+
+
+@pytest.mark.parametrize(
+    ("pixels", "options"),
+    [
+        (np.s_[..., 0], dict(photometric="minisblack")),
+        (np.s_[:, :, [0, 1, 2, 0]], dict(photometric="rgb")),
+    ],
+)
+def test_regions_of_grey_and_rgba_equal_the_image_read_whole(tmp_path, image, pixels, options):
+    path = tmp_path / "image.tif"
+    tifffile.imwrite(path, image[pixels], tile=(128, 128), **options)
+    with open_source(path) as source:
+        np.testing.assert_array_equal(
+            source.read(9, 8, 200, 150), read_cell_image(path)[8:158, 9:209]
+        )
+
+
+def test_regions_of_separate_planes_equal_the_image_read_whole(tmp_path, image):
+    path = tmp_path / "image.tif"
+    planes = image.transpose(2, 0, 1)
+    tifffile.imwrite(path, planes, photometric="rgb", planarconfig="separate", tile=(64, 64))
+    with open_source(path) as source:
+        np.testing.assert_array_equal(
+            source.read(9, 8, 200, 150), read_cell_image(path)[8:158, 9:209]
+        )
+
+
+def test_regions_of_16_bit_values_are_mapped_as_when_read_whole(tmp_path, image):
+    path = tmp_path / "image.tif"
+    tifffile.imwrite(path, image.astype(np.uint16) * 200, photometric="rgb", tile=(128, 128))
+    image_format = {"intensity_range": (1000, 40000)}
+    with open_source(path, image_format) as source:
+        np.testing.assert_array_equal(
+            source.read(9, 8, 200, 150), read_cell_image(path, image_format)[8:158, 9:209]
+        )
+
+
+def test_regions_of_16_bit_values_by_percentile_are_near_those_read_whole(tmp_path, image):
+    path = tmp_path / "image.tif"
+    tifffile.imwrite(path, image.astype(np.uint16) * 200, photometric="rgb", tile=(128, 128))
+    image_format = {"intensity_range": {"percentile": (1, 99)}}
+    with open_source(path, image_format) as source:
+        difference = source.read(0, 0, 330, 290).astype(int) - read_cell_image(path, image_format)
+    assert np.abs(difference).max() <= 4
+
+
+def test_16_bit_values_without_a_range_are_refused(tmp_path, image):
+    path = tmp_path / "image.tif"
+    tifffile.imwrite(path, image.astype(np.uint16), photometric="rgb")
+    with pytest.raises(CellDataError, match="not 8 bit"):
+        open_source(path)
+
+
+def test_cache_when_small_is_kept_small_and_changes_nothing(tmp_path, image, monkeypatch):
+    monkeypatch.setattr("cellseg.inference.tiff_source._CACHE_BYTES", 3 * 64 * 64 * 3)
+    path = tmp_path / "image.tif"
+    tifffile.imwrite(path, image, photometric="rgb", tile=(64, 64), compression="zlib")
+    with open_source(path) as source:
+        np.testing.assert_array_equal(source.read(0, 0, 330, 290), image[..., ::-1])
+        assert len(source._cache) <= 3
+
+
+def test_levels_of_a_pyramid_are_found_with_their_pixel_size(tmp_path, image):
+    path = tmp_path / "pyramid.tif"
+    with tifffile.TiffWriter(path) as writer:
+        options = dict(photometric="rgb", tile=(64, 64), resolutionunit="CENTIMETER")
+        writer.write(image, subifds=1, resolution=(40000, 40000), **options)
+        writer.write(image[::2, ::2], subfiletype=1, resolution=(20000, 20000), **options)
+    levels = scan_tiff_levels(path)
+    assert [(level.height, level.width, level.downsample) for level in levels] == [
+        (290, 330, 1.0),
+        (145, 165, 2.0),
+    ]
+    assert read_tiff_pixel_size(path) == pytest.approx(0.25)
+    with open_source(path, level=1) as source:
+        np.testing.assert_array_equal(source.read(3, 5, 70, 60), image[::2, ::2][5:65, 3:73, ::-1])
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (dict(resolution=(72, 72), resolutionunit="INCH"), None),
+        (dict(description="Aperio Image|AppMag = 20|MPP = 0.5040"), 0.504),
+        ({}, None),
+    ],
+)
+def test_pixel_size_is_read_only_where_it_makes_sense(tmp_path, image, options, expected):
+    path = tmp_path / "image.tif"
+    tifffile.imwrite(path, image, photometric="rgb", metadata=None, **options)
+    assert read_tiff_pixel_size(path) == expected
+
+
+def test_pixel_size_of_ome_tiff_is_read(tmp_path, image):
+    path = tmp_path / "image.ome.tif"
+    metadata = {"axes": "YXS", "PhysicalSizeX": 0.33, "PhysicalSizeXUnit": "µm"}
+    tifffile.imwrite(path, image, photometric="rgb", metadata=metadata)
+    assert read_tiff_pixel_size(path) == pytest.approx(0.33)
+
+
+def test_damaged_tile_is_reported_with_its_place(tmp_path, image):
+    path = tmp_path / "image.tif"
+    tifffile.imwrite(path, image, photometric="rgb", tile=(64, 64), compression="zlib")
+    with tifffile.TiffFile(path) as tiff:
+        offset, count = tiff.pages[0].dataoffsets[-1], tiff.pages[0].databytecounts[-1]
+    content = bytearray(path.read_bytes())
+    content[offset : offset + count] = bytes(count)
+    path.write_bytes(content)
+    with open_source(path) as source:
+        source.read(0, 0, 64, 64)
+        with pytest.raises(CellDataError, match="near column 300, row 270"):
+            source.read(300, 270, 30, 20)
+
+
+def test_file_that_is_no_tiff_is_refused(tmp_path):
+    path = tmp_path / "image.tif"
+    path.write_bytes(b"nothing of the kind")
+    with pytest.raises(CellDataError, match=r"image\.tif"):
+        scan_tiff_levels(path)
