@@ -1,0 +1,252 @@
+"""Find how well a config's anchors can cover the cells of a data set, without any training.
+
+For each ground-truth box the best anchor is found exactly and without making the anchor grid. The
+overlap of a box and an anchor is the product of an overlap in x, which only the anchor's column
+decides, and one in y. Each shrinks (or stays) with the distance of the centres, so that for each
+anchor shape the grid position nearest to the box's centre is the best one.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from mmcv.image.geometric import rescale_size
+from mmdet.registry import TASK_UTILS
+from mmengine.config import Config
+from numpy.typing import NDArray
+
+from cellseg.errors import CellsegError
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+SIZE_BANDS_PX = (0, 8, 12, 16, 24, 32, 48, 64, 96, np.inf)
+"""Edges of the size bands: square root of width x height of the box, in pixels of the image."""
+
+_BLOCK_BOXES = 4096
+
+
+@dataclass(frozen=True)
+class AnchorGrid:
+    """Anchors of one level: A shapes around each point of a grid.
+
+    Attributes:
+        shapes_xyxy: (A, 4) anchors of grid point 0, 0 as x1, y1, x2, y2 in pixels of the input.
+        stride_xy: Distance of the grid points in x and y, in pixels of the input.
+    """
+
+    shapes_xyxy: FloatArray
+    stride_xy: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class AnchorSetting:
+    """What of a config decides how anchors meet cells.
+
+    Attributes:
+        name: Name of the config.
+        grids: One entry a level.
+        resize: Settings of the test pipeline's Resize, or None where it has none.
+        size_divisor: The padded input's sides are multiples of this, in pixels.
+    """
+
+    name: str
+    grids: tuple[AnchorGrid, ...]
+    resize: Mapping[str, Any] | None
+    size_divisor: int
+
+    def input_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return height and width that an image of the given size has as input, without padding."""
+        if self.resize is None:
+            return height, width
+        factor = self.resize.get("scale_factor")
+        if factor is not None:
+            scale_w, scale_h = (factor, factor) if isinstance(factor, int | float) else factor
+            return int(height * scale_h + 0.5), int(width * scale_w + 0.5)
+        scale = self.resize["scale"]
+        scale = (scale, scale) if isinstance(scale, int) else tuple(scale)
+        if not self.resize.get("keep_ratio", False):
+            return int(scale[1]), int(scale[0])
+        new_width, new_height = rescale_size((width, height), scale)
+        return int(new_height), int(new_width)
+
+
+@dataclass(frozen=True)
+class CellBoxes:
+    """The boxes of a data set's cells.
+
+    Attributes:
+        boxes_xyxy: (N, 4) float64 in pixels of the image, x2 and y2 exclusive.
+        labels: (N,) class indices.
+        image_sizes: (N, 2) height and width of each box's image.
+    """
+
+    boxes_xyxy: FloatArray
+    labels: IntArray
+    image_sizes: IntArray
+
+    @property
+    def sizes_px(self) -> FloatArray:
+        """(N,) square roots of width x height."""
+        return np.sqrt((self.boxes_xyxy[:, 2:] - self.boxes_xyxy[:, :2]).prod(axis=1))
+
+
+@dataclass(frozen=True)
+class RecallFigures:
+    """How well anchors cover some boxes; nan without boxes."""
+
+    num_boxes: int
+    recall_50: float
+    recall_70: float
+    mean_iou: float
+
+
+def collect_boxes(infos: Iterable[Mapping[str, Any]]) -> CellBoxes:
+    """Collect the boxes of the cells of a data set; ignore regions are left out.
+
+    Args:
+        infos: Entries with `height`, `width` and `instances`.
+
+    Returns:
+        The boxes; N may be 0.
+    """
+    boxes, labels, sizes = [], [], []
+    for info in infos:
+        cells = [cell for cell in info["instances"] if not cell["ignore_flag"]]
+        boxes += [cell["bbox"] for cell in cells]
+        labels += [cell["bbox_label"] for cell in cells]
+        sizes += [(info["height"], info["width"])] * len(cells)
+    return CellBoxes(
+        np.array(boxes, dtype=np.float64).reshape(-1, 4),
+        np.array(labels, dtype=np.int64),
+        np.array(sizes, dtype=np.int64).reshape(-1, 2),
+    )
+
+
+def read_setting(config: Config, name: str) -> AnchorSetting:
+    """Read anchors and input size from a config.
+
+    Args:
+        config: A config with `model.rpn_head.anchor_generator` (or `model.bbox_head`'s) and the
+            pipeline of `test_dataloader`.
+        name: What to call it.
+
+    Returns:
+        The setting.
+
+    Raises:
+        CellsegError: If there are no anchors, or the resize is of an unknown kind.
+    """
+    model = config.get("model") or {}
+    heads = [model.get(head) or {} for head in ("rpn_head", "bbox_head")]
+    generators = [head["anchor_generator"] for head in heads if "anchor_generator" in head]
+    if not generators:
+        raise CellsegError(f"{config.filename} has no model.rpn_head.anchor_generator.")
+    generator = TASK_UTILS.build(dict(generators[0]))
+    grids = tuple(
+        AnchorGrid(shapes.numpy().astype(np.float64), (int(stride[0]), int(stride[1])))
+        for shapes, stride in zip(generator.base_anchors, generator.strides, strict=True)
+    )
+    divisor = (model.get("data_preprocessor") or {}).get("pad_size_divisor", 1)
+    return AnchorSetting(name, grids, _find_resize(config), int(divisor))
+
+
+def best_ious(boxes: CellBoxes, setting: AnchorSetting) -> FloatArray:
+    """Find each box's IoU with its best anchor.
+
+    Args:
+        boxes: The boxes of N cells.
+        setting: Anchors and input size.
+
+    Returns:
+        (N,) IoU in [0, 1]; 0 where no anchor touches the box.
+    """
+    sizes, inverse = np.unique(boxes.image_sizes, axis=0, return_inverse=True)
+    inverse = inverse.reshape(-1)
+    inputs = np.array([setting.input_size(h, w) for h, w in sizes.tolist()]).reshape(-1, 2)
+    scales = (inputs / sizes)[inverse][:, [1, 0, 1, 0]]  # (N, 4)
+    scaled = boxes.boxes_xyxy * scales
+    padded = (-(-inputs // setting.size_divisor) * setting.size_divisor)[inverse]  # (N, 2)
+    best = np.zeros(len(scaled))
+    for start in range(0, len(scaled), _BLOCK_BOXES):
+        block = slice(start, start + _BLOCK_BOXES)
+        for grid in setting.grids:
+            ious = _best_of_grid(scaled[block], padded[block], grid)
+            best[block] = np.maximum(best[block], ious)
+    return best
+
+
+def summarise(ious: FloatArray) -> RecallFigures:
+    """Summarise the best IoUs (N,) of some boxes."""
+    if not len(ious):
+        return RecallFigures(0, np.nan, np.nan, np.nan)
+    at_50, at_70 = (float((ious >= threshold).mean()) for threshold in (0.5, 0.7))
+    return RecallFigures(len(ious), at_50, at_70, float(ious.mean()))
+
+
+def summarise_groups(
+    boxes: CellBoxes, ious: FloatArray, class_names: Sequence[str]
+) -> dict[str, dict[str, RecallFigures]]:
+    """Summarise best IoUs over all cells, per class and per size band.
+
+    Args:
+        boxes: The boxes of N cells.
+        ious: (N,) their best IoUs.
+        class_names: The classes in order.
+
+    Returns:
+        'all', 'class' and 'size' to name to figures, the names in order.
+    """
+    bands = np.searchsorted(SIZE_BANDS_PX, boxes.sizes_px, side="right") - 1
+    return {
+        "all": {"all cells": summarise(ious)},
+        "class": {n: summarise(ious[boxes.labels == k]) for k, n in enumerate(class_names)},
+        "size": {n: summarise(ious[bands == k]) for k, n in enumerate(name_bands())},
+    }
+
+
+def name_bands() -> list[str]:
+    """Name the size bands, as in '8-12 px'."""
+    pairs = zip(SIZE_BANDS_PX[:-1], SIZE_BANDS_PX[1:], strict=True)
+    return [f"{low:g}+ px" if high == np.inf else f"{low:g}-{high:g} px" for low, high in pairs]
+
+
+def _best_of_grid(boxes: FloatArray, padded: IntArray, grid: AnchorGrid) -> FloatArray:
+    """Find each box's best IoU (N,) with the anchors of one level.
+
+    Args:
+        boxes: (N, 4) in pixels of the input.
+        padded: (N, 2) height and width of each padded input.
+        grid: The level.
+    """
+    shared = np.ones((len(boxes), len(grid.shapes_xyxy)))
+    for axis in range(2):
+        stride = grid.stride_xy[axis]
+        low, high = boxes[:, [axis]], boxes[:, [axis + 2]]  # (N, 1)
+        shape_low, shape_high = grid.shapes_xyxy[:, axis], grid.shapes_xyxy[:, axis + 2]  # (A,)
+        last = -(-padded[:, [1 - axis]] // stride) - 1
+        steps = np.rint(((low + high) - (shape_low + shape_high)) / (2 * stride))
+        shift = np.clip(steps, 0, last) * stride  # (N, A)
+        overlap = np.minimum(high, shape_high + shift) - np.maximum(low, shape_low + shift)
+        shared *= np.maximum(overlap, 0)
+    box_areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)[:, None]
+    shape_areas = (grid.shapes_xyxy[:, 2:] - grid.shapes_xyxy[:, :2]).prod(axis=1)
+    return (shared / (box_areas + shape_areas - shared)).max(axis=1)
+
+
+def _find_resize(config: Config) -> Mapping[str, Any] | None:
+    """Find the Resize of the test pipeline."""
+    dataset = (config.get("test_dataloader") or {}).get("dataset") or {}
+    while "dataset" in dataset:
+        dataset = dataset["dataset"]
+    resizes = [step for step in dataset.get("pipeline", ()) if "Resize" in str(step["type"])]
+    if not resizes:
+        return None
+    if len(resizes) > 1 or resizes[0]["type"] != "Resize":
+        names = ", ".join(str(step["type"]) for step in resizes)
+        raise CellsegError(
+            f"{config.filename}: the test pipeline resizes by {names}; anchor recall knows one "
+            "Resize only."
+        )
+    return dict(resizes[0])
