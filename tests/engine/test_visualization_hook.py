@@ -173,5 +173,4 @@ def test_hook_when_tissue_is_real_then_is_pink_not_brown(tmp_path, real_data) ->
     hook = CellVisualizationHook(draw=True, test_out_dir=str(tmp_path / "show"))
     hook.after_test_iter(make_runner(tmp_path), 0, None, [sample])
     blue, green, red = cv2.imread(str(tmp_path / "show" / "official.png"))[100:].mean(axis=(0, 1))
-    assert blue > green  # pink and purple hold more blue than green; brown less
-    assert blue > red - 10
+    assert blue > red > green  # as in this slide; with red and blue swapped it is brown
