@@ -236,8 +236,9 @@ class CellDataset(BaseDetDataset):
             more = len(problems) - _MAX_LISTED
             raise CellDataError(
                 f"{self._roots_text()}: {len(problems)} images cannot be used:\n{listed}"
-                f"{f'{chr(10)}  and {more} more' if more > 0 else ''}\nMend or remove them, or set "
-                "bad_images='skip' in the data set's config to go on without them."
+                f"{f'{chr(10)}  and {more} more' if more > 0 else ''}\nMend or remove them, or go on "
+                "without them by bad_images='skip' in the data set's config (--cfg-options "
+                "train_dataloader.dataset.bad_images=skip, and likewise for val and test)."
             )
         if not num_good:
             raise CellDataError(f"{self._roots_text()}: no image is left; check include.")

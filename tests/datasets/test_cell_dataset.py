@@ -120,7 +120,7 @@ def test_cell_dataset_when_several_files_are_bad_then_one_error_lists_all(root, 
     assert "3 images cannot be used" in message
     for part in ("both/class1.tif", "none/class2.tif", "12 x 16", "ignored/class1.tif", "fract"):
         assert part in message
-    assert "bad_images='skip'" in message
+    assert "train_dataloader.dataset.bad_images=skip" in message
 
 
 def test_cell_dataset_when_bad_images_skipped_then_each_reported_and_ids_stay(root, warnings):
