@@ -187,6 +187,8 @@ def _innermost(error: Exception) -> str:
 
 def _first_line(error: Exception) -> str:
     """Return the error's first line, or its kind where it says nothing."""
+    if "weights_only" in str(error):  # TorchScript, or a .tar from before PyTorch 0.4
+        return "in its format it could only be read by running what is in it"
     return (str(error).strip() or type(error).__name__).split("\n")[0].rstrip(".")
 
 
