@@ -233,11 +233,11 @@ class CellDataset(BaseDetDataset):
         """Raise one error with all problems, or report each skipped image."""
         if problems and (self.bad_images == "error" or not num_good):
             listed = "\n".join(f"  {problem}" for problem in problems[:_MAX_LISTED])
-            more = len(problems) - _MAX_LISTED
+            if len(problems) > _MAX_LISTED:
+                listed += f"\n  and {len(problems) - _MAX_LISTED} more"
             raise CellDataError(
-                f"{self._roots_text()}: {len(problems)} images cannot be used:\n{listed}"
-                f"{f'{chr(10)}  and {more} more' if more > 0 else ''}\nMend or remove them, or go on "
-                "without them by bad_images='skip' in the data set's config (--cfg-options "
+                f"{self._roots_text()}: {len(problems)} images cannot be used:\n{listed}\n"
+                "Mend or remove them, or go on without them by bad_images='skip' in the data set's config (--cfg-options "
                 "train_dataloader.dataset.bad_images=skip, and likewise for val and test)."
             )
         if not num_good:
