@@ -237,8 +237,9 @@ class CellDataset(BaseDetDataset):
                 listed += f"\n  and {len(problems) - _MAX_LISTED} more"
             raise CellDataError(
                 f"{self._roots_text()}: {len(problems)} images cannot be used:\n{listed}\n"
-                "Mend or remove them, or go on without them by bad_images='skip' in the data set's config (--cfg-options "
-                "train_dataloader.dataset.bad_images=skip, and likewise for val and test)."
+                "Mend or remove them, or go on without them by bad_images='skip' in the data set's "
+                "config (--cfg-options train_dataloader.dataset.bad_images=skip, likewise for "
+                "val and test)."
             )
         if not num_good:
             raise CellDataError(f"{self._roots_text()}: no image is left; check include.")
