@@ -2,14 +2,14 @@
 # make test   set-up, then every test but the slow ones
 #
 # Variables: PYTHON (a Python 3.11 or 3.12), TORCH_INDEX (a second package index for torch),
-# PYTEST_ARGS, DEMO_DATA, DEMO_WORK.
+# PYTEST_ARGS, DEMO_WORK.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-slow lint
 
 BIN := .venv/bin
-DEMO_DATA ?= data/sample
+DEMO_DATA := data/sample
 DEMO_WORK ?= work_dirs/demo
 DEMO_CONFIG := configs/cell/mask-rcnn_r18_small-anchor_demo.py
 PYTEST_ARGS ?=
@@ -25,16 +25,16 @@ install:
 
 demo: install
 	$(BIN)/python tools/draw_sample_data.py $(DEMO_DATA)
-	$(BIN)/python tools/train.py $(DEMO_CONFIG) --work-dir $(DEMO_WORK)
+	$(BIN)/python tools/train.py $(DEMO_CONFIG) --work-dir $(DEMO_WORK) --resume
 	$(BIN)/python tools/test.py $(DEMO_CONFIG) "$$(cat $(DEMO_WORK)/last_checkpoint)" \
-	    --work-dir $(DEMO_WORK)/test --show-dir overlays
+	    --work-dir $(DEMO_WORK)_test --show-dir overlays
 	$(BIN)/python tools/analysis_tools/analyze_logs.py plot_curve $(DEMO_WORK) \
-	    --keys loss coco/segm_mAP_50 --out $(DEMO_WORK)/training_curve.png
+	    --out $(DEMO_WORK)/training_curve.png
 	@echo
 	@echo "Sample data        $(DEMO_DATA)/train and $(DEMO_DATA)/val"
 	@echo "Checkpoint         $$(cat $(DEMO_WORK)/last_checkpoint)"
 	@echo "Training curve     $(DEMO_WORK)/training_curve.png"
-	@echo "Log and overlays   $(DEMO_WORK) and $(DEMO_WORK)/test"
+	@echo "Log and overlays   $(DEMO_WORK) and $(DEMO_WORK)_test"
 
 test: install
 	$(PYTEST) -m "not slow" -n auto --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)

@@ -76,7 +76,7 @@ def draw_cell_image(
     height: int,
     width: int,
     num_cells: int,
-    class_weights: Sequence[float] = CLASS_WEIGHTS,
+    class_weights: Sequence[float] | np.ndarray = CLASS_WEIGHTS,
 ) -> tuple[np.ndarray, dict[int, np.ndarray]]:
     """Draw one H&E-like image and the label map of each class in it.
 
@@ -149,11 +149,11 @@ def _add_cell(
         for _ in range(TRIES_PER_SIZE):
             row, col = _choose_place(rng, canvas, kind, radius)
             free, image_window, patch_window = canvas.free_part(shape, row, col)
-            free = _keep_largest_part(free, MIN_KEPT_SHARE * np.count_nonzero(shape))
-            if free is None:
+            cell = _keep_largest_part(free, MIN_KEPT_SHARE * np.count_nonzero(shape))
+            if cell is None:
                 continue
-            canvas.paint(free, image_window, patch_window, kind.paint(rng, u, v, rim))
-            canvas.owner[image_window][free] = label_id
+            canvas.paint(cell, image_window, patch_window, kind.paint(rng, u, v, rim))
+            canvas.owner[image_window][cell] = label_id
             canvas.centres.setdefault(kind.class_id, []).append((row, col, radius))
             return True
         radius *= 0.85
