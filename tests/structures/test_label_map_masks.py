@@ -380,6 +380,25 @@ def test_mask_targets_when_the_image_is_large_then_equal_bitmaps(tensors):
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("roi", "mean"),
+    [
+        ((8, 2, 9, 3), 1.0),  # its one sample lies at x = 8, the width: the last that counts
+        ((-1, 2, 0, 3), 1.0),  # and here at x = -1, the first that counts
+        ((8.25, 2, 9.25, 3), 0.0),
+        ((2, 2, 4, 3), 0.5),  # exactly at the threshold, which belongs to the mask
+    ],
+)
+def test_mask_targets_when_samples_meet_a_limit_then_equal_bitmaps(roi, mean):
+    layers = np.ones((1, 6, 8), dtype=np.int32)
+    layers[:, :, 3:5] = 0
+    ours = LabelMapMasks(layers, [0], [1])
+    asked = (np.array([roi], dtype=np.float32), (1, 1), np.array([0]), "cpu")
+    for masks in (ours, as_bitmaps(ours)):
+        assert masks.crop_and_resize(*asked, binarize=False).masks.item() == mean
+        assert masks.crop_and_resize(*asked).masks.item() == (mean >= 0.5)
+
+
 def test_mask_targets_when_a_roi_is_inside_out_then_are_empty():
     masks = LabelMapMasks(np.ones((1, 9, 9), dtype=np.int32), [0], [1])
     targets = masks.crop_and_resize(np.array([[7.0, 7, 2, 2]]), (4, 4), np.array([0]), "cpu")

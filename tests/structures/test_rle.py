@@ -64,6 +64,11 @@ def test_encode_crops_when_placed_anywhere_then_equals_pycocotools(shape, placed
     assert all(type(one["counts"]) is str for one in coded)
 
 
+def test_encode_crop_when_the_image_has_no_pixel_then_equals_pycocotools():
+    coded = encode_crop(np.ones((2, 2), dtype=bool), 0, 0, 0, 4)
+    assert coded == coco_encode(np.zeros((0, 4)))
+
+
 @quick
 @given(label_map=label_maps)
 def test_encode_label_map_when_ids_are_any_then_equals_one_mask_at_a_time(label_map):
