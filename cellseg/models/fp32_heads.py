@@ -19,7 +19,7 @@ class Fp32PredictionsMixin:
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Run the head and widen each tensor it returns, in whatever lists and tuples."""
-        return _widen(super().forward(*args, **kwargs))
+        return _widen(super().forward(*args, **kwargs))  # type: ignore[misc]  # the head's own
 
 
 @MODELS.register_module()

@@ -32,7 +32,23 @@ class Fp32SingleRoIExtractor(SingleRoIExtractor):
         Returns:
             (n, C, side, side), float32 unless the features are float64.
         """
-        dtype = torch.promote_types(feats[0].dtype, torch.float32)
-        feats = tuple(level.to(dtype, memory_format=torch.contiguous_format) for level in feats)
+        feats = widen_features(feats)
         with torch.autocast(rois.device.type, enabled=False):
-            return super().forward(feats, rois.to(dtype).contiguous(), roi_scale_factor)
+            return super().forward(feats, rois.to(feats[0].dtype).contiguous(), roi_scale_factor)
+
+
+def widen_features(feats: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Make features contiguous and float32 (float64 stays); those that are, are not copied.
+
+    Args:
+        feats: One (B, C, h, w) map a level, of any floating type and memory format.
+
+    Returns:
+        The maps with the same shapes and values.
+    """
+    return tuple(
+        level.to(
+            torch.promote_types(level.dtype, torch.float32), memory_format=torch.contiguous_format
+        )
+        for level in feats
+    )

@@ -1,7 +1,8 @@
 """RoI heads that give a list of RLEs as masks, also where a batch holds no detection.
 
 The stock heads answer a batch without detections themselves, with (0, H, W) tensors, and never ask
-the mask head.
+the mask head. Besides, these heads take the features to contiguous float32 once, in place of once
+for each of their Fp32SingleRoIExtractors.
 """
 
 from typing import Any
@@ -11,9 +12,19 @@ from mmdet.registry import MODELS
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from cellseg.models.fp32_roi_extractor import widen_features
+
 
 class RleMasksMixin:
     """Replace the stock head's masks of nothing; put it before the head's class."""
+
+    def loss(self, x: tuple[Tensor, ...], *args: Any, **kwargs: Any) -> dict[str, Tensor]:
+        """Compute the stock head's losses from features (B, C, h, w), one map a level."""
+        return super().loss(widen_features(x), *args, **kwargs)  # type: ignore[misc]
+
+    def predict(self, x: tuple[Tensor, ...], *args: Any, **kwargs: Any) -> list[InstanceData]:
+        """Detect as the stock head does from features (B, C, h, w), one map a level."""
+        return super().predict(widen_features(x), *args, **kwargs)  # type: ignore[misc]
 
     def predict_mask(
         self,
@@ -33,7 +44,9 @@ class RleMasksMixin:
         Returns:
             The results with `masks`, a list of n RLEs, from a CroppedMaskHead.
         """
-        results_list = super().predict_mask(x, batch_img_metas, results_list, rescale=rescale)
+        results_list = super().predict_mask(  # type: ignore[misc]
+            x, batch_img_metas, results_list, rescale=rescale
+        )
         for results in results_list:
             if not len(results.bboxes):
                 results.masks = []
@@ -59,8 +72,8 @@ class RleCascadeRoIHead(RleMasksMixin, CascadeRoIHead):
         x: tuple[Tensor, ...],
         batch_img_metas: list[dict],
         results_list: list[InstanceData],
-        **kwargs: Any,
+        rescale: bool = False,
     ) -> list[InstanceData]:
         """Predict masks as RleMasksMixin does, in the frame of the image as it was shown."""
         batch_img_metas = [{**meta, "flip": False} for meta in batch_img_metas]
-        return super().predict_mask(x, batch_img_metas, results_list, **kwargs)
+        return super().predict_mask(x, batch_img_metas, results_list, rescale=rescale)

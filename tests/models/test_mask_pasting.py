@@ -3,6 +3,7 @@
 import hypothesis.strategies as st
 import numpy as np
 import pytest
+import tifffile
 import torch
 from hypothesis import given, settings
 from mmdet.models.roi_heads.mask_heads.fcn_mask_head import _do_paste_mask
@@ -10,6 +11,7 @@ from pycocotools import mask as mask_api
 
 from cellseg.models import mask_pasting
 from cellseg.models.mask_pasting import find_windows, paste_and_encode
+from cellseg.structures.rle import encode_label_map
 
 
 def paste_as_stock(masks, boxes, height, width, threshold):
@@ -126,3 +128,20 @@ def test_paste_when_a_box_is_huge_then_samples_it_in_strips(monkeypatch):
 def test_find_windows_when_boxes_lie_inside_then_adds_one_pixel():
     windows = find_windows(torch.tensor([[10.2, 10.0, 20.5, 21.0]]), 100, 100)
     assert windows.tolist() == [[9, 9, 22, 22]]
+
+
+def test_paste_when_cells_are_real_and_dense_then_equals_stock(real_data):
+    label_map = tifffile.imread(real_data / "hw3/train/hgsc_nest_1500/class2.tif").astype(np.int64)
+    ids, boxes, _, _ = encode_label_map(label_map)
+    crops = [
+        torch.from_numpy(label_map[y1:y2, x1:x2] == cell).float()[None, None]
+        for cell, (x1, y1, x2, y2) in zip(ids.tolist(), boxes.tolist(), strict=True)
+    ]
+    sides = dict(size=(28, 28), mode="bilinear")
+    masks = torch.cat([torch.nn.functional.interpolate(crop, **sides) for crop in crops])[:, 0]
+    chosen = slice(None, None, 8)
+    boxes = torch.from_numpy(boxes).float() + 0.3
+    rles = paste_and_encode(masks, boxes, *label_map.shape, 0.5)
+    expected = paste_as_stock(masks[chosen], boxes[chosen], *label_map.shape, 0.5)
+    assert len(rles) == 633
+    assert np.array_equal(decode(rles[chosen], *label_map.shape), expected)

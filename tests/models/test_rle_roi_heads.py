@@ -3,6 +3,7 @@
 import pytest
 import torch
 from mmdet.models.detectors import BaseDetector
+from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmengine.config import ConfigDict
@@ -51,7 +52,7 @@ def build_roi_head(name: str, num_stages: int = 2):
     return MODELS.build(config).eval()
 
 
-def predict(head, num_proposals: list[int], **meta):
+def predict(head, num_proposals: list[int], dtype=torch.float32, **meta):
     """Predict on drawn features and proposals."""
     meta = dict(img_shape=(64, 64), ori_shape=(32, 32), scale_factor=(2.0, 2.0), **meta)
     proposals = [
@@ -59,7 +60,7 @@ def predict(head, num_proposals: list[int], **meta):
         for number in num_proposals
     ]
     samples = [DetDataSample(metainfo=meta) for _ in num_proposals]
-    feats = (torch.randn(len(num_proposals), 4, 16, 16),)
+    feats = (torch.randn(len(num_proposals), 4, 16, 16).to(dtype),)
     with torch.no_grad():
         results = head.predict(feats, proposals, samples, rescale=True)
     return BaseDetector.add_pred_to_datasample(None, samples, results)
@@ -84,6 +85,21 @@ def test_predict_when_one_image_of_two_has_no_proposal_then_its_masks_are_an_emp
     samples = predict(build_roi_head("RleRoIHead"), [0, 2])
     assert samples[0].pred_instances.masks == []
     assert len(samples[1].pred_instances.masks) > 0
+
+
+def test_predict_when_features_are_bfloat16_then_widens_them_once(monkeypatch):
+    seen = []
+    forward = SingleRoIExtractor.forward
+
+    def watch(self, feats, *args):
+        seen.append((feats[0].dtype, feats[0].data_ptr()))
+        return forward(self, feats, *args)
+
+    monkeypatch.setattr(SingleRoIExtractor, "forward", watch)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        predict(build_roi_head("RleRoIHead"), [3], dtype=torch.bfloat16)
+    assert len(seen) == 2
+    assert set(seen) == {(torch.float32, seen[0][1])}
 
 
 def test_predict_when_results_move_between_devices_then_the_rles_stay():

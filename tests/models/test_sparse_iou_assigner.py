@@ -1,7 +1,9 @@
 """The sparse assigner gives MaxIoUAssigner's result, bit for bit."""
 
 import hypothesis.strategies as st
+import numpy as np
 import pytest
+import tifffile
 import torch
 from hypothesis import given, settings
 from mmdet.models.task_modules.assigners import MaxIoUAssigner
@@ -12,6 +14,7 @@ from mmengine.structures import InstanceData
 
 from cellseg.models import box_index, sparse_iou_assigner
 from cellseg.models.sparse_iou_assigner import SparseMaxIoUAssigner
+from cellseg.structures.rle import encode_label_map
 
 RPN = dict(pos_iou_thr=0.7, neg_iou_thr=0.3, min_pos_iou=0.3, match_low_quality=True)
 
@@ -54,7 +57,7 @@ settings_of_an_assigner = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(
     num_priors=st.integers(0, 60),
     num_gts=st.integers(0, 12),
@@ -202,3 +205,21 @@ def test_build_when_named_in_a_config_then_gives_the_sparse_assigner():
 def test_build_when_a_setting_is_unsupported_then_names_the_way_out(unsupported):
     with pytest.raises(ValueError, match="use MaxIoUAssigner"):
         SparseMaxIoUAssigner(**RPN, **unsupported)
+
+
+def test_assign_when_cells_are_real_and_dense_then_equals_stock(real_data):
+    gt_boxes = read_real_boxes(real_data / "hw3/train/hgsc_nest_1500")
+    assert len(gt_boxes) == 1294
+    anchors = AnchorGenerator(strides=[32], base_sizes=[32], ratios=[0.25, 0.5, 1, 2], scales=[1.0])
+    priors = anchors.grid_priors([(47, 47)], device="cpu")[0]
+    result = assign_both(priors, gt_boxes, gt_boxes[:40], ignore_iof_thr=0.5, **RPN)
+    assert (result.gt_inds > 0).sum() > 300
+
+
+def read_real_boxes(folder) -> torch.Tensor:
+    """Read the boxes (N, 4) of the cells of an image's class files."""
+    boxes = [
+        encode_label_map(tifffile.imread(path).astype(np.int64))[1]
+        for path in sorted(folder.glob("class*.tif"))
+    ]
+    return torch.from_numpy(np.concatenate(boxes)).float()
