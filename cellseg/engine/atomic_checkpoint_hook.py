@@ -130,8 +130,8 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, Any]) -> None:
         """Save a new best checkpoint, and delete the one before it only afterwards."""
-        if self.save_best is None:
-            return
+        if self.save_best is None or not hasattr(self, "file_backend"):
+            return  # the second: validation without training, where stock fails
         previous = self._best_paths
         self._best_paths = [None] * len(previous)  # stock deletes the file named here first
         try:

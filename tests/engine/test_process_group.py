@@ -1,0 +1,221 @@
+"""Processes find each other on a CPU, and misfits are told in one sentence."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from cellseg.engine import LaunchError, init_process_group, set_thread_counts
+from cellseg.engine.process_group import count_cores, count_local_processes
+
+ROOT = Path(__file__).parents[2]
+NAMES = (
+    *("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"),
+    *("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", "SLURM_NODELIST"),
+    *("SLURM_NTASKS_PER_NODE", "OMPI_COMM_WORLD_LOCAL_SIZE", "OMP_NUM_THREADS"),
+    *("MKL_NUM_THREADS", "OPENCV_FOR_THREADS_NUM", "TIFFFILE_NUM_THREADS"),
+)
+SLURM = dict(
+    SLURM_PROCID="5",
+    SLURM_NTASKS="8",
+    SLURM_LOCALID="1",
+    SLURM_NODELIST="node[3-4]",
+    SLURM_NTASKS_PER_NODE="4",
+)
+MPI = dict(
+    OMPI_COMM_WORLD_RANK="5",
+    OMPI_COMM_WORLD_LOCAL_RANK="1",
+    OMPI_COMM_WORLD_SIZE="8",
+    OMPI_COMM_WORLD_LOCAL_SIZE="4",
+    MASTER_ADDR="node3",
+)
+TORCHRUN = dict(
+    RANK="5",
+    WORLD_SIZE="8",
+    LOCAL_RANK="1",
+    LOCAL_WORLD_SIZE="4",
+    MASTER_ADDR="node3",
+    MASTER_PORT="29501",
+)
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Give each test an environment and thread counts of its own."""
+    threads = torch.get_num_threads()
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    for name in NAMES:
+        os.environ.pop(name, None)
+    yield os.environ
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
+    """Note the groups that would be started, and answer for slurm's scontrol."""
+    calls: list[tuple] = []
+    monkeypatch.setattr(
+        "torch.distributed.init_process_group",
+        lambda backend, timeout=None: calls.append((backend, timeout)),
+    )
+    monkeypatch.setattr(
+        "cellseg.engine.process_group.subprocess.run",
+        lambda command, **kwargs: SimpleNamespace(stdout="node3\nnode4\n"),
+    )
+    return calls
+
+
+def pretend_gpus(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: number > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: number)
+
+
+@pytest.mark.parametrize(
+    ("launcher", "variables", "port"),
+    [("pytorch", TORCHRUN, "29501"), ("slurm", SLURM, "29500"), ("mpi", MPI, "29500")],
+)
+def test_launcher_when_no_gpu_then_gloo_from_its_environment(
+    launcher: str,
+    variables: dict[str, str],
+    port: str,
+    environment: dict[str, str],
+    started: list[tuple],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pretend_gpus(monkeypatch, 0)
+    environment.update(variables)
+    cfg = Config(dict(env_cfg=dict(dist_cfg=dict(backend="nccl", timeout=60))))
+    init_process_group(cfg, launcher)
+    assert [(backend, timeout.seconds) for backend, timeout in started] == [("gloo", 60)]
+    ranks = [environment[name] for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")]
+    assert ranks == ["5", "8", "1"]
+    assert (environment["MASTER_ADDR"], environment["MASTER_PORT"]) == ("node3", port)
+    assert cfg.launcher == launcher
+    assert cfg.env_cfg.dist_cfg.backend == "gloo"
+    assert cfg.model_wrapper_cfg == dict(
+        type="MMDistributedDataParallel",
+        device_ids=None,
+        broadcast_buffers=False,
+        find_unused_parameters=False,
+    )
+    assert cfg.custom_hooks == [dict(type="SyncBuffersHook")]
+    assert torch.get_num_threads() == max(1, count_cores() // 4)
+
+
+def test_launcher_when_gpus_then_mmengine_starts_the_group(
+    environment: dict[str, str], started: list[tuple], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend_gpus(monkeypatch, 4)
+    environment.update(TORCHRUN)
+    cfg = Config(dict(custom_hooks=[dict(type="SyncBuffersHook")]))
+    init_process_group(cfg, "pytorch")
+    assert started == []
+    assert "model_wrapper_cfg" not in cfg
+    assert len(cfg.custom_hooks) == 1
+
+
+@pytest.mark.parametrize(("launcher", "variables"), [("pytorch", TORCHRUN), ("slurm", SLURM)])
+def test_launcher_when_more_processes_than_gpus_then_error(
+    launcher: str,
+    variables: dict[str, str],
+    environment: dict[str, str],
+    started: list[tuple],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pretend_gpus(monkeypatch, 3)
+    environment.update(variables)
+    with pytest.raises(LaunchError, match=r"4 processes on a machine where each sees 3 GPU\(s\)"):
+        init_process_group(Config(), launcher)
+
+
+@pytest.mark.parametrize(
+    ("launcher", "name"),
+    [("pytorch", "RANK"), ("slurm", "SLURM_PROCID"), ("mpi", "OMPI_COMM_WORLD_RANK")],
+)
+def test_launcher_when_its_environment_is_missing_then_error_names_it(
+    launcher: str, name: str
+) -> None:
+    with pytest.raises(LaunchError, match=f"--launcher {launcher} needs .* {name}; start"):
+        init_process_group(Config(), launcher)
+
+
+def test_launcher_when_none_then_config_is_left_alone(started: list[tuple]) -> None:
+    cfg = Config(dict(model=1))
+    init_process_group(cfg, "none")
+    assert (dict(cfg), started) == (dict(model=1, launcher="none"), [])
+
+
+def test_wrapper_when_config_sets_it_then_its_settings_stay(
+    environment: dict[str, str], started: list[tuple], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend_gpus(monkeypatch, 0)
+    environment.update(TORCHRUN)
+    cfg = Config(dict(model_wrapper_cfg=dict(static_graph=True), find_unused_parameters=True))
+    init_process_group(cfg, "pytorch")
+    assert cfg.model_wrapper_cfg.static_graph
+    assert cfg.model_wrapper_cfg.find_unused_parameters
+    assert cfg.model_wrapper_cfg.device_ids is None
+
+
+def test_threads_when_variable_is_set_then_it_wins(environment: dict[str, str]) -> None:
+    environment["OMP_NUM_THREADS"] = "1"
+    assert set_thread_counts() == 1
+    assert environment["TIFFFILE_NUM_THREADS"] == "1"
+
+
+def test_threads_when_one_process_then_all_cores(environment: dict[str, str]) -> None:
+    assert set_thread_counts() == count_cores()
+    assert "OMP_NUM_THREADS" not in environment
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [({}, 1), ({"LOCAL_WORLD_SIZE": "3"}, 3), ({"SLURM_NTASKS_PER_NODE": "2(x3)"}, 2)],
+)
+def test_local_processes_when_launcher_says_then_counted(
+    variables: dict[str, str], expected: int, environment: dict[str, str]
+) -> None:
+    environment.update(variables)
+    assert count_local_processes() == expected
+
+
+TWO_PROCESSES = """
+import sys, torch
+from mmengine.config import Config
+from mmengine.dist import get_rank
+from pathlib import Path
+from unittest import mock
+from cellseg.engine import init_process_group
+from tests.engine import toy_training as toy
+
+cfg = Config(dict(custom_hooks=[dict(type="ChannelsLastHook")]))
+init_process_group(cfg, "pytorch")
+runner = toy.build_runner(
+    Path(sys.argv[1]), epochs=2, launcher="pytorch", env_cfg=cfg.env_cfg,
+    model_wrapper_cfg=cfg.model_wrapper_cfg, custom_hooks=list(cfg.custom_hooks),
+)
+runner.train()
+weights = toy.read_weights(runner.model.module)
+Path(sys.argv[1], f"weights{get_rank()}").write_text(repr(weights))
+"""
+
+
+def test_training_when_two_processes_on_cpu_then_they_agree(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    script = tmp_path / "two.py"
+    script.write_text(TWO_PROCESSES)
+    environment.update(OMP_NUM_THREADS="1", PYTHONPATH=str(ROOT))
+    command = [
+        *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"),
+        *(str(script), str(tmp_path)),
+    ]
+    subprocess.run(command, check=True, capture_output=True, env=environment, cwd=ROOT, timeout=300)
+    weights = [(tmp_path / f"weights{rank}").read_text() for rank in range(2)]
+    assert weights[0] == weights[1]
+    assert (tmp_path / "epoch_2.pth").is_file()
