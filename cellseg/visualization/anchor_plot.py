@@ -35,7 +35,7 @@ def draw_anchor_recall(
     Returns:
         The figure.
     """
-    figure = Figure() if figure is None else figure
+    figure = Figure(dpi=140) if figure is None else figure
     figure.set_size_inches(13, 8.5)
     figure.set_layout_engine("constrained")
     axes = figure.subplots(2, 2)

@@ -262,10 +262,10 @@ def find_predictions(pred_instances: InstanceData, score_thr: float) -> DrawnCel
     picked = np.argsort(-scores, kind="stable")
     picked = picked[scores[picked] > score_thr]
     masks = cells.masks
-    if isinstance(masks, list | tuple):
-        masks = [masks[index] for index in picked.tolist()]
-    elif masks is not None:
+    if isinstance(masks, torch.Tensor | np.ndarray | BaseInstanceMasks):
         masks = masks[picked]
+    elif masks is not None:
+        masks = [masks[index] for index in picked.tolist()]
     return DrawnCells(cells.labels[picked], masks, cells.boxes_xyxy[picked], scores[picked])
 
 

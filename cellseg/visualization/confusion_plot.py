@@ -21,7 +21,7 @@ def draw_confusion(confusion: Confusion, figure: Figure | None = None) -> Figure
         The figure.
     """
     side = max(4.6, 0.75 * len(confusion.counts) + 1.8)
-    figure = Figure() if figure is None else figure
+    figure = Figure(dpi=140) if figure is None else figure
     figure.set_size_inches(2 * side, side)
     figure.set_layout_engine("constrained")
     counts_axes, shares_axes = figure.subplots(1, 2)

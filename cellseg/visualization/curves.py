@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -238,8 +239,8 @@ def tabulate_times(run: TrainingRun, include_outliers: bool = False) -> str:
     epochs: dict[int | None, list[tuple[float, float]]] = {}
     for record in run.train:
         if "time" in record:
-            times = float(record["time"]), float(record.get("data_time", np.nan))
-            epochs.setdefault(record.get("epoch"), []).append(times)
+            pair = float(record["time"]), float(record.get("data_time", np.nan))
+            epochs.setdefault(record.get("epoch"), []).append(pair)
     if not epochs:
         raise ValueError(f"{run.name} logged no times; log more often (LoggerHook's interval).")
     rows = [["epoch", "records", "s/iteration", "of it data", "minutes"]]
@@ -320,7 +321,12 @@ def _draw_panel(ax: Axes, curves_of_keys: Sequence[Sequence[Curve]], names: Sequ
 
 def _add_epoch_axis(ax: Axes, iters_per_epoch: int) -> None:
     """Add an upper axis that counts epochs."""
-    upper = ax.secondary_xaxis(
-        "top", functions=(lambda x: x / iters_per_epoch, lambda x: x * iters_per_epoch)
-    )
+
+    def to_epochs(iterations: Any) -> Any:
+        return iterations / iters_per_epoch
+
+    def to_iterations(epochs: Any) -> Any:
+        return epochs * iters_per_epoch
+
+    upper = ax.secondary_xaxis("top", functions=(to_epochs, to_iterations))
     upper.set_xlabel("epoch")

@@ -5,6 +5,7 @@ Everything here is RGB.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import TypeAlias
 
 import cv2
 import numpy as np
@@ -16,9 +17,9 @@ from numpy.typing import ArrayLike, NDArray
 from cellseg.structures.label_map_masks import LabelMapMasks
 from cellseg.structures.rle import RLE, decode_crop
 
-Colour = tuple[int, int, int]
-Masks = Sequence[RLE] | BaseInstanceMasks | NDArray[np.bool_] | torch.Tensor
-Crop = tuple[NDArray[np.bool_], int, int]
+Colour: TypeAlias = tuple[int, int, int]
+Masks: TypeAlias = Sequence[RLE] | BaseInstanceMasks | NDArray[np.bool_] | torch.Tensor
+Crop: TypeAlias = tuple[NDArray[np.bool_], int, int]
 
 DEFAULT_PALETTE: tuple[Colour, ...] = (
     (0, 210, 60),

@@ -98,7 +98,7 @@ def join_panels(
     """
     captions = [draw_caption(title, entries, image.shape[1]) for image, title, entries in panels]
     caption_height = max(caption.shape[0] for caption in captions)
-    columns = []
+    columns: list[NDArray[np.uint8]] = []
     for caption, (image, _, _) in zip(captions, panels, strict=True):
         if columns:
             columns.append(_paper(caption_height + image.shape[0], _GAP_PX))

@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -182,7 +183,7 @@ def perfect_sample(num_cells: int, size: int = 512) -> dict:
     """Make an image on whose grid of cells every prediction is right."""
     per_row = size // 16
     boxes = [(16 * (i % per_row), 16 * (i // per_row), 10, 12) for i in range(num_cells)]
-    labels = [i % 2 for i in range(num_cells)]
+    labels = [int(i % 10 == 9) for i in range(num_cells)]  # most are of one class
     truth = [instance(b, k, size) for b, k in zip(boxes, labels, strict=True)]
     scores = np.linspace(0.3, 0.99, num_cells).tolist()
     return sample(1, truth, predicted(boxes, labels, scores, size), size)
@@ -227,6 +228,28 @@ def test_cell_metric_when_results_come_in_another_order_then_figures_are_identic
     assert str(run_metric(samples)) == str(run_metric(samples[::-1]))
     repeated = [*samples[2:], *samples]  # what padding of several processes leaves at worst
     assert str(run_metric(samples)) == str(run_metric(repeated))
+
+
+def judge_share(rank: int, address: str, folder: str) -> None:
+    """Judge every second of five images in one of two processes, padded as the sampler does."""
+    torch.distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
+    samples = draw_scene(np.random.default_rng(5), 5, 30, 64)
+    padded = [*samples, samples[0]]
+    metric = CellMetric(collect_dir=f"{folder}/parts")
+    metric.dataset_meta = {"classes": CLASSES}
+    metric.process({}, padded[rank::2])
+    Path(folder, f"figures{rank}").write_text(str(metric.evaluate(len(samples))))
+
+
+@pytest.mark.slow
+def test_cell_metric_when_two_processes_share_an_odd_number_then_figures_are_identical(
+    tmp_path,
+) -> None:
+    alone = str(run_metric(draw_scene(np.random.default_rng(5), 5, 30, 64)))
+    torch.multiprocessing.spawn(
+        judge_share, (f"file://{tmp_path}/rendezvous", str(tmp_path)), nprocs=2
+    )
+    assert [(tmp_path / f"figures{rank}").read_text() for rank in range(2)] == [alone, alone]
 
 
 def test_cell_metric_when_masks_are_tensors_then_equals_rle() -> None:
