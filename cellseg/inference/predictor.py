@@ -112,9 +112,12 @@ class Predictor:
         init_default_scope(self.cfg.get("default_scope", "mmdet"))
         model = _build_model(self.cfg, checkpoint)
         if tta:
-            options = {"type": "CellTTAModel", **self.cfg.get("tta_model", {})}
-            options.update(tta if isinstance(tta, dict) else {})
-            model = MODELS.build({**options, "module": model})
+            # The views are merged by this package, so their model cannot be imported above.
+            from cellseg.models.mask_tta import CellTTAModel
+
+            options = {**self.cfg.get("tta_model", {}), **(tta if isinstance(tta, dict) else {})}
+            options.pop("type", None)
+            model = CellTTAModel(model, **options)
         self.model = model.to(self.device, memory_format=torch.channels_last).eval()
         dataset = _test_dataset(self.cfg)
         self.class_names: tuple[str, ...] = _class_names(dataset)

@@ -1,0 +1,66 @@
+from pathlib import Path
+
+import pytest
+
+from cellseg.errors import CellsegError
+from cellseg.inference.image_list import find_input_images
+
+
+def touch(root, *names):
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def names_of(images):
+    return [image.name for image in images]
+
+
+def test_folder_in_the_data_layout_gives_images_named_by_folder(tmp_path):
+    for name in ("p1", "p2"):
+        touch(tmp_path, f"{name}/image.tif", f"{name}/class1.tif", f"{name}/ignore.tif")
+    images = find_input_images([tmp_path])
+    assert names_of(images) == ["p1", "p2"]
+    assert [image.path for image in images] == [
+        tmp_path / "p1/image.tif",
+        tmp_path / "p2/image.tif",
+    ]
+
+
+def test_folder_is_searched_deep_but_not_hidden_files_or_the_output(tmp_path):
+    touch(tmp_path, "a.svs", "deep/er/b.PNG", "notes.txt", ".hidden.tif", ".git/c.tif", "out/d.tif")
+    assert names_of(find_input_images([tmp_path], skip=tmp_path / "out")) == ["a", "b"]
+
+
+def test_class_file_without_an_image_beside_it_is_an_image(tmp_path):
+    touch(tmp_path, "class1.tif")
+    assert names_of(find_input_images([tmp_path])) == ["class1"]
+
+
+def test_globs_files_and_folders_together_name_each_image_once(tmp_path):
+    touch(tmp_path, "a1.tif", "a2.tif", "b.tif", "sub/c.tif")
+    inputs = [tmp_path / "a2.tif", tmp_path / "a*.tif", tmp_path / "s*"]
+    assert names_of(find_input_images(inputs)) == ["a2", "a1", "c"]
+
+
+def test_images_of_one_name_are_told_apart_by_their_folders(tmp_path):
+    touch(tmp_path, "x/s/a.tif", "y/s/a.tif", "y/b.tif")
+    assert names_of(find_input_images([tmp_path])) == ["x_s_a", "b", "y_s_a"]
+
+
+def test_images_that_differ_in_their_ending_are_told_apart_or_refused(tmp_path):
+    touch(tmp_path, "a.tif", "a.png")
+    with pytest.raises(CellsegError, match="rename one"):
+        find_input_images([tmp_path])
+
+
+def test_file_that_is_missing_is_kept_to_be_reported_in_its_turn(tmp_path):
+    assert find_input_images([tmp_path / "gone.tif"])[0].path == Path(tmp_path / "gone.tif")
+
+
+@pytest.mark.parametrize("item", ["nothing*.tif", "empty"])
+def test_input_that_matches_nothing_is_reported(tmp_path, item):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CellsegError, match=r"nothing\*\.tif|holds no image"):
+        find_input_images([tmp_path / item])

@@ -1,0 +1,155 @@
+import json
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+
+from cellseg.inference.image_list import InputImage, find_input_images
+from cellseg.inference.jobs import OutputOptions, PredictionJob
+
+from .oracle import draw_label_map, paint_label_map
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three images, the second of them damaged."""
+    images = tmp_path / "images"
+    images.mkdir()
+    for seed, name in enumerate(("a", "b", "c")):
+        image = paint_label_map(draw_label_map(250, seed=seed))
+        tifffile.imwrite(images / f"{name}.tif", image, photometric="rgb")
+    (images / "b.tif").write_bytes(b"II*\0 truncated")
+    return images
+
+
+@pytest.fixture
+def make_job(make_predictor, folder, tmp_path):
+    def make(formats=("labels",), settings=None, predictor=None, **options):
+        options = OutputOptions(tmp_path / "out", tuple(formats), **options)
+        predictor = predictor or make_predictor()
+        return PredictionJob(predictor, find_input_images([folder]), options, settings)
+
+    return make
+
+
+def stamps(folder):
+    return {path.name: path.stat().st_mtime_ns for path in folder.iterdir() if path.is_file()}
+
+
+def test_job_with_a_bad_file_reports_it_and_does_the_rest(make_job, tmp_path):
+    outcomes = make_job(["labels", "geojson", "csv", "coco", "overlay"]).run()
+    assert [outcome.error is None for outcome in outcomes] == [True, False, True]
+    assert "b.tif" in outcomes[1].error
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    for name in ("a", "c"):
+        for suffix in (".labels.tif", ".geojson", ".cells.csv", ".coco.json", ".overlay.png"):
+            assert name + suffix in names
+    assert not any(name.startswith("b.") for name in names)
+    label_map = tifffile.imread(tmp_path / "out" / "a.labels.tif")
+    assert len(np.unique(label_map)) - 1 == outcomes[0].cells > 0
+
+
+def test_job_run_again_keeps_what_is_finished(make_job, tmp_path):
+    make_job().run()
+    before = stamps(tmp_path / "out")
+    (tmp_path / "out" / "c.done.json").unlink()  # as if it had been stopped there
+    outcomes = make_job().run()
+    assert [outcome.resumed for outcome in outcomes] == [True, False, False]
+    after = stamps(tmp_path / "out")
+    assert {name for name in before if before[name] != after[name]} == {
+        name for name in before if name.startswith("c.")
+    }
+
+
+@pytest.mark.parametrize("change", ["file gone", "other settings", "more formats", "image changed"])
+def test_job_run_again_makes_anew_what_is_no_longer_right(make_job, tmp_path, folder, change):
+    make_job(settings={"weights": 1}).run()
+    formats, settings = ["labels"], {"weights": 1}
+    if change == "file gone":
+        (tmp_path / "out" / "a.labels.tif").unlink()
+    elif change == "other settings":
+        settings = {"weights": 2}
+    elif change == "more formats":
+        formats = ["labels", "csv"]
+    else:
+        content = (folder / "a.tif").read_bytes()
+        (folder / "a.tif").write_bytes(content + b"\0")
+    outcomes = make_job(formats, settings).run()
+    assert outcomes[0].resumed is False
+    assert (tmp_path / "out" / "a.labels.tif").is_file()
+    assert make_job(formats, settings).run()[0].resumed
+
+
+def test_job_stopped_while_writing_leaves_no_half_file_and_no_record(
+    make_job, tmp_path, monkeypatch
+):
+    def stop(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cellseg.inference.writers.label_tiff.zlib.compress", stop)
+    with pytest.raises(KeyboardInterrupt):
+        make_job().run()
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_job_with_a_score_threshold_writes_only_sure_cells(make_job, tmp_path):
+    outcomes = make_job(["coco"], score_thr=0.8).run()
+    results = json.loads((tmp_path / "out" / "a.coco.json").read_text())
+    assert len(results) == outcomes[0].cells
+    assert min(result["score"] for result in results) >= 0.8
+
+
+def test_job_notes_pixels_lost_where_cells_overlap(make_job, make_predictor, tmp_path):
+    predictor = make_predictor()
+    step = predictor.model.test_step
+
+    def twice(data):
+        samples = step(data)
+        for sample in samples:
+            found = sample.pred_instances
+            sample.pred_instances = type(found).cat([found[:3], found])
+        return samples
+
+    predictor.model.test_step = twice
+    outcome = make_job(predictor=predictor).run()[0]
+    assert outcome.notes["lost_pixels"] > 0
+
+
+def test_job_at_a_pixel_size_predicts_the_resampled_image(make_job, tmp_path, folder):
+    outcomes = make_job(mpp=1.0, pixel_size_um=0.5).run()
+    assert outcomes[0].error is None
+    assert tifffile.imread(tmp_path / "out" / "a.labels.tif").shape == (125, 125)
+
+
+def test_submission_keeps_unsure_cells_and_gives_index_ids(make_job, tmp_path):
+    index = {
+        name: {"file_name": name, "id": number, "height": 250, "width": 250}
+        for number, name in ((5, "a.tif"), (6, "b.tif"), (9, "gone.tif"))
+    }
+    job = make_job(["coco"], score_thr=0.8, submission_index=index)
+    outcomes = job.run()
+    assert outcomes[0].error is None
+    assert "not in the index" in outcomes[2].error
+    assert job.write_submission(tmp_path / "out" / "submission.zip") == 2
+    import zipfile
+
+    with zipfile.ZipFile(tmp_path / "out" / "submission.zip") as archive:
+        rows = json.loads(archive.read("test-results.json"))
+    assert {row["image_id"] for row in rows} == {5}
+    assert len(rows) > outcomes[0].cells
+    assert min(row["score"] for row in rows) < 0.8
+
+
+def test_submission_of_an_image_of_another_size_is_an_error(make_job):
+    index = {"a.tif": {"file_name": "a.tif", "id": 5, "height": 10, "width": 250}}
+    outcomes = make_job(submission_index=index).run()
+    assert "250 x 250 pixels, but the index says 10 x 250" in outcomes[0].error
+
+
+def test_png_beside_tiff_is_predicted_too(make_predictor, tmp_path):
+    image = paint_label_map(draw_label_map(200))
+    cv2.imwrite(str(tmp_path / "p.png"), image)
+    options = OutputOptions(tmp_path / "out", ("labels",))
+    job = PredictionJob(make_predictor(), [InputImage(tmp_path / "p.png", "p")], options)
+    assert job.run()[0].cells == len(make_predictor()(image))

@@ -1,0 +1,112 @@
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tifffile
+import torch
+
+from ..inference.oracle import draw_label_map, oracle_config, paint_label_map
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def setting(tmp_path_factory):
+    """A config and checkpoint of the oracle, small images, and a large tiled one."""
+    folder = tmp_path_factory.mktemp("predict")
+    cfg = oracle_config()
+    cfg.custom_imports = dict(imports=["oracle"], allow_failed_imports=False)
+    cfg.dump(folder / "config.py")
+    torch.save({"state_dict": {}, "meta": {}}, folder / "weights.pth")
+    (folder / "images").mkdir()
+    for seed, size in enumerate((180, 240, 300, 150)):
+        image = paint_label_map(draw_label_map(size, seed=seed))
+        tifffile.imwrite(folder / "images" / f"small{seed}.tif", image, photometric="rgb")
+    slide = paint_label_map(draw_label_map(1300, seed=9))
+    tifffile.imwrite(folder / "images" / "slide.tif", slide, photometric="rgb", tile=(256, 256))
+    return folder
+
+
+def run(setting, out, *flags, processes=1):
+    launcher = [sys.executable]
+    if processes > 1:
+        launcher += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    command = [
+        *launcher,
+        str(ROOT / "tools" / "predict.py"),
+        str(setting / "config.py"),
+        str(setting / "weights.pth"),
+        *map(str, flags),
+        "--out",
+        str(out),
+        "--device",
+        "cpu",
+    ]
+    paths = [str(ROOT), str(ROOT / "tests" / "inference")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def digests(folder):
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_predict_of_good_and_bad_files_resumes_and_says_so(setting, tmp_path):
+    bad = tmp_path / "bad.tif"
+    bad.write_bytes(b"II*\0")
+    flags = (setting / "images" / "small0.tif", bad, "--format", "labels", "csv")
+    first = run(setting, tmp_path / "out", *flags)
+    assert first.returncode == 1, first.stderr
+    assert "1 images predicted, 0 finished before, 1 failed." in first.stdout
+    assert f"failed: {bad}" in first.stdout
+    assert "cells/s" in first.stdout
+    assert "Traceback" not in first.stderr
+    assert (tmp_path / "out" / "small0.labels.tif").is_file()
+    bad.unlink()
+    tifffile.imwrite(bad, paint_label_map(draw_label_map(100)), photometric="rgb")
+    second = run(setting, tmp_path / "out", *flags)
+    assert second.returncode == 0, second.stderr
+    assert "1 images predicted, 1 finished before, 0 failed." in second.stdout
+
+
+@pytest.mark.slow
+def test_predict_in_two_processes_writes_the_same_bytes_as_one(setting, tmp_path):
+    flags = [setting / "images", "--tiled", "--tile", 320, "--overlap", 64, "--scale", 1]
+    flags += ["--batch-size", 2, "--format", "labels", "geojson", "coco", "csv"]
+    index = [
+        {"file_name": path.name, "id": number, "height": side, "width": side}
+        for number, path in enumerate(sorted((setting / "images").glob("*.tif")), 1)
+        for side in tifffile.imread(path).shape[:1]
+    ]
+    (tmp_path / "index.json").write_text(json.dumps(index))
+    flags += ["--submission", tmp_path / "index.json"]
+    one = run(setting, tmp_path / "one", *flags)
+    assert one.returncode == 0, one.stderr
+    two = run(setting, tmp_path / "two", *flags, processes=2)
+    assert two.returncode == 0, two.stderr
+    assert digests(tmp_path / "one") == digests(tmp_path / "two")
+    assert "5 images predicted" in two.stdout
+
+
+def test_predict_without_a_checkpoint_file_is_one_sentence(setting, tmp_path):
+    result = subprocess.run(
+        [
+            *(sys.executable, str(ROOT / "tools" / "predict.py"), str(setting / "config.py")),
+            *("gone.pth", str(setting / "images"), "--out", str(tmp_path / "out")),
+        ],
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'inference'}"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert result.returncode == 1
+    assert "error: The checkpoint gone.pth does not exist" in result.stderr
+    assert "Traceback" not in result.stderr
