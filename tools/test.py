@@ -1,7 +1,7 @@
 """Judge a trained checkpoint: AP table, and on request result files and overlays.
 
-    python tools/test.py CONFIG CHECKPOINT
-    python tools/test.py CONFIG CHECKPOINT --out results.pkl --show-dir overlays
+python tools/test.py CONFIG CHECKPOINT
+python tools/test.py CONFIG CHECKPOINT --out results.pkl --show-dir overlays
 """
 
 import argparse
@@ -26,10 +26,18 @@ def parse_args() -> argparse.Namespace:
         help="X.pkl dumps the predictions as MMDetection does and writes COCO results beside them "
         "(X.segm.json, X.bbox.json); X.json writes the COCO results only",
     )
-    parser.add_argument("--show", action="store_true", help="show each image with its cells in a window")
-    parser.add_argument("--show-dir", help="folder for overlays, one file an image, in work_dir/<timestamp>/")
-    parser.add_argument("--wait-time", type=float, default=2, help="seconds between two images of --show")
-    parser.add_argument("--tta", action="store_true", help="average over flipped copies of each image")
+    parser.add_argument(
+        "--show", action="store_true", help="show each image with its cells in a window"
+    )
+    parser.add_argument(
+        "--show-dir", help="folder for overlays, one file an image, in work_dir/<timestamp>/"
+    )
+    parser.add_argument(
+        "--wait-time", type=float, default=2, help="seconds between two images of --show"
+    )
+    parser.add_argument(
+        "--tta", action="store_true", help="average over flipped copies of each image"
+    )
     add_common_arguments(parser)
     return parser.parse_args()
 
@@ -52,7 +60,9 @@ def request_results(cfg: Config, out: str) -> None:
     """
     path = Path(out)
     if path.suffix not in (".pkl", ".pickle", ".json"):
-        raise CellsegError(f"--out {out} must end in .pkl (dump and COCO results) or .json (COCO results only).")
+        raise CellsegError(
+            f"--out {out} must end in .pkl (dump and COCO results) or .json (COCO results only)."
+        )
     cfg.test_evaluator.outfile_prefix = str(path.with_suffix(""))
     if path.suffix != ".json":
         cfg.test_evaluator = [cfg.test_evaluator, dict(type="DumpCellResults", out_file_path=out)]

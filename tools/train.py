@@ -1,8 +1,8 @@
 """Train a cell instance segmenter.
 
-    python tools/train.py configs/cell/mask-rcnn_r101_small-anchor.py
-    python tools/train.py CONFIG --resume          # go on after a stop
-    python tools/train.py CONFIG --cfg-options train_dataloader.batch_size=4
+python tools/train.py configs/cell/mask-rcnn_r101_small-anchor.py
+python tools/train.py CONFIG --resume          # go on after a stop
+python tools/train.py CONFIG --cfg-options train_dataloader.batch_size=4
 """
 
 import argparse
@@ -25,8 +25,12 @@ def parse_args() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description="Train a cell instance segmenter.")
     parser.add_argument("config", help="config file, such as those in configs/cell/")
-    parser.add_argument("--amp", action="store_true", help="mixed precision: fp16 on a GPU, bf16 on a CPU")
-    parser.add_argument("--auto-scale-lr", action="store_true", help="scale the learning rate to the batch size")
+    parser.add_argument(
+        "--amp", action="store_true", help="mixed precision: fp16 on a GPU, bf16 on a CPU"
+    )
+    parser.add_argument(
+        "--auto-scale-lr", action="store_true", help="scale the learning rate to the batch size"
+    )
     parser.add_argument(
         "--resume",
         nargs="?",

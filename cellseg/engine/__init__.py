@@ -7,3 +7,4 @@ from cellseg.engine.checkpoints import configure_resume, find_resumable_checkpoi
 from cellseg.engine.cpu_amp import CpuAmpOptimWrapper
 from cellseg.engine.finite_loss_hook import FiniteLossHook, NonFiniteLossError
 from cellseg.engine.process_group import LaunchError, init_process_group, set_thread_counts
+from cellseg.engine.visualization_hook import CellVisualizationHook

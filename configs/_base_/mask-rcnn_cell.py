@@ -13,7 +13,9 @@ model = dict(
         # Every training batch has one shape: 1024 x 1024, padded with the mean colour.
         batch_augments=[dict(type="BatchFixedSizePad", size=(1024, 1024), pad_mask=True)],
     ),
+    # The Fp32 parts keep boxes in float32 under mixed precision: in bf16 x = 1017.2 becomes 1016.
     rpn_head=dict(
+        type="Fp32RPNHead",
         anchor_generator=dict(
             _delete_=True,
             type="AnchorGenerator",
@@ -24,9 +26,10 @@ model = dict(
         ),
     ),
     roi_head=dict(
+        type="RleRoIHead",
         bbox_roi_extractor=dict(type="Fp32SingleRoIExtractor"),
         mask_roi_extractor=dict(type="Fp32SingleRoIExtractor"),
-        bbox_head=dict(num_classes=_num_classes),
+        bbox_head=dict(type="Fp32Shared2FCBBoxHead", num_classes=_num_classes),
         mask_head=dict(type="CroppedMaskHead", num_classes=_num_classes),
     ),
     train_cfg=dict(

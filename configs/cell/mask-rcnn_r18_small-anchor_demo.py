@@ -66,7 +66,7 @@ val_dataloader = dict(
 )
 test_dataloader = val_dataloader
 
-train_cfg = dict(max_epochs=40, val_interval=10)
+train_cfg = dict(max_epochs=16, val_interval=4)
 # A higher rate than fine-tuning needs, let down at the end; clipped, since nothing is pretrained.
 optim_wrapper = dict(optimizer=dict(lr=5e-4), clip_grad=dict(max_norm=10.0))
 param_scheduler = [
@@ -75,6 +75,6 @@ param_scheduler = [
 ]
 
 default_hooks = dict(
-    logger=dict(interval=8),
-    checkpoint=dict(interval=10),
+    logger=dict(interval=4),
+    checkpoint=dict(interval=4),
 )
