@@ -96,6 +96,15 @@ def enable_auto_scale_lr(cfg: Config) -> None:
     cfg.auto_scale_lr.enable = True
 
 
+def enable_tta(cfg: Config) -> None:
+    """Test on turned and mirrored views of each image, merged by CellTTAModel.
+
+    The config may hold `tta_model = dict(type="CellTTAModel", ...)` with other views.
+    """
+    tta_model = dict(cfg.get("tta_model") or dict(type="CellTTAModel"))
+    cfg.model = ConfigDict(**tta_model, module=cfg.model)
+
+
 def dataset_configs(cfg: Config) -> list[ConfigDict]:
     """Return the dataset configs of the train, val and test dataloaders, wrappers taken off."""
     datasets = []
