@@ -242,6 +242,10 @@ def cells_from_arrays(
     )
     boxes, areas = measure_rles(rles)
     cells = replace(
-        like, boxes=boxes, scores=np.asarray(scores), labels=np.asarray(labels), rles=rles
+        like,
+        boxes=boxes.astype(np.float32),
+        scores=np.asarray(scores),
+        labels=np.asarray(labels),
+        rles=rles,
     )
     return cells[areas > 0]

@@ -40,12 +40,10 @@ def find_input_images(inputs: Sequence[str | Path], skip: Path | None = None) ->
     """
     paths = list(dict.fromkeys(path for item in inputs for path in _expand(str(item), skip)))
     names = [_name_of(path) for path in paths]
-    for depth in range(1, 6):
+    for depth, with_kind in ((1, False), (2, False), (3, False), (0, True), (1, True)):
         counts = Counter(names)
-        if max(counts.values(), default=1) == 1:
-            break
         names = [
-            name if counts[name] == 1 else _name_of(path, depth)
+            name if counts[name] == 1 else _name_of(path, depth, with_kind)
             for name, path in zip(names, paths, strict=True)
         ]
     repeated = [name for name, count in Counter(names).items() if count > 1]
@@ -100,13 +98,12 @@ def _is_label_map(path: Path) -> bool:
     return is_label_name and path.with_name("image.tif").exists()
 
 
-def _name_of(path: Path, depth: int = 0) -> str:
+def _name_of(path: Path, depth: int = 0, with_kind: bool = False) -> str:
     """Name an image by its file, its folder where that says nothing, and depth folders more."""
     full = path.absolute()
     parts = [full.stem] if full.stem.lower() != "image" else []
-    folders = list(full.parent.parts[1:])
     wanted = depth + (1 if not parts else 0)
+    folders = list(full.parent.parts[1:])
     chosen = folders[max(len(folders) - wanted, 0) :] + parts
-    if depth > len(folders):
-        chosen.append(full.suffix.lstrip("."))
-    return "_".join(chosen) or full.stem
+    kind = [full.suffix.lstrip(".")] if with_kind else []
+    return "_".join(chosen + kind) or full.stem

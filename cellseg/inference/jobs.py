@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mmengine.logging import print_log
 from torch import distributed
 
@@ -200,7 +201,7 @@ class PredictionJob:
             with self._open(image) as source:
                 tiles = self.predictor.plan_tiles(source)
                 everything = [part for share_parts, _, _ in gathered for part in share_parts]
-                total = tuple(map(sum, zip(*(count for _, count, _ in gathered), strict=True)))
+                total = tuple(np.sum([count for _, count, _ in gathered], axis=0).tolist())
                 return self._finish(image, source, tiles, everything, total, begin)
         except Exception as error:
             return _failure(image, error)
@@ -211,7 +212,7 @@ class PredictionJob:
         source: ImageSource,
         tiles: Sequence[Tile],
         parts: Sequence[tuple[int, Cells]],
-        counts: tuple[int, ...],
+        counts: tuple[int, int],
         begin: float,
     ) -> ImageOutcome:
         """Merge and write one image; the record that marks it as finished comes last."""
@@ -230,7 +231,9 @@ class PredictionJob:
         stem = options.folder / image.name
         notes = write_outputs(shown, source, stem, list(options.formats))
         seconds = time.perf_counter() - begin
-        outcome = ImageOutcome(image.name, len(shown), *counts, seconds=seconds, notes=notes)
+        outcome = ImageOutcome(
+            image.name, len(shown), counts[0], counts[1], seconds=seconds, notes=notes
+        )
         record = {
             "image": str(image.path),
             "cells": len(shown),

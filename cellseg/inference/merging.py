@@ -150,7 +150,7 @@ def _fuse_groups(
         for group in groups
     ]
     fused = cells_from_arrays(masks, sums / total_trust, cells.labels[heads], cells)
-    return replace(fused, boxes=boxes) if len(fused) == len(boxes) else fused
+    return replace(fused, boxes=boxes.astype(np.float32)) if len(fused) == len(boxes) else fused
 
 
 def _vote(crops: Sequence[Crop], weights: NDArray[np.floating]) -> Crop:
@@ -210,7 +210,7 @@ def merge_tiles(
     bounds = np.array(tiles, dtype=np.float64)[tile_ids]  # (N, 8)
     mask_boxes, _ = cells.measure()
     cut = _inner_sides_touched(cells, mask_boxes, bounds, border_px)  # (N, 4)
-    whole = ~cut.any(axis=1)
+    whole = np.logical_not(cut.any(axis=1))
     centres = (mask_boxes[:, :2] + mask_boxes[:, 2:]) / 2
     off_core = np.maximum(bounds[:, 4:6] - centres, centres - bounds[:, 6:8]).max(axis=1)
     owned = (centres >= bounds[:, 4:6]).all(axis=1) & (centres < bounds[:, 6:8]).all(axis=1)
@@ -313,7 +313,7 @@ def _agree(one: Crop, two: Crop, box: Sequence[int]) -> bool:
             max(y1, 0) : max(box[3] - crop.y0, 0), max(x1, 0) : max(box[2] - crop.x0, 0)
         ]
         counts.append(np.count_nonzero(part))
-    return 2 * count_shared(one, two, box) >= min(counts)
+    return bool(2 * count_shared(one, two, box) >= min(counts))
 
 
 def _connected_groups(links: NDArray[np.int64]) -> list[list[int]]:

@@ -121,7 +121,7 @@ class Predictor:
         self.model = model.to(self.device, memory_format=torch.channels_last).eval()
         dataset = _test_dataset(self.cfg)
         self.class_names: tuple[str, ...] = _class_names(dataset)
-        self.image_format = {
+        self.image_format: dict[str, Any] = {
             key: dataset[key] for key in ("channel_order", "intensity_range") if key in dataset
         }
         self._pipeline_cfg = [
@@ -270,11 +270,10 @@ class Predictor:
             return images
 
         with ThreadPoolExecutor(1) as reader:
-            ahead = reader.submit(read, batches[0]) if batches else None
+            ahead = [reader.submit(read, batch) for batch in batches[:1]]
             for place, batch in enumerate(batches):
-                images = ahead.result()
-                if place + 1 < len(batches):
-                    ahead = reader.submit(read, batches[place + 1])
+                images = ahead.pop().result()
+                ahead += [reader.submit(read, after) for after in batches[place + 1 : place + 2]]
                 yield batch, images
 
     @torch.inference_mode()

@@ -105,14 +105,19 @@ class OpenSlideSource(ImageSource):
         level: Level of the pyramid, 0 the finest.
     """
 
+    def __enter__(self) -> OpenSlideSource:
+        """Return the source itself."""
+        return self
+
     def __init__(self, path: Path, level: int = 0) -> None:
         """Open the slide; see the class."""
         import openslide
 
         self._slide = openslide.OpenSlide(str(path))
         self._level = level
+        self.level_downsamples = [float(factor) for factor in self._slide.level_downsamples]
         self.width, self.height = self._slide.level_dimensions[level]
-        self.downsample = float(self._slide.level_downsamples[level])
+        self.downsample = self.level_downsamples[level]
         finest = self._slide.properties.get(openslide.PROPERTY_NAME_MPP_X)
         self.pixel_size_um = float(finest) * self.downsample if finest else None
 
@@ -219,8 +224,8 @@ def _try_openslide(path: Path) -> tuple[list[float], float | None, Any] | None:
         return None
     try:
         with OpenSlideSource(path) as finest:
-            downsamples = [float(factor) for factor in finest._slide.level_downsamples]
-            return downsamples, finest.pixel_size_um, lambda level: OpenSlideSource(path, level)
+            found = finest.level_downsamples, finest.pixel_size_um
+        return *found, lambda level: OpenSlideSource(path, level)
     except openslide.OpenSlideError as error:
         if path.suffix.lower() in _TIFF_LIKE_SLIDES:
             return None

@@ -48,7 +48,8 @@ def scan_tiff_levels(path: Path) -> list[TiffLevel]:
     """
     try:
         with tifffile.TiffFile(path) as tiff:
-            levels = [level.pages[0].keyframe for level in tiff.series[0].levels]
+            firsts: list[Any] = [level.pages[0] for level in tiff.series[0].levels]
+            levels = [first.keyframe for first in firsts]
             sizes = [(page.imagelength, page.imagewidth) for page in levels]
     except Exception as error:
         raise CellDataError(
@@ -129,7 +130,8 @@ class TiffSource(ImageSource):
         """Open the file; see the class."""
         self._path = path
         self._tiff = tifffile.TiffFile(path)
-        self._page = self._tiff.series[level.series].levels[level.level].pages[0].aspage()
+        first: Any = self._tiff.series[level.series].levels[level.level].pages[0]
+        self._page: Any = first.aspage()
         self.height, self.width = level.height, level.width
         self.downsample = level.downsample
         self._cache: OrderedDict[int, NDArray[Any]] = OrderedDict()

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cellseg.inference.cells import Cells, Crop, masks_to_rles
-from cellseg.inference.merging import merge_views
+from cellseg.inference.merging import MergeMethod, merge_views
 from cellseg.structures.rle import encode_crops
 
 
@@ -62,7 +62,7 @@ class CellTTAModel(BaseTTAModel):
         rotations: Sequence[int] = (0, 1, 2, 3),
         mirror: bool = True,
         scales: Sequence[float] = (1.0,),
-        method: str = "wbf",
+        method: MergeMethod = "wbf",
         iou_thr: float = 0.5,
         max_per_img: int | None = 1000,
         score_thr: float = 0.0,
@@ -77,7 +77,7 @@ class CellTTAModel(BaseTTAModel):
             )
         mirrors = (False, True) if mirror else (False,)
         self.views = [View(*view) for view in itertools.product(rotations, mirrors, scales)]
-        self.method = method
+        self.method: MergeMethod = method
         self.iou_thr = iou_thr
         self.max_per_img = max_per_img
         self.score_thr = score_thr

@@ -49,8 +49,13 @@ def test_images_of_one_name_are_told_apart_by_their_folders(tmp_path):
     assert names_of(find_input_images([tmp_path])) == ["x_s_a", "b", "y_s_a"]
 
 
-def test_images_that_differ_in_their_ending_are_told_apart_or_refused(tmp_path):
-    touch(tmp_path, "a.tif", "a.png")
+def test_images_that_differ_in_their_ending_are_told_apart_by_it(tmp_path):
+    touch(tmp_path, "a.tif", "a.png", "p/image.tif", "p/image.png")
+    assert names_of(find_input_images([tmp_path])) == ["a_png", "a_tif", "p_png", "p_tif"]
+
+
+def test_images_that_cannot_be_told_apart_are_refused(tmp_path):
+    touch(tmp_path, *(f"{top}/x/y/z/a.tif" for top in "pq"))
     with pytest.raises(CellsegError, match="rename one"):
         find_input_images([tmp_path])
 

@@ -46,7 +46,7 @@ class DarkOracle(BaseModel):
 
 
 def pack(label_map, scale=1, padding=0):
-    """Pack a label map as a test pipeline would: dark cells, enlarged, padded at bottom and right."""
+    """Pack a label map as a test pipeline would: dark cells, enlarged, padded."""
     height, width = label_map.shape
     image = np.where(label_map > 0, 0, 255).astype(np.uint8).repeat(scale, 0).repeat(scale, 1)
     image = np.pad(image, ((0, padding), (0, 2 * padding)), constant_values=255)

@@ -27,8 +27,8 @@ class LabelFiles(NamedTuple):
 
 
 def paint_strips(
-    cells: Cells, numbers: NDArray[np.integer], rows_per_strip: int = _ROWS_PER_STRIP
-) -> Iterator[NDArray[np.uint16] | NDArray[np.uint32]]:
+    cells: Cells, numbers: NDArray[Any], rows_per_strip: int = _ROWS_PER_STRIP
+) -> Iterator[NDArray[Any]]:
     """Paint cells into a label map, strip by strip, so that memory stays that of a strip.
 
     Where cells overlap the higher score wins, then the earlier cell.
@@ -79,7 +79,7 @@ def write_label_tiffs(cells: Cells, path: str | Path) -> LabelFiles:
     """
     path = Path(path)
     kind = np.uint16 if len(cells) < 2**16 else np.uint32
-    numbers = np.arange(1, len(cells) + 1, dtype=kind)
+    numbers: NDArray[Any] = np.arange(1, len(cells) + 1, dtype=kind)
     painted = _write(cells, numbers, path)
     per_class = []
     for label in range(len(cells.class_names)):
@@ -96,7 +96,7 @@ def class_label_path(path: Path, class_name: str) -> Path:
     return path.with_name(f"{path.stem}.{safe_name}{path.suffix}")
 
 
-def _write(cells: Cells, numbers: NDArray[np.integer], path: Path) -> int:
+def _write(cells: Cells, numbers: NDArray[Any], path: Path) -> int:
     """Write one label map and count its foreground pixels."""
     painted = 0
 
@@ -104,7 +104,8 @@ def _write(cells: Cells, numbers: NDArray[np.integer], path: Path) -> int:
         nonlocal painted
         for strip in paint_strips(cells, numbers):
             painted += int(np.count_nonzero(strip))
-            yield zlib.compress(strip.astype(strip.dtype.newbyteorder("<"), copy=False), level=1)
+            little_endian = strip.astype(strip.dtype.newbyteorder("<"), copy=False)
+            yield zlib.compress(little_endian.data, level=1)
 
     options: dict[str, Any] = {}
     if cells.pixel_size_um:

@@ -112,7 +112,7 @@ def _measure_shape_block(cells: Cells) -> dict[str, NDArray[np.float64]]:
     owners, columns, rows = _list_pixels(pixels, boxes)
     area = np.bincount(owners, minlength=count)
 
-    def average(values: NDArray[np.floating]) -> NDArray[np.float64]:
+    def average(values: NDArray[Any]) -> NDArray[np.float64]:
         return np.bincount(owners, weights=values, minlength=count) / area
 
     x_mean, y_mean = average(columns), average(rows)
