@@ -5,14 +5,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mmdet.registry import DATASETS
 from mmengine.config import Config, ConfigDict
 
 from cellseg.datasets.cell_dataset import CellDataset
+from cellseg.datasets.splits import assign_folds, read_groups
 from cellseg.datasets.tiff_io import CellDataError
 from cellseg.errors import CellsegError
 
 SPLITS = ("train", "val", "test")
+_WHOLE: dict[str, Any] = {"num_folds": 0, "pipeline": [], "test_mode": True, "min_area_px": 1}
 
 
 def read_config(path: str | Path, options: Mapping[str, Any] | None = None) -> Config:
@@ -129,3 +132,73 @@ def name_classes(root: Path) -> list[str]:
     if not numbers:
         raise CellsegError(f"{root}: no label file is there; expected <id>/class1.tif and so on.")
     return [f"class{number}" for number in range(1, max(numbers) + 1)]
+
+
+def open_parts(
+    source: str | Path,
+    num_folds: int | None = None,
+    options: Mapping[str, Any] | None = None,
+    classes: Sequence[str] | None = None,
+    channel_order: str = "rgb",
+) -> tuple[list[CellDataset], dict[str, list[int]]]:
+    """Open all images of a config or a folder, and say which fold or split each belongs to.
+
+    Args:
+        source: As for `open_data`.
+        num_folds: Folds to split into; None for the config's own, and none of a folder.
+        options: Settings of the config to override.
+        classes: Class names of a folder.
+        channel_order: Order of the channels in a folder's images.
+
+    Returns:
+        The data sets, and the name of each fold (or of each of the config's splits that have data
+        of their own) to the indices of its images, counted through all data sets; empty where
+        there are neither.
+
+    Raises:
+        CellsegError: If the data cannot be used, or there are fewer images than folds.
+    """
+    path = Path(source)
+    if path.suffix != ".py" or path.is_dir():
+        whole = open_data(source, "train", options, classes, channel_order)
+        return [whole], _fold_parts(whole, num_folds or 0, None)
+    config = read_config(path, options)
+    settings = dataset_config(config, "train")
+    folds = int(settings.get("num_folds", 0)) if num_folds is None else num_folds
+    if folds:
+        whole = build_dataset({**settings, **_WHOLE})
+        return [whole], _fold_parts(whole, folds, settings.get("groups_file"))
+    datasets: list[CellDataset] = []
+    parts: dict[str, list[int]] = {}
+    seen = []
+    for split in SPLITS:
+        if (config.get(f"{split}_dataloader") or {}).get("dataset") is None:
+            continue
+        place = dataset_config(config, split)
+        key = [place.get(name) for name in ("data_root", "include", "test_index")]
+        if key in seen:
+            continue
+        seen.append(key)
+        start = sum(len(dataset) for dataset in datasets)
+        datasets.append(build_dataset({**place, **_WHOLE}))
+        parts[split] = list(range(start, start + len(datasets[-1])))
+    return datasets, parts
+
+
+def _fold_parts(
+    dataset: CellDataset, num_folds: int, groups_file: str | None
+) -> dict[str, list[int]]:
+    """Assign the images of a whole data set to folds, as CellDataset does."""
+    if not num_folds:
+        return {}
+    infos = [dataset.get_data_info(index) for index in range(len(dataset))]
+    presence = np.zeros((len(infos), len(dataset.metainfo["classes"])), dtype=bool)
+    for row, info in zip(presence, infos, strict=True):
+        row[[c["bbox_label"] for c in info["instances"] if not c["ignore_flag"]]] = True
+    names = [info["img_name"] for info in infos]
+    try:
+        groups = None if groups_file is None else read_groups(groups_file)
+        folds = assign_folds(names, presence, num_folds, groups).folds
+    except (ValueError, KeyError) as error:
+        raise CellsegError(f"The data cannot be split into {num_folds} folds: {error}") from error
+    return {f"fold {k}": np.flatnonzero(folds == k).tolist() for k in range(num_folds)}

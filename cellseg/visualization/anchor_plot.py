@@ -82,7 +82,8 @@ def _draw_sizes(axes: Axes, settings: Sequence[AnchorSetting], boxes: CellBoxes)
         ]
         sizes = boxes.sizes_px * np.array(factors)
         if len(sizes) and not any(np.array_equal(sizes, other) for other in drawn):
-            bins = np.geomspace(max(sizes.min(), 1), max(sizes.max(), 2), 50).tolist()
+            low = max(float(sizes.min()), 1)
+            bins = np.geomspace(low, max(float(sizes.max()), 1.1 * low), 50).tolist()
             colour = f"C{number}" if drawn else "0.3"
             axes.hist(sizes, bins=bins, histtype="step", color=colour)
             drawn.append(sizes)

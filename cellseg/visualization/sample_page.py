@@ -52,10 +52,12 @@ def draw_sample(sample: Mapping[str, Any], style: PageStyle) -> NDArray[np.uint8
     cells, ids, cell_scale = _find_cells(data_sample, (image.shape[0], image.shape[1]))
     shown, scale = resize_for_display(image, style.tile_px, style.tile_px)
     scale *= cell_scale
-    shown = draw_outlines(shown, cells.masks or [], cells.labels, style.palette, scale=scale)
     boxes = np.asarray(cells.boxes_xyxy) * scale
     sides = np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(axis=1))
-    readable = len(sides) > 0 and np.median(sides) >= _READABLE_PX
+    readable = len(sides) > 0 and bool(np.median(sides) >= _READABLE_PX)
+    width = 2 if readable else None
+    masks = [] if cells.masks is None else cells.masks
+    shown = draw_outlines(shown, masks, cells.labels, style.palette, None, scale, width)
     if style.ids == "always" or (style.ids == "auto" and readable):
         _write_ids(shown, (boxes[:, :2] + boxes[:, 2:]) / 2, ids)
     title = f"{data_sample.get('img_name', data_sample.get('img_id', ''))}, "

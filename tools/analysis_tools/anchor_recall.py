@@ -9,7 +9,6 @@ pipeline does.
 """
 
 import argparse
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +26,8 @@ from cellseg.evaluation.anchor_recall import (
     summarise_groups,
 )
 from cellseg.evaluation.data_source import SPLITS, open_data, read_config
-from cellseg.fileio import write_atomically
 from cellseg.visualization.anchor_plot import draw_anchor_recall
+from cellseg.visualization.curves import save_figure
 
 
 def parse_args() -> argparse.Namespace:
@@ -106,9 +105,7 @@ def main() -> None:
             figure = plt.figure()
         figure = draw_anchor_recall(settings, boxes, ious, class_names, figure)
         if args.out:
-            picture = BytesIO()
-            figure.savefig(picture, format=Path(args.out).suffix[1:], dpi=150)
-            write_atomically(args.out, picture.getvalue())
+            save_figure(figure, args.out)
         if args.show:
             plt.show()
 

@@ -7,7 +7,6 @@ result JSON of tools/test.py --out, or a folder of label TIFFs; no pickle is rea
 """
 
 import argparse
-from io import BytesIO
 from pathlib import Path
 
 from mmengine.config import DictAction
@@ -21,6 +20,7 @@ from cellseg.evaluation.image_counts import DEFAULT_SCORE_THR
 from cellseg.evaluation.prediction_files import join_results, list_truth, read_predictions
 from cellseg.fileio import write_atomically
 from cellseg.visualization.confusion_plot import draw_confusion
+from cellseg.visualization.curves import save_figure
 
 
 def parse_args() -> argparse.Namespace:
@@ -78,9 +78,7 @@ def main() -> None:
 
         figure = plt.figure()
     figure = draw_confusion(confusion, figure)
-    picture = BytesIO()
-    figure.savefig(picture, format="png", dpi=150, bbox_inches="tight")
-    write_atomically(folder / "confusion_matrix.png", picture.getvalue())
+    save_figure(figure, folder / "confusion_matrix.png")
     print(f"{confusion.to_csv()}\nWrote confusion_matrix.png and two CSV files to {folder}")
     if args.show:
         plt.show()
