@@ -3,8 +3,10 @@
 from cellseg.datasets.cell_dataset import CellDataset
 from cellseg.datasets.tiff_io import CellDataError, read_cell_image, read_label_map
 from cellseg.datasets.transforms import LoadCellImage, LoadLabelMaps
+from cellseg.datasets.transforms_copy_paste import CellCopyPaste
 
 __all__ = [
+    "CellCopyPaste",
     "CellDataError",
     "CellDataset",
     "LoadCellImage",

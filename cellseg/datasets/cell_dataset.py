@@ -70,7 +70,8 @@ class CellDataset(BaseDetDataset):
 
     METAINFO = {
         "classes": ("epithelial", "lymphocyte", "neutrophil", "macrophage"),
-        "palette": [(228, 26, 28), (55, 126, 184), (255, 215, 0), (77, 175, 74)],
+        # Bright colours that no stain has, apart from each other on dark nuclei and pink tissue.
+        "palette": [(0, 210, 60), (255, 225, 25), (0, 200, 255), (255, 80, 0)],
     }
 
     def __init__(

@@ -12,7 +12,7 @@ default_hooks = dict(
         save_best="coco/segm_mAP_50",
         rule="greater",
     ),
-    visualization=dict(type="CellVisualizationHook"),
+    visualization=dict(type="CellVisualizationHook", draw=True),  # a few val images an evaluation
 )
 custom_hooks = [dict(type="ChannelsLastHook"), dict(type="FiniteLossHook")]
 
