@@ -7,7 +7,7 @@ import pytest
 import tifffile
 
 from cellseg.errors import CellsegError
-from cellseg.evaluation.data_source import dataset_config, open_data, read_config
+from cellseg.evaluation.data_source import dataset_config, open_data, open_parts, read_config
 
 CONFIG = """
 dataset = dict(type="CellDataset", data_root={root!r}, metainfo=dict(classes=("nucleus",)))
@@ -64,3 +64,36 @@ def test_open_data_when_the_source_is_wrong_then_one_sentence_says_so(
     (root / "b" / "class1.tif").write_bytes(b"II*")
     with pytest.raises(CellsegError, match=r"class1\.tif"):
         open_data(root)
+
+
+def test_open_parts_when_a_config_has_folds_then_they_are_those_of_the_data_set(
+    root: Path, tmp_path: Path
+) -> None:
+    (root / "a" / "class2.tif").rename(root / "a" / "class1.tif")
+    config = tmp_path / "config.py"
+    config.write_text(CONFIG.format(root=str(root)))
+    datasets, parts = open_parts(config, num_folds=2)
+    assert len(datasets) == 1
+    for fold in range(2):
+        options = {f"test_dataloader.dataset.{k}": v for k, v in (("num_folds", 2), ("fold", fold))}
+        held_out = open_data(config, "test", {**options, "test_dataloader.dataset.split": "val"})
+        names = [held_out.get_data_info(k)["img_name"] for k in range(len(held_out))]
+        found = [datasets[0].get_data_info(k)["img_name"] for k in parts[f"fold {fold}"]]
+        assert names == found
+    with pytest.raises(CellsegError, match="3 folds"):
+        open_parts(root, num_folds=3)
+
+
+def test_open_parts_when_splits_have_data_of_their_own_then_each_is_a_part(
+    root: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "config.py"
+    config.write_text(
+        CONFIG.format(root=str(root))
+        + 'val_dataloader = dict(dataset=dict(**dataset, include=["b"]))'
+    )
+    (root / "a" / "class2.tif").unlink()
+    datasets, parts = open_parts(config)
+    assert parts == {"train": [0, 1], "val": [2]}
+    assert [len(dataset) for dataset in datasets] == [2, 1]
+    assert open_parts(root, classes=["nucleus"])[1] == {}

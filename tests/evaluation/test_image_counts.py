@@ -1,6 +1,7 @@
 """Counts of one image against plain loops over bitmaps, written from the papers."""
 
 import pickle
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from cellseg.evaluation.cell_metric import parse_ground_truth
+from cellseg.evaluation.coco_results import ImageResult, Predictions
 from cellseg.evaluation.image_counts import (
     IOU_THRS,
     CellSet,
     ImageCounts,
     count_image,
+    count_result,
     split_truth,
 )
 from cellseg.structures.rle import RLE, encode_label_map
@@ -194,3 +198,29 @@ def test_split_truth_when_regions_are_ignored_then_they_are_no_cells() -> None:
     truth, regions = split_truth(instances)
     assert (list(truth.rles), np.asarray(truth.labels).tolist(), regions) == ([cell], [2], [region])
     assert len(split_truth([])[0].rles) == 0
+
+
+def make_result(pred_label: int = 0, rles: list[RLE] | None = None) -> ImageResult:
+    """Make a metric's result of one cell, one ignore region and one prediction on each."""
+    cell, region = encode(square(0, 0, 4), square(6, 6, 5))
+    instances = [
+        {"mask": region, "bbox": [6, 6, 11, 11], "bbox_label": -1, "ignore_flag": 1},
+        {"mask": cell, "bbox": [0, 0, 4, 4], "bbox_label": 0, "ignore_flag": 0},
+    ]
+    masks = [cell, region] if rles is None else rles
+    labels = np.array([pred_label, 0])
+    found = Predictions(np.zeros((2, 4)), np.array([0.9, 0.8]), labels, masks)
+    return ImageResult(4, SIDE, SIDE, found, parse_ground_truth(instances))
+
+
+def test_count_result_when_regions_are_ignored_then_as_count_image() -> None:
+    assert counts_at_first(count_result(make_result(), 1), 0) == [1, 0, 0]
+    assert counts_at_first(count_result(make_result(), 1, score_thr=0.95), 0) == [0, 0, 1]
+
+
+def test_count_result_when_it_cannot_be_judged_then_the_image_is_named() -> None:
+    with pytest.raises(ValueError, match="Image 4: The prediction 0 has class 3"):
+        count_result(make_result(pred_label=3), 1)
+    without = replace(make_result(), ground_truth=None)
+    with pytest.raises(ValueError, match="Image 4 came without the masks"):
+        count_result(without, 1)

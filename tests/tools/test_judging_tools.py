@@ -1,0 +1,242 @@
+"""The tools that judge and describe, run as a person runs them."""
+
+import csv
+import json
+import pickle
+import runpy
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+
+from cellseg.evaluation.data_source import open_data
+from cellseg.structures.rle import encode_label_map
+
+TOOLS = Path(__file__).parents[2] / "tools"
+SHAPE = (48, 64)
+
+CONFIG = """
+_pipeline = [
+    dict(type="LoadCellImage"),
+    dict(type="LoadLabelMaps"),
+    dict(type="Resize", scale=(128, 128), keep_ratio=True),
+    dict(type="RandomFlip", prob=0.5),
+    dict(type="PackDetInputs", meta_keys=("img_id", "img_name", "img_shape", "ori_shape")),
+]
+_dataset = dict(
+    type="CellDataset",
+    data_root={root!r},
+    metainfo=dict(classes=("large", "small")),
+    num_folds=2,
+    cache=False,
+    pipeline=_pipeline,
+)
+train_dataloader = dict(dataset=dict(**_dataset, split="train"))
+test_dataloader = dict(dataset=dict(**_dataset, split="val", test_mode=True))
+model = dict(
+    data_preprocessor=dict(pad_size_divisor=32),
+    rpn_head=dict(
+        anchor_generator=dict(
+            type="AnchorGenerator",
+            strides=[4, 8],
+            base_sizes=[12, 30],
+            scales=[1.0],
+            ratios=[0.5, 1.0, 2.0],
+        )
+    ),
+)
+"""
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Draw four images with cells of two classes."""
+    rng = np.random.default_rng(0)
+    for name in "abcd":
+        folder = tmp_path / "data" / name
+        folder.mkdir(parents=True)
+        image = rng.integers(0, 255, (*SHAPE, 3), dtype=np.uint8)
+        tifffile.imwrite(folder / "image.tif", image, photometric="rgb")
+        large, small = np.zeros(SHAPE, np.uint16), np.zeros(SHAPE, np.uint16)
+        for place in range(6):
+            y, x = 16 * (place // 2), 32 * (place % 2)
+            large[y + 1 : y + 14, x + 1 : x + 14] = 10 + place
+            small[y + 2 : y + 8, x + 20 : x + 26] = 20 + place
+        tifffile.imwrite(folder / "class1.tif", large)
+        tifffile.imwrite(folder / "class2.tif", small)
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def config(root: Path, tmp_path: Path) -> Path:
+    """Write a config of two folds."""
+    path = tmp_path / "config.py"
+    path.write_text(CONFIG.format(root=str(root)))
+    return path
+
+
+@pytest.fixture
+def run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str]]:
+    """Return a function that runs a tool and gives its exit status and what it said."""
+
+    def call(tool: str, *arguments: object) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", [tool, *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            runpy.run_path(str(TOOLS / tool), run_name="__main__")
+        said = capsys.readouterr()
+        return int(caught.value.code or 0), said.out + said.err
+
+    return call
+
+
+def write_results(root: Path, path: Path, ids: dict[str, int]) -> Path:
+    """Write predictions that take the last cell of each large layer for a small one."""
+    rows = []
+    for name, image_id in ids.items():
+        for label in (1, 2):
+            layer = tifffile.imread(root / name / f"class{label}.tif").astype(int)
+            rles = encode_label_map(layer)[3]
+            wrong = len(rles) - 1 if label == 1 else -1
+            rows += [
+                {
+                    "image_id": image_id,
+                    "category_id": 2 if place == wrong else label,
+                    "score": 0.9,
+                    "segmentation": rle,
+                }
+                for place, rle in enumerate(rles)
+            ]
+    path.write_text(json.dumps(rows))
+    return path
+
+
+ALL_IDS = {name: number for number, name in enumerate("abcd", start=1)}
+
+
+def test_evaluate_when_the_truth_is_predicted_then_every_figure_is_one(
+    run: Callable[..., tuple[int, str]], root: Path, config: Path, tmp_path: Path
+) -> None:
+    for truth in (root, config):
+        images = [
+            path for path in root.iterdir() if truth == root or path.name in val_names(config)
+        ]
+        folder = tmp_path / f"predictions_{truth.stem}"
+        for image in images:
+            (folder / image.name).mkdir(parents=True)
+            for name in ("class1.tif", "class2.tif"):
+                (folder / image.name / name).write_bytes((image / name).read_bytes())
+        status, said = run("evaluate.py", truth, folder, "--out", tmp_path / "figures.json")
+        assert status == 0, said
+        assert f"{len(images)} images" in said
+        content = json.loads((tmp_path / "figures.json").read_text())
+        assert content["figures"]["segm_mAP"] == 1.0
+        judged = {k: v for k, v in content["figures"].items() if not k.startswith("segm_")}
+        assert len(judged) > 100
+        assert set(judged.values()) == {1.0}
+
+
+def val_names(config: Path) -> list[str]:
+    """List the images of the config's held-out fold."""
+    dataset = open_data(config, "test")
+    return [dataset.get_data_info(index)["img_name"] for index in range(len(dataset))]
+
+
+def test_evaluate_when_predictions_have_no_class_then_cells_are_judged_alike(
+    run: Callable[..., tuple[int, str]], root: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "cellpose"
+    folder.mkdir()
+    for name in "abc":
+        large, small = (tifffile.imread(root / name / f"class{k}.tif") for k in (1, 2))
+        tifffile.imwrite(folder / f"{name}_cp_masks.tif", np.maximum(large, small))
+    status, said = run("evaluate.py", root, folder, "--out", tmp_path / "figures.json")
+    assert status == 0, said
+    assert "no prediction for 1 of them: d" in said
+    assert "whatever their class" in said
+    figures = json.loads((tmp_path / "figures.json").read_text())["figures"]
+    assert figures["cell_recall_50"] == 0.75
+    assert figures["cell_precision_50"] == 1.0
+
+
+@pytest.mark.parametrize("tool", ["evaluate.py", "analysis_tools/confusion_matrix.py"])
+def test_tools_when_given_a_pickle_or_another_splits_results_then_one_sentence(
+    run: Callable[..., tuple[int, str]], root: Path, config: Path, tmp_path: Path, tool: str
+) -> None:
+    more = [tmp_path / "out"] if "confusion" in tool else []
+    dump = tmp_path / "results.pkl"
+    dump.write_bytes(pickle.dumps([1]))
+    status, said = run(tool, config, dump, *more)
+    assert status == 1
+    assert "results.segm.json" in said
+    results = write_results(root, tmp_path / "r.json", ALL_IDS)
+    status, said = run(tool, config, results, *more)
+    assert status == 1
+    assert "not among the 2 images" in said
+    assert "Traceback" not in said
+
+
+def test_confusion_matrix_when_a_class_is_mistaken_then_counted_and_drawn(
+    run: Callable[..., tuple[int, str]], root: Path, tmp_path: Path
+) -> None:
+    results = write_results(root, tmp_path / "r.segm.json", ALL_IDS)
+    out = tmp_path / "out"
+    status, said = run("analysis_tools/confusion_matrix.py", root, results, out)
+    assert status == 0, said
+    rows = list(csv.reader((out / "confusion_counts.csv").open()))
+    assert rows[1:] == [
+        ["class1", "20", "4", "0"],
+        ["class2", "0", "24", "0"],
+        ["invented", "0", "0", "0"],
+    ]
+    shares = list(csv.reader((out / "confusion_shares.csv").open()))
+    assert float(shares[1][2]) == pytest.approx(4 / 24, abs=1e-6)
+    assert cv2.imread(str(out / "confusion_matrix.png")).shape[1] > 800
+
+
+def test_anchor_recall_when_fitting_then_figures_a_picture_and_config_lines(
+    run: Callable[..., tuple[int, str]], config: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "anchors.png"
+    arguments = [config, "--fit", "--num-ratios", 2, "--out", out]
+    status, said = run("analysis_tools/anchor_recall.py", *arguments)
+    assert status == 0, said
+    assert "strides=[4, 8]" in said
+    scores = [float(li.split()[-1]) for li in said.splitlines() if li.startswith("  all cells")]
+    assert len(scores) == 2
+    assert scores[1] > scores[0]
+    assert cv2.imread(str(out)).size > 0
+    status, said = run("analysis_tools/anchor_recall.py", config, "--out", tmp_path / "x.bmp")
+    assert (status, "must end in .png" in said) == (1, True)
+
+
+def test_dataset_report_when_run_then_folds_are_balanced_and_files_written(
+    run: Callable[..., tuple[int, str]], root: Path, config: Path, tmp_path: Path
+) -> None:
+    status, said = run("analysis_tools/dataset_report.py", config, tmp_path / "out")
+    assert status == 0, said
+    assert "4 images, 48 cells" in said
+    assert said.count("12 (50.0%)") == 4
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"dataset_report.png", "images.csv", "suspicious_cells.csv"}
+    status, said = run("analysis_tools/dataset_report.py", root, tmp_path / "out", "--num-folds", 9)
+    assert status == 1
+    assert "9 folds" in said
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_browse_dataset_when_run_then_pages_hold_all_samples(
+    run: Callable[..., tuple[int, str]], config: Path, tmp_path: Path, split: str
+) -> None:
+    out = tmp_path / "pages"
+    arguments = [config, out, "--split", split, "--columns", 1, "--rows", 1, "--tile", 200]
+    status, said = run("analysis_tools/browse_dataset.py", *arguments)
+    assert status == 0, said
+    assert "2 of 2 samples on 2 pages" in said
+    assert sorted(path.name for path in out.iterdir()) == ["page_1.png", "page_2.png"]
+    assert cv2.imread(str(out / "page_1.png")).shape[1] == 208
