@@ -1,5 +1,7 @@
 """Keep convolutions in channels-last order, in which CPUs and tensor cores are faster."""
 
+import warnings
+
 import torch
 from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
@@ -43,7 +45,10 @@ class ChannelsLastHook(Hook):
     def _reorder_model(runner: Runner) -> None:
         """Reorder the model inside its wrapper, if it has one."""
         model: nn.Module = runner.model
-        model = model.module if is_model_wrapper(model) else model
+        if is_model_wrapper(model):
+            # the wrapper's buckets keep the usual order: one copy of the gradients a step
+            warnings.filterwarnings("ignore", message="Grad strides do not match bucket view")
+            model = model.module
         model.to(memory_format=torch.channels_last)
 
 

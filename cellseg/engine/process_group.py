@@ -37,7 +37,9 @@ def init_process_group(cfg: Config, launcher: str) -> None:
     Args:
         cfg: The run's config, changed in place: ``launcher`` and, with several processes,
             ``custom_hooks`` (batch norm statistics are averaged over the processes after each
-            epoch), and without a GPU ``model_wrapper_cfg`` and ``env_cfg.dist_cfg``.
+            epoch) and the evaluators' ``collect_device`` (results are gathered over the network,
+            not through pickles in a folder that every machine shares), and without a GPU
+            ``model_wrapper_cfg`` and ``env_cfg.dist_cfg``.
         launcher: "none", "pytorch" (torchrun), "slurm" or "mpi".
 
     Raises:
@@ -51,6 +53,7 @@ def init_process_group(cfg: Config, launcher: str) -> None:
     if launcher == "none":
         return
     _average_buffers(cfg)
+    _gather_in_memory(cfg)
     if torch.cuda.is_available():
         _require_one_gpu_each(launcher)
         return
@@ -181,3 +184,12 @@ def _average_buffers(cfg: Config) -> None:
     hooks = list(cfg.get("custom_hooks") or [])
     if not any(hook.get("type") == "SyncBuffersHook" for hook in hooks):
         cfg.custom_hooks = [*hooks, dict(type="SyncBuffersHook")]
+
+
+def _gather_in_memory(cfg: Config) -> None:
+    """Let metrics gather their results by all_gather, which gloo and nccl both offer."""
+    for name in ("val_evaluator", "test_evaluator"):
+        metrics = cfg.get(name) or []
+        for metric in [metrics] if isinstance(metrics, dict) else metrics:
+            if metric.get("type") != "Evaluator":
+                metric.setdefault("collect_device", "gpu")

@@ -10,6 +10,7 @@ import torch
 from mmengine.logging import HistoryBuffer
 
 import cellseg.engine  # noqa: F401  (registers loaders and hooks)
+from cellseg.datasets.synthetic import SamplePlan, draw_sample_set
 
 
 class CallOnLoad:
@@ -78,3 +79,16 @@ def make_hostile(
         return path
 
     return make
+
+
+@pytest.fixture(scope="session")
+def small_sample(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Draw five training and three validation images; return the --cfg-options that use them."""
+    root = tmp_path_factory.mktemp("sample")
+    draw_sample_set(root, SamplePlan(num_train=5, num_val=3, num_cells=20))
+    return [
+        f"train_dataloader.dataset.data_root={root / 'train'}",
+        f"val_dataloader.dataset.data_root={root / 'val'}",
+        f"test_dataloader.dataset.data_root={root / 'val'}",
+        "train_dataloader.batch_size=1",
+    ]

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -271,13 +270,13 @@ def test_hook_when_published_then_the_file_loads_without_code(tmp_path: Path) ->
     ("pattern", "moment"), [(r"epoch_2\.pth", 0.5), ("best_.*", 0.5), ("last_checkpoint", 0.5)]
 )
 def test_train_tool_when_killed_in_a_write_then_resume_reaches_the_last_epoch(
-    pattern: str, moment: float, tmp_path: Path, small_sample: Callable[[], list[str]]
+    pattern: str, moment: float, tmp_path: Path, small_sample: list[str]
 ) -> None:
     command = [
         *(sys.executable, "tools/train.py", "configs/cell/mask-rcnn_r18_small-anchor_demo.py"),
         *("--work-dir", str(tmp_path / "work"), "--resume", "--cfg-options"),
         *("train_cfg.max_epochs=2", "train_cfg.val_interval=1"),
-        *("default_hooks.checkpoint.interval=1", *small_sample()),
+        *("default_hooks.checkpoint.interval=1", *small_sample),
     ]
     occurrence = 2 if pattern == "last_checkpoint" else 1
     killer = (

@@ -89,7 +89,13 @@ def test_launcher_when_no_gpu_then_gloo_from_its_environment(
 ) -> None:
     pretend_gpus(monkeypatch, 0)
     environment.update(variables)
-    cfg = Config(dict(env_cfg=dict(dist_cfg=dict(backend="nccl", timeout=60))))
+    cfg = Config(
+        dict(
+            env_cfg=dict(dist_cfg=dict(backend="nccl", timeout=60)),
+            val_evaluator=dict(type="CellMetric"),
+            test_evaluator=[dict(type="CellMetric", collect_device="cpu"), dict(type="Dump")],
+        )
+    )
     init_process_group(cfg, launcher)
     assert [(backend, timeout.seconds) for backend, timeout in started] == [("gloo", 60)]
     ranks = [environment[name] for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")]
@@ -104,6 +110,8 @@ def test_launcher_when_no_gpu_then_gloo_from_its_environment(
         find_unused_parameters=False,
     )
     assert cfg.custom_hooks == [dict(type="SyncBuffersHook")]
+    assert cfg.val_evaluator.collect_device == "gpu"  # by all_gather, which is gloo's here
+    assert [metric.collect_device for metric in cfg.test_evaluator] == ["cpu", "gpu"]
     assert torch.get_num_threads() == max(1, count_cores() // 4)
 
 
@@ -185,23 +193,30 @@ def test_local_processes_when_launcher_says_then_counted(
 
 
 TWO_PROCESSES = """
-import sys, torch
+import sys
+from pathlib import Path
+
 from mmengine.config import Config
 from mmengine.dist import get_rank
-from pathlib import Path
-from unittest import mock
+
 from cellseg.engine import init_process_group
-from tests.engine import toy_training as toy
+from tests.engine.test_channels_last_hook import ToyNet
+from tests.engine.toy_training import build_runner
 
 cfg = Config(dict(custom_hooks=[dict(type="ChannelsLastHook")]))
 init_process_group(cfg, "pytorch")
-runner = toy.build_runner(
-    Path(sys.argv[1]), epochs=2, launcher="pytorch", env_cfg=cfg.env_cfg,
-    model_wrapper_cfg=cfg.model_wrapper_cfg, custom_hooks=list(cfg.custom_hooks),
+runner = build_runner(
+    Path(sys.argv[1]),
+    model=ToyNet(),
+    epochs=2,
+    launcher="pytorch",
+    env_cfg=cfg.env_cfg,
+    cfg=dict(model_wrapper_cfg=cfg.model_wrapper_cfg),
+    custom_hooks=list(cfg.custom_hooks),
 )
 runner.train()
-weights = toy.read_weights(runner.model.module)
-Path(sys.argv[1], f"weights{get_rank()}").write_text(repr(weights))
+state = {name: value.tolist() for name, value in runner.model.module.state_dict().items()}
+Path(sys.argv[1], f"state{get_rank()}").write_text(repr(state))
 """
 
 
@@ -216,6 +231,6 @@ def test_training_when_two_processes_on_cpu_then_they_agree(
         *(str(script), str(tmp_path)),
     ]
     subprocess.run(command, check=True, capture_output=True, env=environment, cwd=ROOT, timeout=300)
-    weights = [(tmp_path / f"weights{rank}").read_text() for rank in range(2)]
-    assert weights[0] == weights[1]
+    states = [(tmp_path / f"state{rank}").read_text() for rank in range(2)]
+    assert states[0] == states[1]  # weights, and batch norm statistics
     assert (tmp_path / "epoch_2.pth").is_file()
