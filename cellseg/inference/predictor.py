@@ -74,6 +74,34 @@ class TileCount:
     background: int = 0
 
 
+class DetectionLimits:
+    """How many proposals and cells a detector keeps, in proportion to the area it looks at.
+
+    The config's limits are meant for the input size of its test pipeline. On a larger image they
+    would starve the detector; on a smaller tile they would let through proposals that it never has
+    to judge otherwise, so that tiles and whole images would differ.
+
+    Args:
+        model: The detector; models without such limits are left alone.
+    """
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        """Note the limits of every part of the model."""
+        self._limits: list[tuple[Any, str, int]] = []
+        for part in model.modules():
+            test_cfg = getattr(part, "test_cfg", None)
+            for name in ("nms_pre", "max_per_img"):
+                if isinstance(test_cfg, dict) and isinstance(test_cfg.get(name), int):
+                    self._limits.append((test_cfg, name, test_cfg[name]))
+            if isinstance(getattr(part, "max_per_img", None), int):
+                self._limits.append((vars(part), "max_per_img", part.max_per_img))
+
+    def scale(self, factor: float) -> None:
+        """Set every limit to the config's times factor; limits that keep all (below 1) stay."""
+        for holder, name, value in self._limits:
+            holder[name] = max(math.ceil(value * factor), 1) if value > 0 else value
+
+
 class Predictor:
     """A trained model, ready to find cells.
 
@@ -128,6 +156,7 @@ class Predictor:
             step for step in dataset["pipeline"] if not str(step["type"]).startswith("Load")
         ]
         self._pipelines: dict[float | None, Compose] = {}
+        self._limits = DetectionLimits(model)
         self.last_count = TileCount()
 
     def __call__(self, image: ImageLike, progress: Progress | None = None) -> Cells:
@@ -287,6 +316,11 @@ class Predictor:
             "inputs": [item["inputs"] for item in packed],
             "data_samples": [item["data_samples"] for item in packed],
         }
+        if scale is None:
+            self._limits.scale(1.0)
+        else:
+            height, width = np.max([image.shape[:2] for image in images], axis=0).tolist()
+            self._limits.scale(height * width * scale**2 / math.prod(self._input_size()))
         lower = torch.bfloat16 if self.device.type == "cpu" else torch.float16
         precision = torch.autocast(self.device.type, dtype=lower) if self.amp else nullcontext()
         with precision:
