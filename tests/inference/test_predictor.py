@@ -1,3 +1,5 @@
+import contextlib
+
 import numpy as np
 import pytest
 import tifffile
@@ -7,7 +9,7 @@ from pycocotools import mask
 
 from cellseg.datasets.tiff_io import read_label_map
 from cellseg.errors import CellsegError
-from cellseg.inference import Predictor
+from cellseg.inference import Predictor, TileOptions
 from cellseg.inference.overlaps import measure_overlaps
 from cellseg.inference.sources import ArraySource
 from cellseg.structures.rle import encode_label_map
@@ -194,6 +196,30 @@ def test_checkpoint_that_holds_code_is_refused(tmp_path):
     torch.save({"state_dict": {}, "meta": print}, path)
     with pytest.raises(CellsegError):
         Predictor(_small_mask_rcnn(), path)
+
+
+@pytest.mark.parametrize(
+    ("scale", "side", "factor"), [(1.0, 512, 4.0), (2.0, 128, 1.0), (None, 512, 1.0)]
+)
+def test_limits_of_the_detector_follow_the_area_it_looks_at(scale, side, factor):
+    cfg = _small_mask_rcnn()  # its input is 256 x 256
+    tiling = TileOptions(scale=scale, whole=True)
+    predictor = Predictor(cfg, None, device="cpu", score_thr=0.0, tiling=tiling)
+    seen = []
+    model = predictor.model
+
+    def look(data):
+        seen.append([dict(model.rpn_head.test_cfg), dict(model.roi_head.test_cfg)])
+        return [sample.clone() for sample in data["data_samples"]]
+
+    model.test_step = look
+    predictor._to_cells = lambda instances, shape: None
+    for sample in ("first", "second"):  # limits are set from the config's each time
+        with contextlib.suppress(AttributeError):
+            predictor._predict([np.zeros((side, side, 3), np.uint8)], scale)
+        assert seen[-1][0]["nms_pre"] == 50 * factor, sample
+        assert seen[-1][0]["max_per_img"] == 50 * factor
+        assert seen[-1][1]["max_per_img"] == 10 * factor
 
 
 def test_real_model_loads_its_weights_and_predicts(tmp_path):
