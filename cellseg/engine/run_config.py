@@ -21,8 +21,8 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         "--cfg-options",
         nargs="+",
         action=DictAction,
-        help="override settings of the config: key=value pairs, such as train_dataloader.batch_size=4; "
-        'lists as key="[a,b]" without white space',
+        help="override settings of the config: key=value pairs, such as "
+        'train_dataloader.batch_size=4; lists as key="[a,b]" without white space',
     )
     parser.add_argument("--launcher", choices=_LAUNCHERS, default="none", help="job launcher")
     # torchrun and torch.distributed.launch pass one or the other spelling.
@@ -43,7 +43,9 @@ def load_config(args: argparse.Namespace) -> Config:
     """
     path = Path(args.config)
     if not path.is_file():
-        raise CellsegError(f"There is no config file {path}. The configs of this project lie in configs/cell/.")
+        raise CellsegError(
+            f"There is no config file {path}. The configs of this project lie in configs/cell/."
+        )
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     cfg = Config.fromfile(path)
     cfg.launcher = args.launcher
@@ -74,7 +76,9 @@ def enable_amp(cfg: Config) -> None:
     wrapper = cfg.optim_wrapper
     known = ("OptimWrapper", "AmpOptimWrapper", "CpuAmpOptimWrapper")
     if wrapper.get("type", "OptimWrapper") not in known:
-        raise CellsegError(f"--amp cannot replace optim_wrapper.type={wrapper.type}; set it in the config instead.")
+        raise CellsegError(
+            f"--amp cannot replace optim_wrapper.type={wrapper.type}; set it in the config instead."
+        )
     if torch.cuda.is_available():
         wrapper.type = "AmpOptimWrapper"
         wrapper.loss_scale = "dynamic"
@@ -91,7 +95,8 @@ def enable_auto_scale_lr(cfg: Config) -> None:
     """
     if "base_batch_size" not in cfg.get("auto_scale_lr", {}):
         raise CellsegError(
-            f"--auto-scale-lr needs auto_scale_lr=dict(enable=False, base_batch_size=...) in {cfg.filename}."
+            "--auto-scale-lr needs auto_scale_lr=dict(enable=False, base_batch_size=...) in "
+            f"{cfg.filename}."
         )
     cfg.auto_scale_lr.enable = True
 

@@ -121,5 +121,7 @@ def _weigh_axis(
         np.concatenate(((1 - fractions) * shares, fractions * shares)),
         minlength=int((num_bins * spans).sum()),
     ).astype(dtype)
-    weights = [part.reshape(num_bins, -1) for part in np.split(flat, offsets[1:])]
+    weights: list[NDArray[np.floating]] = [
+        part.reshape(num_bins, -1) for part in np.split(flat, offsets[1:])
+    ]
     return AxisWeights(weights, firsts.tolist())

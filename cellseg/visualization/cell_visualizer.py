@@ -104,7 +104,11 @@ class CellVisualizer(DetLocalVisualizer):
         parts: list[tuple[str, DrawnCells]] = []
         if data_sample is not None:
             data_sample = data_sample.cpu()
-            truth = find_ground_truth(data_sample, image.shape[:2]) if draw_gt else None
+            truth = (
+                find_ground_truth(data_sample, (image.shape[0], image.shape[1]))
+                if draw_gt
+                else None
+            )
             if truth is not None:
                 parts.append(("ground truth", truth))
             if draw_pred and "pred_instances" in data_sample:

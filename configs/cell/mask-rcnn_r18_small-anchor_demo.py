@@ -1,6 +1,6 @@
 """A small Mask R-CNN from random weights on drawn cells: the whole job on 2 CPU cores in minutes.
 
-    make demo
+make demo
 """
 
 _base_ = [
