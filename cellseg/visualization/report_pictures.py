@@ -1,0 +1,183 @@
+"""Draw the report's pictures: whole images with outlines, and crops of single cells, as data URIs.
+
+Everything here is RGB. A picture is encoded as JPEG no larger than it is told to be, so that a page
+of dense images can still be sent by mail.
+"""
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from cellseg.structures.rle import RLE, decode_crop
+from cellseg.visualization.overlays import Colour, colour_of, draw_outlines, find_outlines
+from cellseg.visualization.panels import resize_for_display
+
+PANEL_PX = 720
+CROP_PX = 176
+_QUALITIES = (86, 78, 70, 60, 50)
+_FRACTION_BITS = 4  # OpenCV's fixed-point coordinates: 1/16 px
+_FILL_STRENGTH = 0.55
+_PAPER = 128
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture in the page.
+
+    Attributes:
+        uri: `data:image/jpeg;base64,...`.
+        alt: What it shows, for those who do not see it.
+        width: In pixels.
+        height: In pixels.
+    """
+
+    uri: str
+    alt: str
+    width: int
+    height: int
+
+
+def encode_picture(image: NDArray[np.uint8], alt: str, max_bytes: int) -> Picture:
+    """Encode a picture, coarser or at last smaller until it fits.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        alt: What it shows.
+        max_bytes: Size of the JPEG that must not be exceeded while it has 64 px a side.
+
+    Returns:
+        The picture.
+    """
+    height, width = image.shape[:2]
+    for quality in _QUALITIES:
+        data = _to_jpeg(image, quality)
+        if len(data) <= max_bytes:
+            break
+    while len(data) > max_bytes and min(image.shape[:2]) > 64:
+        size = (max(int(image.shape[1] * 0.8), 1), max(int(image.shape[0] * 0.8), 1))
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        data = _to_jpeg(image, _QUALITIES[2])
+    uri = f"data:image/jpeg;base64,{base64.b64encode(data).decode('ascii')}"
+    return Picture(uri, alt, width, height)
+
+
+def draw_panel(
+    image: NDArray[np.uint8],
+    rles: Sequence[RLE],
+    labels: NDArray[np.integer],
+    filled: NDArray[np.bool_],
+    palette: Sequence[Colour],
+) -> NDArray[np.uint8]:
+    """Draw the outlines of cells on a whole image, and fill those that stand out.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        rles: N masks; N may be 0.
+        labels: (N,) classes; -1 for regions to ignore.
+        filled: (N,) whether to fill the cell.
+        palette: Colours of the classes.
+
+    Returns:
+        (h, w, 3) uint8 RGB, enlarged or shrunk to about PANEL_PX.
+    """
+    shown, scale = resize_for_display(image, PANEL_PX, PANEL_PX)
+    paint = np.ascontiguousarray(shown).copy()
+    for index in np.flatnonzero(filled).tolist():
+        outlines = find_outlines(*decode_crop(rles[index]))
+        if outlines:
+            colour = colour_of(int(labels[index]), palette)
+            points = [_to_fixed_point(outline, scale) for outline in outlines]
+            cv2.fillPoly(paint, points, colour, cv2.LINE_AA, _FRACTION_BITS)
+    blended = cv2.addWeighted(paint, _FILL_STRENGTH, shown, 1 - _FILL_STRENGTH, 0)
+    return draw_outlines(blended, rles, labels, palette, None, scale, 2 if scale > 1.4 else 1)
+
+
+def choose_window(
+    box_xyxy: Sequence[float], height: int, width: int, least_px: int = 40
+) -> tuple[int, int, int]:
+    """Choose the square around a cell that its crop shows.
+
+    Args:
+        box_xyxy: The cell's box in pixels.
+        height: Image height.
+        width: Image width.
+        least_px: Smallest side of the square.
+
+    Returns:
+        Left, top and side in pixels. The square stays inside the image where the image is large
+        enough.
+    """
+    x1, y1, x2, y2 = box_xyxy
+    side = int(max(2.2 * max(x2 - x1, y2 - y1), least_px))
+    corner = [
+        int(np.clip(round((low + high - side) / 2), 0, max(length - side, 0)))
+        for low, high, length in ((x1, x2, width), (y1, y2, height))
+    ]
+    return corner[0], corner[1], side
+
+
+def draw_crop(
+    image: NDArray[np.uint8],
+    window: tuple[int, int, int],
+    cell: RLE,
+    colour: Colour,
+    others: Sequence[RLE],
+) -> NDArray[np.uint8]:
+    """Draw one cell in its surroundings.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        window: Left, top and side of the square to show, in pixels.
+        cell: The cell, outlined in its colour.
+        colour: Its colour.
+        others: Masks outlined in thin white on black: what the other side has in this place.
+
+    Returns:
+        (CROP_PX, CROP_PX, 3) uint8 RGB; grey beyond the image.
+    """
+    left, top, side = window
+    piece = image[top : top + side, left : left + side]
+    square = np.full((side, side, 3), _PAPER, dtype=np.uint8)
+    square[: piece.shape[0], : piece.shape[1]] = piece
+    scale = CROP_PX / side
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    shown = cv2.resize(square, (CROP_PX, CROP_PX), interpolation=method)
+    for rles, strokes in ((others, (((20, 16, 30), 3), ((255, 255, 255), 1))), ([cell], ())):
+        points = [
+            _to_fixed_point(outline, scale)
+            for crop, x0, y0 in map(decode_crop, rles)
+            for outline in find_outlines(crop, x0 - left, y0 - top)
+        ]
+        for ink, thickness in strokes or (((20, 16, 30), 5), (colour, 3)):
+            cv2.polylines(shown, points, True, ink, thickness, cv2.LINE_AA, _FRACTION_BITS)
+    return shown
+
+
+def touches_window(
+    boxes_xyxy: NDArray[np.floating], window: tuple[int, int, int]
+) -> NDArray[np.bool_]:
+    """Tell which boxes (N, 4) reach into a window; N may be 0."""
+    left, top, side = window
+    x1, y1, x2, y2 = np.asarray(boxes_xyxy, dtype=np.float64).reshape(-1, 4).T
+    return (x2 > left) & (x1 < left + side) & (y2 > top) & (y1 < top + side)
+
+
+def _to_fixed_point(outline: NDArray[np.int32], scale: float) -> NDArray[np.int32]:
+    """Map pixel centres of the original to the displayed image, in OpenCV's fixed point."""
+    displayed = (outline + 0.5) * scale - 0.5
+    return np.rint(displayed * (1 << _FRACTION_BITS)).astype(np.int32)
+
+
+def _to_jpeg(image: NDArray[np.uint8], quality: int) -> bytes:
+    """Encode with colours at full resolution, or thin coloured lines turn grey."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(image)).save(
+        buffer, "JPEG", quality=quality, subsampling=0, optimize=True
+    )
+    return buffer.getvalue()
