@@ -49,6 +49,8 @@ class AtomicCheckpointHook(CheckpointHook):
         **kwargs: As for ``CheckpointHook``; ``out_dir`` must be a local folder.
     """
 
+    last_ckpt: str | None
+
     def __init__(self, **kwargs: Any) -> None:
         """Check that the checkpoints go to a local folder."""
         if "://" in str(kwargs.get("out_dir", "")):

@@ -14,7 +14,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import urlparse
 
 import mmengine
@@ -36,7 +36,7 @@ from cellseg.engine.safe_unpickling import (
 )
 from cellseg.errors import CellsegError
 
-MapLocation = str | torch.device | dict[str, str] | Callable[..., Any] | None
+MapLocation: TypeAlias = str | torch.device | dict[str, str] | Callable[..., Any] | None
 
 _HASH_IN_NAME = re.compile(r"-(?!20\d{6}\.)([0-9a-f]{8,64})\.[^.]+$")  # a date is no hash
 _REFUSED_GLOBAL = re.compile(r"GLOBAL (\S+)")

@@ -9,7 +9,7 @@ a module's globals. Here every such name leads to a stand-in that can only hold 
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -54,7 +54,7 @@ class ArrayRecord:
         _version, shape, record, is_column_major, raw = state
         if not isinstance(record, DtypeRecord) or not isinstance(raw, bytes):
             raise RefusedContentError("a numpy array that does not hold plain numbers")
-        order = "F" if is_column_major else "C"
+        order: Literal["F", "C"] = "F" if is_column_major else "C"
         self.value = np.frombuffer(raw, record.dtype).reshape(shape, order=order).copy(order)
 
 

@@ -372,7 +372,7 @@ def _read_layers(image: TruthImage, files: Sequence[tuple[Path, int]]) -> Predic
                 f"but image {image.name} is {image.height} x {image.width}."
             )
         ids, layer_boxes, layer_areas, layer_rles = encode_label_map(label_map)
-        boxes.append(layer_boxes.astype(np.float64))
+        boxes.append(layer_boxes.astype(np.float64).reshape(-1, 4))
         labels += [label] * len(ids)
         rles += layer_rles
         areas += layer_areas.tolist()

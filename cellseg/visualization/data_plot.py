@@ -59,7 +59,7 @@ def _draw_class_counts(axes: Axes, facts: DataFacts, colours: Colours) -> None:
     places = range(len(facts.class_names))
     bars = axes.bar(places, counts.sum(axis=0), color=colours)
     texts = [
-        f"{total}\nin {images} images"
+        f"{total}\nin {images} image{'' if images == 1 else 's'}"
         for total, images in zip(counts.sum(axis=0), (counts > 0).sum(axis=0), strict=True)
     ]
     axes.bar_label(bars, texts, fontsize="small")
@@ -91,7 +91,8 @@ def _draw_aspects(axes: Axes, facts: DataFacts, colours: Colours) -> None:
     aspects = facts.cells.aspects
     if len(aspects):
         reach = max(float(np.abs(np.log2(aspects)).max()), 1.0)
-        _draw_by_class(axes, facts, aspects, np.geomspace(2**-reach, 2**reach, 41), colours)
+        bins = np.geomspace(2**-reach, 2**reach, 41).astype(np.float64)
+        _draw_by_class(axes, facts, aspects, bins, colours)
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set(xlabel="height / width of the box", ylabel="cells", title="Aspects")
