@@ -46,8 +46,9 @@ def draw_anchor_recall(
     _draw_bars(axes[1, 0], names, [group["size"] for group in groups], name_bands())
     axes[1, 0].set_xlabel("size of the box, square root of its area, in pixels of the image")
     _draw_bars(axes[1, 1], names, [group["class"] for group in groups], list(class_names))
-    figure.suptitle(f"Best anchor of each of {len(boxes.labels)} cells", fontsize="large")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    title = f"Best anchor of each of {len(boxes.labels)} cells"
+    figure.legend(handles, labels, loc="outside upper center", title=title)
     return figure
 
 
