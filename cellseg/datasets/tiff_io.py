@@ -15,6 +15,8 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from cellseg.errors import CellsegError
+
 DEFAULT_MAX_PIXELS = 2**28
 """Largest declared height x width that is decoded by default, in pixels (16384 x 16384)."""
 
@@ -22,7 +24,7 @@ _FORMAT_KEYS = {"channel_order", "intensity_range", "max_pixels"}
 _JPEG_COMPRESSIONS = {6, 7, 33007, 34892}
 
 
-class CellDataError(ValueError):
+class CellDataError(CellsegError, ValueError):
     """Say which data file cannot be used and what to do about it."""
 
 

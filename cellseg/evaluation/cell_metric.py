@@ -25,6 +25,8 @@ from cellseg.evaluation.coco_results import (
     order_results,
     write_result_files,
 )
+from cellseg.evaluation.image_counts import DEFAULT_SCORE_THR, count_result
+from cellseg.evaluation.judgement import format_judgement, judge
 from cellseg.structures.rle import RLE, measure_rles
 
 
@@ -42,12 +44,18 @@ class CellMetric(BaseMetric):
     class without a cell in the ground truth is nan and takes no part in the means; a mean over
     nothing is -1, as in COCO, and so never beats a real score of the best checkpoint.
 
+    With masks, the cells are matched one to one as well: `coco/cell_mPQ`, `cell_any_F1_50`,
+    `cell_<class>_AJI` and the other figures of `judgement.Judgement`; a class without a cell has no
+    such key.
+
     Ignored instances (`ignore_flag=1`) are crowd regions: predictions inside count neither way. One
     with `bbox_label=-1` is a crowd region of every class.
 
     Args:
         metric: 'bbox', 'segm' or both.
         max_dets: The best-scored predictions that count, for each image and class.
+        judge_cells: Whether to match cells one to one, for F1, PQ, AJI and Dice.
+        score_thr: Predictions below this confidence are left out of that matching.
         format_only: Write the predictions to files and compute nothing, for images without labels.
         outfile_prefix: Also write `{prefix}.bbox.json` and `{prefix}.segm.json`, COCO result files
             with `category_id` counted from 1.
@@ -65,6 +73,8 @@ class CellMetric(BaseMetric):
         self,
         metric: str | Sequence[str] = ("bbox", "segm"),
         max_dets: int = 1000,
+        judge_cells: bool = True,
+        score_thr: float = DEFAULT_SCORE_THR,
         format_only: bool = False,
         outfile_prefix: str | None = None,
         collect_device: str = "cpu",
@@ -82,6 +92,8 @@ class CellMetric(BaseMetric):
             raise ValueError("format_only needs outfile_prefix, the start of the files' names.")
         self.metrics = cast("list[IouType]", names)
         self.max_dets = max_dets
+        self.judge_cells = judge_cells
+        self.score_thr = score_thr
         self.format_only = format_only
         self.outfile_prefix = outfile_prefix
 
@@ -139,6 +151,11 @@ class CellMetric(BaseMetric):
             scores = compute_average_precision(results, class_names, iou_type, self.max_dets)
             logger.info(f"\n{format_table(scores)}")
             figures.update(_as_keys(scores))
+        if self.judge_cells and all(map(_has_masks, results)):
+            counts = [count_result(r, len(class_names), self.score_thr) for r in results]
+            judgement = judge(counts, class_names)
+            logger.info(f"\n{format_judgement(judgement)}")
+            figures.update({f"cell_{key}": value for key, value in judgement.to_dict().items()})
         return figures
 
     def _class_names(self) -> list[str]:
@@ -147,6 +164,12 @@ class CellMetric(BaseMetric):
         if not names:
             raise ValueError("The data set gives no class names (metainfo 'classes').")
         return list(names)
+
+
+def _has_masks(result: ImageResult) -> bool:
+    """Tell whether a result has masks on both sides."""
+    sides = (result.predictions, result.ground_truth)
+    return all(side is not None and side.rles is not None for side in sides)
 
 
 def parse_ground_truth(instances: Sequence[dict[str, Any]]) -> GroundTruth:

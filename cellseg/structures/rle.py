@@ -421,6 +421,3 @@ def _read_base32(text: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     negative = (digits[lasts] & 16) > 0
     values[negative] -= 1 << (5 * (lasts - firsts + 1)[negative])
     return values, lasts
-
-
-_decompress = decode_runs  # the name before it was public

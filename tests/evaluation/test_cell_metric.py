@@ -23,7 +23,7 @@ from cellseg.evaluation.cell_metric import (
     parse_predictions,
 )
 from cellseg.evaluation.coco_results import ImageResult
-from cellseg.structures.rle import decode_crop, encode_crop
+from cellseg.structures.rle import decode_crop, encode_crop, encode_label_map
 
 CLASSES = ("epithelial", "lymphocyte", "neutrophil")
 
@@ -413,3 +413,26 @@ def test_format_table_when_a_class_is_absent_then_shows_a_dash() -> None:
     (every,) = (line for line in lines if "| all" in line)
     assert every.count("1.0000") == 4
     assert every.split()[3] == "4"
+
+
+def test_metric_when_predictions_are_perfect_then_every_cell_matches() -> None:
+    """The one-to-one figures come in the same pass; an absent class has no key."""
+    label_map = np.zeros((32, 40), np.int32)
+    for index, column in enumerate(range(2, 34, 8), start=1):
+        label_map[4:12, column : column + 6] = index
+    _, boxes, _, rles = encode_label_map(label_map)
+    instances = [
+        dict(bbox=box, bbox_label=0, ignore_flag=0, mask=rle)
+        for box, rle in zip(boxes.tolist(), rles, strict=True)
+    ]
+    pred_instances = dict(
+        bboxes=boxes, scores=np.full(4, 0.9), labels=np.zeros(4, np.int64), masks=rles
+    )
+    metric = CellMetric()
+    metric.dataset_meta = dict(classes=("cell", "other"))
+    sample = dict(img_id=1, ori_shape=(32, 40), instances=instances, pred_instances=pred_instances)
+    metric.process(None, [sample])
+    figures = metric.evaluate(1)
+    for key in ("cell_mPQ", "cell_cell_PQ", "cell_cell_AJI", "cell_any_F1_50"):
+        assert figures[f"coco/{key}"] == 1.0
+    assert not any(key.startswith("coco/cell_other") for key in figures)
