@@ -167,7 +167,7 @@ def decode_columns(rles: Sequence[RLE]) -> tuple[NDArray[np.bool_], NDArray[np.i
         boxes (N, 4) as x1, y1, x2, y2 in pixels, x2 and y2 exclusive. T is the boxes' total area.
     """
     height = int(rles[0]["size"][0]) if len(rles) else 1
-    runs = rle_runs._decompress(rles)
+    runs = rle_runs.decode_runs(rles)
     boxes, _ = rle_runs._measure(runs, len(rles), height)
     box_heights = boxes[:, 3] - boxes[:, 1]
     sizes = (boxes[:, 2] - boxes[:, 0]) * box_heights
