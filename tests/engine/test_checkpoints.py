@@ -58,8 +58,10 @@ def test_find_when_checkpoints_lie_elsewhere_then_the_recorded_path_is_taken(
 
 @pytest.mark.parametrize("fraction", [0, 0.5, 0.99, None])
 def test_find_when_recorded_file_is_not_whole_then_the_one_before_and_a_warning(
-    fraction: float | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    fraction: float | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    messages: list[str] = []
+    monkeypatch.setattr("cellseg.engine.checkpoints._warn", messages.append)
     names = ["epoch_1.pth", "epoch_9.pth", "epoch_10.pth", "best_a_epoch_9.pth"]
     run = write_run(tmp_path, *names, last=str(tmp_path / "epoch_10.pth"))
     if fraction is None:
@@ -67,8 +69,8 @@ def test_find_when_recorded_file_is_not_whole_then_the_one_before_and_a_warning(
     else:
         cut(run / "epoch_10.pth", fraction)
     assert find_resumable_checkpoint(run) == run / "epoch_9.pth"
-    captured = capsys.readouterr()
-    assert "names no whole checkpoint; going on from" in captured.out + captured.err
+    assert len(messages) == 1
+    assert f"names no whole checkpoint; going on from {run / 'epoch_9.pth'}" in messages[0]
 
 
 @pytest.mark.parametrize("record", ["", "/", "nothing like a path \x00 at all", "epoch_7.pth\n"])
