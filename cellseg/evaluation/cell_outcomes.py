@@ -165,6 +165,4 @@ def band_recall(
     num_bands = max(len(edges) - 1, 0)
     cells = np.bincount(places, minlength=num_bands)
     hits = np.bincount(places[found], minlength=num_bands)
-    return [
-        SizeBand(edges[k], edges[k + 1], int(cells[k]), int(hits[k])) for k in range(num_bands)
-    ]
+    return [SizeBand(edges[k], edges[k + 1], int(cells[k]), int(hits[k])) for k in range(num_bands)]

@@ -5,110 +5,26 @@ security policy forbids the browser to load anything. Names come from data and a
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from numpy.typing import NDArray
 
 from cellseg.errors import CellsegError
 from cellseg.evaluation.average_precision import AveragePrecision, compute_average_precision
-from cellseg.evaluation.cell_outcomes import ImageOutcome, measure_diameters, sort_outcomes
-from cellseg.evaluation.coco_results import ImageResult
+from cellseg.evaluation.cell_outcomes import ImageOutcome, sort_outcomes
 from cellseg.evaluation.confusion import Confusion, confuse_results
-from cellseg.evaluation.image_counts import DEFAULT_SCORE_THR, count_result
+from cellseg.evaluation.image_counts import count_result
 from cellseg.evaluation.judgement import Judgement, judge
 from cellseg.evaluation.precision_recall import trace_precision_recall
 from cellseg.visualization import report_sections as sections
 from cellseg.visualization.overlays import DEFAULT_PALETTE, Colour, colour_of
-from cellseg.visualization.report_pictures import (
-    Picture,
-    choose_window,
-    draw_crop,
-    draw_panel,
-    encode_picture,
-    touches_window,
-)
-from cellseg.visualization.training_logs import TrainingRun
-
-ReadImage = Callable[[int], NDArray[np.uint8]]
-
-PICTURE_BYTES = 2_600_000
-"""What all whole images together may take, before base64; half of it for the gallery's crops."""
+from cellseg.visualization.report_gallery import draw_pictures
+from cellseg.visualization.report_inputs import ReportInput, ReportOptions
 
 _LIGHT_PAPER, _DARK_PAPER = (251, 250, 253), (21, 18, 28)
 _LEAST_CONTRAST = 3.0  # of figures against the page, as WCAG 2.1 asks of graphics
-
-
-@dataclass(frozen=True)
-class ReportOptions:
-    """What to count and how much to show.
-
-    Attributes:
-        score_thr: Predictions below count in AP only.
-        iou_thr: Cells match when their mask IoU is greater.
-        max_dets: The best-scored predictions that count in AP, for each image and class.
-        max_images: Best and worst images at most, of each.
-        max_cells: Missed and invented cells at most, of each.
-    """
-
-    score_thr: float = DEFAULT_SCORE_THR
-    iou_thr: float = 0.5
-    max_dets: int = 1000
-    max_images: int = 3
-    max_cells: int = 24
-
-
-@dataclass(frozen=True)
-class ReportInput:
-    """What a report is made from.
-
-    Attributes:
-        title: Title of the page.
-        class_names: The classes in order.
-        palette: RGB colour of each class.
-        image_names: A name for each result's image.
-        results: One result an image, with ground truth and masks.
-        read_image: Returns the RGB pixels (H, W, 3) of the image of a result, by its place.
-        run: What training logged; None without a log.
-        sources: What is said about where all this comes from: label to text.
-        notes: Sentences that a reader of the figures must know.
-    """
-
-    title: str
-    class_names: Sequence[str]
-    palette: Sequence[Colour]
-    image_names: Sequence[str]
-    results: Sequence[ImageResult]
-    read_image: ReadImage
-    run: TrainingRun | None = None
-    sources: Mapping[str, str] | None = None
-    notes: Sequence[str] = ()
-
-
-@dataclass(frozen=True)
-class ImagePair:
-    """An image twice: the ground truth and the predictions."""
-
-    name: str
-    f1: str
-    text: str
-    truth: Picture
-    predicted: Picture
-
-
-@dataclass(frozen=True)
-class CellCrop:
-    """A cell of the gallery."""
-
-    picture: Picture
-    class_name: str
-    ink: str
-    image_name: str
-    detail: str
 
 
 def build_report(given: ReportInput, options: ReportOptions | None = None) -> str:
@@ -145,10 +61,10 @@ def build_report(given: ReportInput, options: ReportOptions | None = None) -> st
     context = {
         **_summarise(judgement, precision, confusion, options),
         **_draw_figures(given, outcomes, confusion, options),
-        **_draw_pictures(given, outcomes, options),
+        **draw_pictures(given, outcomes, options),
         "title": given.title,
         "created": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
-        "sources": dict(given.sources or {}),
+        "sources": dict(given.sources),
         "notes": list(given.notes),
         "options": options,
         "num_images": len(given.results),
@@ -201,12 +117,13 @@ def _summarise(
         for key in ("num_cells", "found", "other", "missed", "invented")
     }
     several = len(judgement.classes) > 1
+    mean = ", mean of classes" if several else ""
     means = precision.means
     every = judgement.any_class.values
     headline = [
-        ("AP50", means["mAP_50"], "average precision at mask IoU 0.50"),
-        ("AP", means["mAP"], "over mask IoU 0.50 to 0.95"),
-        ("PQ", judgement.means["PQ"], "panoptic quality"),
+        ("AP50", means["mAP_50"], f"average precision at mask IoU 0.50{mean}"),
+        ("AP", means["mAP"], f"over mask IoU 0.50 to 0.95{mean}"),
+        ("PQ", judgement.means["PQ"], f"panoptic quality{mean}"),
         ("recall", every["recall_50"], "cells found, whatever their class"),
         ("precision", every["precision_50"], "predictions that are cells"),
     ]
@@ -245,147 +162,6 @@ def _draw_figures(
         "precision_recall": charts,
         "by_size": sections.draw_recall_by_size(given.results, outcomes, given.class_names),
     }
-
-
-def _draw_pictures(
-    given: ReportInput, outcomes: Sequence[ImageOutcome], options: ReportOptions
-) -> dict[str, Any]:
-    """Draw images and crops; each image is read once for the one and once for the other."""
-    worst, best = sections.rank_images(outcomes, options.max_images)
-    num_panels = 2 * max(len(worst) + len(best), 6)
-    missed, invented = list_errors(given.results, outcomes)
-    chosen = [sections.choose_cells(cells, options.max_cells) for cells in (missed, invented)]
-    crop_bytes = PICTURE_BYTES // 4 // max(sum(map(len, chosen)), 24)
-    return {
-        "groups": [
-            (title, [_draw_pair(given, i, outcomes[i], PICTURE_BYTES // num_panels) for i in order])
-            for title, order in (("Worst images", worst), ("Best images", best))
-            if order
-        ],
-        "missed": _draw_crops(given, chosen[0], True, options, crop_bytes),
-        "invented": _draw_crops(given, chosen[1], False, options, crop_bytes),
-        "num_missed": len(missed),
-        "num_invented": len(invented),
-    }
-
-
-def list_errors(
-    results: Sequence[ImageResult], outcomes: Sequence[ImageOutcome]
-) -> tuple[list[tuple[int, int, float]], list[tuple[int, int, float]]]:
-    """List the missed cells by size and the invented ones by score, as (image, cell, weight)."""
-    missed: list[tuple[int, int, float]] = []
-    invented: list[tuple[int, int, float]] = []
-    for image, (result, outcome) in enumerate(zip(results, outcomes, strict=True)):
-        if result.ground_truth is None:
-            continue
-        for cell in outcome.gt_index[~outcome.found].tolist():
-            missed.append((image, cell, float(result.ground_truth.areas[cell])))
-        for cell in outcome.pred_index[outcome.invented].tolist():
-            invented.append((image, cell, float(result.predictions.scores[cell])))
-    return missed, invented
-
-
-def _draw_pair(given: ReportInput, place: int, outcome: ImageOutcome, max_bytes: int) -> ImagePair:
-    """Draw one image with the outlines of both sides; what is wrong is filled."""
-    result, name = given.results[place], given.image_names[place]
-    truth, found = result.ground_truth, result.predictions
-    if truth is None or truth.rles is None or found.rles is None:
-        raise CellsegError(f"Image {name} came without masks to draw.")
-    image = given.read_image(place)
-    labels = np.where(truth.ignored, -1, truth.labels)
-    filled = np.zeros(len(labels), dtype=bool)
-    filled[outcome.gt_index[~outcome.right]] = True
-    kept = outcome.pred_index
-    rles = [found.rles[index] for index in kept.tolist()]
-    num_missed, num_invented = int((~outcome.found).sum()), int(outcome.invented.sum())
-    num_other = int((outcome.found & ~outcome.right).sum())
-    text = f"{len(outcome.gt_index):,} cells: {num_missed:,} missed, "
-    text += f"{num_other:,} taken for another class, " if len(given.class_names) > 1 else ""
-    text += f"{num_invented:,} invented"
-    return ImagePair(
-        name,
-        f"{outcome.f1:.3f}",
-        text,
-        encode_picture(
-            draw_panel(image, truth.rles, labels, filled, given.palette),
-            f"Image {name}, ground truth: {len(outcome.gt_index):,} cells outlined, of which "
-            f"{int(filled.sum()):,} are filled because they were missed or taken for another "
-            "class.",
-            max_bytes,
-        ),
-        encode_picture(
-            draw_panel(image, rles, found.labels[kept], outcome.wrong, given.palette),
-            f"Image {name}, predictions: {len(kept):,} cells outlined, of which "
-            f"{int(outcome.wrong.sum()):,} are filled because they were invented or are of "
-            "another class.",
-            max_bytes,
-        ),
-    )
-
-
-def _draw_crops(
-    given: ReportInput,
-    chosen: Sequence[tuple[int, int, float]],
-    missed: bool,
-    options: ReportOptions,
-    max_bytes: int,
-) -> list[CellCrop]:
-    """Draw the chosen cells, reading each image once."""
-    crops: dict[tuple[int, int], CellCrop] = {}
-    for place in dict.fromkeys(image for image, _, _ in chosen):
-        result, image = given.results[place], given.read_image(place)
-        for index in (cell for owner, cell, _ in chosen if owner == place):
-            drawn = _draw_cell(given, result, image, index, missed, options.score_thr)
-            crops[place, index] = _describe_crop(given, place, index, missed, drawn, max_bytes)
-    return [crops[place, index] for place, index, _ in chosen]
-
-
-def _draw_cell(
-    given: ReportInput,
-    result: ImageResult,
-    image: NDArray[np.uint8],
-    index: int,
-    missed: bool,
-    score_thr: float,
-) -> NDArray[np.uint8]:
-    """Draw a missed cell and the predictions around it, or an invented one and the truth."""
-    truth, found = result.ground_truth, result.predictions
-    if truth is None or truth.rles is None or found.rles is None:
-        raise CellsegError(f"Image {result.img_id} came without masks to draw.")
-    own, others = (truth, found) if missed else (found, truth)
-    window = choose_window(own.boxes_xyxy[index].tolist(), result.height, result.width)
-    near = touches_window(others.boxes_xyxy, window)
-    near &= found.scores >= score_thr if missed else ~truth.ignored
-    rles = others.rles or []
-    colour = colour_of(int(own.labels[index]), given.palette or DEFAULT_PALETTE)
-    around = [rles[k] for k in np.flatnonzero(near).tolist()]
-    return draw_crop(image, window, (own.rles or [])[index], colour, around)
-
-
-def _describe_crop(
-    given: ReportInput,
-    place: int,
-    index: int,
-    missed: bool,
-    drawn: NDArray[np.uint8],
-    max_bytes: int,
-) -> CellCrop:
-    """Say what a crop shows."""
-    result, image_name = given.results[place], given.image_names[place]
-    own = result.ground_truth if missed else result.predictions
-    if own is None:
-        raise CellsegError(f"Image {image_name} came without ground truth.")
-    label = int(own.labels[index])
-    x, y = ((own.boxes_xyxy[index, :2] + own.boxes_xyxy[index, 2:]) / 2).round().astype(int)
-    diameter = float(measure_diameters(own.areas[[index]])[0])
-    detail = f"{diameter:.0f} px"
-    if not missed:
-        detail = f"score {result.predictions.scores[index]:.2f}, {detail}"
-    name = given.class_names[label]
-    word = "Missed" if missed else "Invented"
-    alt = f"{word} {name} in image {image_name} at x {x}, y {y}: {detail} across."
-    picture = encode_picture(drawn, alt, max_bytes)
-    return CellCrop(picture, name, sections.ink_of(label), image_name, detail)
 
 
 def _contrast(colour: Colour, paper: Colour) -> Colour:

@@ -195,7 +195,9 @@ def draw_size_bands(
 
 
 def _place_line(
-    line: Series, across: Callable[[ArrayLike], ArrayLike], up: Callable[[ArrayLike], ArrayLike]
+    line: Series,
+    across: Callable[[ArrayLike], NDArray[np.float64]],
+    up: Callable[[ArrayLike], NDArray[np.float64]],
 ) -> Line:
     """Bring a series to pixels."""
     xs, ys = (np.asarray(side(v)) for side, v in ((across, line.xs), (up, line.ys)))

@@ -1,11 +1,68 @@
-"""Find what a report is made from in a training or test folder: config, results, checkpoint."""
+"""What a report is made from, and where it lies in a training or test folder."""
 
 import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cellseg.errors import CellsegError
+from cellseg.evaluation.coco_results import ImageResult
+from cellseg.evaluation.image_counts import DEFAULT_SCORE_THR
+from cellseg.visualization.overlays import Colour
+from cellseg.visualization.training_logs import TrainingRun
 
 RESULT_PATTERN = "*.segm.json"
+
+ReadImage = Callable[[int], NDArray[np.uint8]]
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """What to count and how much to show.
+
+    Attributes:
+        score_thr: Predictions below count in AP only.
+        iou_thr: Cells match when their mask IoU is greater.
+        max_dets: The best-scored predictions that count in AP, for each image and class.
+        max_images: Best and worst images at most, of each.
+        max_cells: Missed and invented cells at most, of each.
+    """
+
+    score_thr: float = DEFAULT_SCORE_THR
+    iou_thr: float = 0.5
+    max_dets: int = 1000
+    max_images: int = 3
+    max_cells: int = 24
+
+
+@dataclass(frozen=True)
+class ReportInput:
+    """What a report is made from.
+
+    Attributes:
+        title: Title of the page.
+        class_names: The classes in order.
+        palette: RGB colour of each class.
+        image_names: A name for each result's image.
+        results: One result an image, with ground truth and masks.
+        read_image: Returns the RGB pixels (H, W, 3) of the image of a result, by its place.
+        run: What training logged; None without a log.
+        sources: What is said about where all this comes from: label to text.
+        notes: Sentences that a reader of the figures must know.
+    """
+
+    title: str
+    class_names: Sequence[str]
+    palette: Sequence[Colour]
+    image_names: Sequence[str]
+    results: Sequence[ImageResult]
+    read_image: ReadImage
+    run: TrainingRun | None = None
+    sources: Mapping[str, str] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
 
 def find_config(work_dir: Path, config: str | Path | None = None) -> Path:
@@ -23,7 +80,7 @@ def find_config(work_dir: Path, config: str | Path | None = None) -> Path:
     """
     if not work_dir.is_dir():
         raise CellsegError(
-            f"There is no folder {work_dir}; give the --work-dir of tools/train.py or tools/test.py."
+            f"There is no folder {work_dir}; give one that tools/train.py or test.py wrote."
         )
     if config is not None:
         return Path(config)

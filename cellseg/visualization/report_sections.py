@@ -20,7 +20,7 @@ from cellseg.evaluation.judgement import Judgement
 from cellseg.evaluation.precision_recall import RECALL_LEVELS, PrecisionRecall
 from cellseg.visualization.curves import make_curves
 from cellseg.visualization.report_charts import Chart, Series, draw_lines, draw_size_bands
-from cellseg.visualization.training_logs import TrainingRun
+from cellseg.visualization.training_logs import Axis, TrainingRun
 
 COLUMNS = {
     "AP": "mean AP over mask IoU 0.50 to 0.95, as COCO",
@@ -37,6 +37,9 @@ COLUMNS = {
 """The columns of the result table and what they mean."""
 
 _VAL_MARKS = ("segm_mAP_50", "segm_mAP", "bbox_mAP_50", "mPQ")
+_VAL_INKS = ("accent", "second", "third", "quiet")
+_AXIS_WORDS = {"iter": "iteration", "epoch": "epoch"}
+_NOISY_RECORDS = 150
 _MAX_DOT_CLASSES = 6  # more dots in a band cannot be told apart
 
 
@@ -133,7 +136,18 @@ def make_ledger(confusion: Confusion) -> list[LedgerRow]:
         widths = {k: 100 * v / max(cells, 1) / longest for k, v in parts.items()}
         room = 100 - sum(widths[key] for key in ("found", "other", "missed"))
         widths["invented"] = min(widths["invented"], room)
-        made.append(LedgerRow(name, ink_of(label), cells, *parts.values(), widths))
+        made.append(
+            LedgerRow(
+                name=name,
+                ink=ink_of(label),
+                num_cells=cells,
+                found=parts["found"],
+                other=parts["other"],
+                missed=parts["missed"],
+                invented=parts["invented"],
+                widths=widths,
+            )
+        )
     return made
 
 
@@ -172,46 +186,48 @@ def draw_training(run: TrainingRun) -> list[Chart]:
     Returns:
         None, one or two charts.
     """
-    axis = "iter" if run.iters_per_epoch is None else "epoch"
-    word = "iteration" if axis == "iter" else "epoch"
-    charts = []
-    losses = make_curves([run], "loss", 0.6, axis)
-    if losses and len(losses[0].places) > 1:
-        curve = losses[0]
-        series = [Series("loss", "accent", curve.places, curve.values)]
-        if curve.raw is not None:
-            series.insert(0, Series("", "accent", curve.places, curve.raw, faint=True))
-        summary = (
-            f"The training loss goes from {curve.values[0]:.3g} to {curve.values[-1]:.3g} over "
-            f"{curve.places[-1]:.0f} {word}s."
-        )
-        top = float(np.max(curve.values if curve.raw is None else curve.raw))
-        charts.append(
-            draw_lines("Training loss", series, (word, "loss"), summary, y_range=(0.0, top * 1.04))
-        )
-    inks = ("accent", "second", "third", "quiet")
-    scores, sentences = [], []
-    for key in run.keys()[1]:
-        mark = next((m for m in _VAL_MARKS if key.endswith(m)), None)
-        drawn = make_curves([run], key, 0.0, axis) if mark else []
-        if mark and drawn:
-            place = _VAL_MARKS.index(mark)
-            best = int(np.argmax(drawn[0].values))
-            at, value = float(drawn[0].places[best]), float(drawn[0].values[best])
-            name = key.split("/")[-1]
-            scores.append(
-                (place, Series(name, inks[place], drawn[0].places, drawn[0].values, place))
-            )
-            if place == 0:
-                sentences.append(f"{name} is best at {word} {at:g}, with {value:.3f}.")
-    if scores:
-        series = [entry for _, entry in sorted(scores, key=lambda pair: pair[0])]
-        summary = " ".join(sentences) or "Scores on the validation images during training."
-        first = (0.0, max(float(np.max(entry.xs)) for entry in series))
-        charts.append(
-            draw_lines("Validation", series, (word, "score"), summary, first, (0.0, 1.0))
-        )
-    return charts
+    axis: Axis = "iter" if run.iters_per_epoch is None else "epoch"
+    charts = (_draw_loss(run, axis), _draw_scores(run, axis))
+    return [chart for chart in charts if chart is not None]
+
+
+def _draw_loss(run: TrainingRun, axis: Axis) -> Chart | None:
+    """Draw the loss; None where it was not logged twice."""
+    # mmengine logs a mean over some iterations already: only a long record needs more.
+    weight = 0.8 if len(run.train) > _NOISY_RECORDS else 0.0
+    curves = make_curves([run], "loss", weight, axis)
+    if not curves or len(curves[0].places) < 2:
+        return None
+    curve, word = curves[0], _AXIS_WORDS[axis]
+    series = [Series("loss", "accent", curve.places, curve.values)]
+    if curve.raw is not None:
+        series.insert(0, Series("", "accent", curve.places, curve.raw, faint=True))
+    summary = (
+        f"The training loss goes from {curve.values[0]:.3g} to {curve.values[-1]:.3g} over "
+        f"{curve.places[-1]:.0f} {word}s."
+    )
+    top = 1.04 * float(np.max(curve.values if curve.raw is None else curve.raw))
+    return draw_lines("Training loss", series, (word, "loss"), summary, y_range=(0.0, top))
+
+
+def _draw_scores(run: TrainingRun, axis: Axis) -> Chart | None:
+    """Draw the scores of validation; None where there were none."""
+    word, summary = _AXIS_WORDS[axis], "Scores on the validation images during training."
+    series: list[Series] = []
+    for place, mark in enumerate(_VAL_MARKS):
+        key = next((key for key in run.keys()[1] if key.endswith(mark)), None)
+        drawn = [] if key is None else make_curves([run], key, 0.0, axis)
+        if key is None or not drawn:
+            continue
+        places, values, name = drawn[0].places, drawn[0].values, key.split("/")[-1]
+        series.append(Series(name, _VAL_INKS[place], places, values, place))
+        if len(series) == 1:
+            best = int(np.argmax(values))
+            summary = f"{name} is best at {word} {places[best]:g}, with {values[best]:.3f}."
+    if not series:
+        return None
+    ends = (0.0, max(float(np.max(line.xs)) for line in series))
+    return draw_lines("Validation", series, (word, "score"), summary, ends, (0.0, 1.0))
 
 
 def draw_precision_recall(
@@ -247,9 +263,7 @@ def draw_precision_recall(
     parts = ", ".join(f"{s.name} {s.note}" for s in series)
     summary = f"Precision against recall at mask IoU {iou_thr:.2f}: {parts}."
     title = f"Mask IoU {iou_thr:.2f}"
-    return draw_lines(
-        title, series, ("recall", "precision"), summary, (0.0, 1.0), (0.0, 1.0)
-    )
+    return draw_lines(title, series, ("recall", "precision"), summary, (0.0, 1.0), (0.0, 1.0))
 
 
 def draw_recall_by_size(
@@ -274,7 +288,9 @@ def draw_recall_by_size(
         for label, name in enumerate(class_names):
             own = labels == label
             if own.any():
-                classes.append((name, ink_of(label), band_recall(diameters[own], found[own], edges)))
+                classes.append(
+                    (name, ink_of(label), band_recall(diameters[own], found[own], edges))
+                )
     weakest = min(bands, key=lambda band: band.recall if band.num_cells else 2.0)
     summary = (
         f"Share of cells found by diameter, {len(areas):,} cells from {edges[0]:g} to "
@@ -288,7 +304,9 @@ def collect_cells(
     results: Sequence[ImageResult], outcomes: Sequence[ImageOutcome]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
     """Collect areas (N,), classes (N,) and whether found (N,) of the annotated cells."""
-    areas, labels, found = [np.zeros(0, int)], [np.zeros(0, int)], [np.zeros(0, bool)]
+    areas: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
+    labels: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
+    found: list[NDArray[np.bool_]] = [np.zeros(0, np.bool_)]
     for result, outcome in zip(results, outcomes, strict=True):
         if result.ground_truth is not None:
             areas.append(result.ground_truth.areas[outcome.gt_index])
@@ -310,7 +328,9 @@ def rank_images(outcomes: Sequence[ImageOutcome], count: int) -> tuple[list[int]
     """
     sizes = [len(outcome.gt_index) for outcome in outcomes]
     shown = [index for index, outcome in enumerate(outcomes) if not math.isnan(outcome.f1)]
-    worst = sorted(shown, key=lambda i: (outcomes[i].f1, -sizes[i]))[: min(count, (len(shown) + 1) // 2)]
+    worst = sorted(shown, key=lambda i: (outcomes[i].f1, -sizes[i]))[
+        : min(count, (len(shown) + 1) // 2)
+    ]
     rest = [index for index in shown if index not in worst]
     best = sorted(rest, key=lambda i: (-outcomes[i].f1, -sizes[i]))[:count]
     return worst, best
@@ -333,7 +353,8 @@ def choose_cells(
         return ordered
     share = math.ceil(limit / len({image for image, _, _ in ordered}))
     taken: dict[int, int] = {}
-    first, later = [], []
+    first: list[tuple[int, int, float]] = []
+    later: list[tuple[int, int, float]] = []
     for entry in ordered:
         taken[entry[0]] = taken.get(entry[0], 0) + 1
         (first if taken[entry[0]] <= share else later).append(entry)

@@ -3,8 +3,9 @@
     python tools/test.py CONFIG CHECKPOINT --work-dir WORK_DIR --out WORK_DIR/results.json
     python tools/analysis_tools/report.py WORK_DIR
 
-WORK_DIR is a folder of tools/train.py or tools/test.py: the config (which is executed, as MMDetection
-does), the training log and the COCO result JSON are taken from there. The page needs no network.
+WORK_DIR is a folder of tools/train.py or tools/test.py: the config (which is executed, as
+MMDetection does), the training log and the COCO result JSON are taken from there. The page needs no
+network.
 """
 
 import argparse
@@ -23,8 +24,13 @@ from cellseg.evaluation.data_source import SPLITS, open_data, read_config
 from cellseg.evaluation.image_counts import DEFAULT_SCORE_THR
 from cellseg.evaluation.prediction_files import join_results, list_truth, read_predictions
 from cellseg.fileio import write_atomically
-from cellseg.visualization.report import ReportInput, ReportOptions, build_report
-from cellseg.visualization.report_inputs import find_config, find_results
+from cellseg.visualization.report import build_report
+from cellseg.visualization.report_inputs import (
+    ReportInput,
+    ReportOptions,
+    find_config,
+    find_results,
+)
 from cellseg.visualization.training_logs import TrainingRun, read_run
 
 
@@ -38,7 +44,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--config", help="config (default: the one in WORK_DIR)")
     parser.add_argument(
         "--results",
-        help="COCO result .json, or folder of label TIFFs (default: newest *.segm.json in WORK_DIR)",
+        help="COCO result .json or folder of label TIFFs (default: newest *.segm.json in WORK_DIR)",
     )
     parser.add_argument(
         "--logs", type=Path, help="work dir of the training (default: WORK_DIR, if it has a log)"
