@@ -1,0 +1,1 @@
+"""Side-by-side measurements of this project's parts and MMDetection's own."""

@@ -1,0 +1,177 @@
+"""Measure time and memory of a work in a process of its own.
+
+Children are forked by a server that has imported everything and computed nothing: each starts in
+the same fresh state within milliseconds. A child runs the work on a tiny scene first, so that
+neither code pages nor thread pools are counted, then once under the clock.
+"""
+
+import ctypes
+import gc
+import multiprocessing
+import os
+import resource
+import sys
+import time
+import traceback
+from dataclasses import asdict, dataclass, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .scenes import Scene, draw_scene
+
+GB = 1e9
+PRELOADED = ["cellseg", "mmdet.evaluation", "mmdet.models", "mmdet.datasets.transforms"]
+_CLEAR_PEAK = "5"  # for /proc/self/clear_refs: the peak becomes what is resident now
+_WORDS_OF_NO_MEMORY = ("can't allocate memory", "Cannot allocate memory", "Unable to allocate")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One measurement: a work of `works.WORKS` on a scene, for one side."""
+
+    work: str
+    side: str
+    scene: Scene
+    memory_limit_gb: float
+
+    @property
+    def key(self) -> str:
+        """Name the case in the file of raw numbers."""
+        return f"{self.work}/{self.scene.size_px}px/{self.scene.cells}-cells/{self.side}"
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What a child saw.
+
+    Attributes:
+        seconds: Wall time of the work, an image where the work counts by images.
+        peak_gb: Largest resident memory during the work, in 1e9 bytes.
+        added_gb: How much of it was not there before the work.
+        failure: Why there are no numbers; empty if there are.
+    """
+
+    seconds: float = 0.0
+    peak_gb: float = 0.0
+    added_gb: float = 0.0
+    failure: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields for JSON."""
+        return asdict(self)
+
+
+def measure(case: Case) -> Measurement:
+    """Measure a case in a fresh process.
+
+    Returns:
+        The numbers, or a failure where the memory limit was reached.
+
+    Raises:
+        RuntimeError: If the work fails for any other reason.
+    """
+    if case.side.endswith("-amp") and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return Measurement(failure="this CPU has no bf16 instructions")
+    draw_scene(case.scene)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_run_child, args=(case, sender))
+    process.start()
+    sender.close()
+    try:
+        outcome = receiver.recv()
+    except EOFError:
+        outcome = None
+    process.join()
+    if outcome is None:
+        if process.exitcode == -9:
+            return Measurement(failure="killed for want of memory")
+        raise RuntimeError(f"{case.key} ended with exit status {process.exitcode}.")
+    if isinstance(outcome, str):
+        raise RuntimeError(f"{case.key} failed:\n{outcome}")
+    return outcome
+
+
+def _run_child(case: Case, sender: Connection) -> None:
+    """Measure in this process and send the outcome: a Measurement, or the text of an error."""
+    try:
+        _silence()
+        _limit_memory(case.memory_limit_gb)
+        sender.send(_measure_here(case))
+    except (RuntimeError, MemoryError) as error:
+        out_of_memory = isinstance(error, MemoryError) or any(
+            words in str(error) for words in _WORDS_OF_NO_MEMORY
+        )
+        failure = Measurement(failure=f"fails under {case.memory_limit_gb:g} GB")
+        sender.send(failure if out_of_memory else traceback.format_exc())
+    except BaseException:
+        sender.send(traceback.format_exc())
+    sender.close()
+
+
+def _measure_here(case: Case) -> Measurement:
+    """Prepare, warm up and run a case."""
+    from .works import WORKS
+
+    work = WORKS[case.work]
+    tiny = tiny_scene(case.scene)
+    work.prepare(tiny, case.side)()
+    run = work.prepare(case.scene, case.side)
+    gc.collect()
+    _give_memory_back()
+    before_gb = reset_peak()
+    started = time.perf_counter()
+    result = run()
+    seconds = time.perf_counter() - started
+    peak_gb = read_memory_gb("VmHWM")
+    del result
+    per_image = case.scene.images if work.unit == "image" else 1
+    return Measurement(seconds / per_image, peak_gb, max(peak_gb - before_gb, 0.0))
+
+
+def tiny_scene(scene: Scene) -> Scene:
+    """Return the scene for warming up: few cells on few pixels."""
+    return replace(scene, cells=8, size_px=128)
+
+
+def reset_peak() -> float:
+    """Let the peak of resident memory start anew.
+
+    Returns:
+        What is resident now, in 1e9 bytes.
+    """
+    Path("/proc/self/clear_refs").write_text(_CLEAR_PEAK)
+    return read_memory_gb("VmRSS")
+
+
+def read_memory_gb(field: str) -> float:
+    """Read a field of /proc/self/status, such as VmHWM, in 1e9 bytes."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name == field:
+            return int(value.split()[0]) * 1024 / GB
+    raise RuntimeError(f"This system's /proc/self/status has no {field}; use Linux.")
+
+
+def _silence() -> None:
+    """Drop what the work prints, which is no part of the result."""
+    with Path(os.devnull).open("w") as sink:
+        os.dup2(sink.fileno(), 1)
+        os.dup2(sink.fileno(), 2)
+
+
+def _limit_memory(limit_gb: float) -> None:
+    """Refuse allocations beyond a limit, and offer this process first should memory run out."""
+    Path("/proc/self/oom_score_adj").write_text("1000")
+    limit = int(limit_gb * GB)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+
+def _give_memory_back() -> None:
+    """Return freed memory to the system, so that the work cannot use it unseen."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).malloc_trim(0)

@@ -1,0 +1,115 @@
+"""What is measured, and what it is measured against."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+CURVE_CELLS = (10, 30, 100, 400, 1000, 1500)
+TABLE_CELLS = (100, 400, 1000)
+CURVE_REPEATS = 3
+
+Measure = Literal[
+    "faster",  # stock's time / ours, at least
+    "memory share",  # ours / stock's added memory, at most
+    "added MB",  # ours, at most
+    "time share",  # ours / stock's time, at most
+    "peak share",  # ours / stock's peak memory, at most
+    "peak GB",  # ours, at most
+    "growth",  # ours / ours with 100 cells, at most
+]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One work on one scene, for several sides, measured in turn."""
+
+    work: str
+    cells: int
+    size_px: int = 1024
+    images: int = 1
+    sides: tuple[str, ...] = ("stock", "ours")
+    max_repeats: int = 100
+
+    def key(self, side: str) -> str:
+        """Name a side's case in the raw numbers; see `measuring.Case.key`."""
+        return f"{self.work}/{self.size_px}px/{self.cells}-cells/{side}"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A line of the table: what a comparison is to reach."""
+
+    row: str
+    comparison: Comparison
+    measure: Measure
+    limit: float
+    side: str = "ours"
+    note: str = ""
+
+
+def _along_cells(work: str, size_px: int = 1024) -> list[Comparison]:
+    """Compare a work over all numbers of cells; those that no target asks about less often."""
+    return [
+        Comparison(work, cells, size_px, max_repeats=100 if cells in TABLE_CELLS else CURVE_REPEATS)
+        for cells in CURVE_CELLS
+    ]
+
+
+GROUPS: dict[str, list[Comparison]] = {
+    "annotations": [
+        Comparison("annotations", 1000, images=4, sides=("stock", "ours", "ours-second"))
+    ],
+    "pipeline": _along_cells("pipeline"),
+    "rpn-targets": _along_cells("rpn-targets"),
+    "mask-targets": _along_cells("mask-targets"),
+    "detections-to-rle": _along_cells("detections-to-rle", 2048),
+    "average-precision": [Comparison("average-precision", 400, 512, images=10)],
+    "step-r18": [
+        Comparison("step-r18", 400, images=2, sides=("stock", "ours", "ours-nchw", "ours-amp"))
+    ],
+    "step-r101": [Comparison("step-r101", 1000, images=2, max_repeats=2)],
+}
+
+CURVES = {
+    "pipeline to PackDetInputs": GROUPS["pipeline"],
+    "RPN targets": GROUPS["rpn-targets"],
+    "mask targets, 128 RoIs": GROUPS["mask-targets"],
+    "detections to RLE, 2048 x 2048": GROUPS["detections-to-rle"],
+}
+
+
+def _at(group: str, cells: int) -> Comparison:
+    """Find the comparison of a group with so many cells."""
+    return next(comparison for comparison in GROUPS[group] if comparison.cells == cells)
+
+
+_START, _STEP, _BIG_STEP = (GROUPS[name][0] for name in ("annotations", "step-r18", "step-r101"))
+TARGETS = [
+    Target("label TIFF -> annotations, 1000 cells, an image", _START, "faster", 20),
+    Target("the same, second start", _START, "faster", 100, side="ours-second"),
+    Target("pipeline to PackDetInputs, 400 cells", _at("pipeline", 400), "faster", 25),
+    Target("pipeline to PackDetInputs, 1000 cells", _at("pipeline", 1000), "faster", 60),
+    Target("pipeline, 1000 cells against 100", _at("pipeline", 1000), "growth", 1.5),
+    Target("pipeline, 1000 cells, added memory", _at("pipeline", 1000), "added MB", 150),
+    Target("RPN targets, 400 cells", _at("rpn-targets", 400), "faster", 20),
+    Target("RPN targets, 400 cells, added memory", _at("rpn-targets", 400), "memory share", 1 / 20),
+    Target("RPN targets, 1000 cells, added memory", _at("rpn-targets", 1000), "added MB", 500),
+    Target("mask targets, 128 RoIs, 400 cells", _at("mask-targets", 400), "faster", 10),
+    Target("the same, added memory", _at("mask-targets", 400), "memory share", 1 / 20),
+    Target("1000 detections to RLE on 2048 x 2048", _at("detections-to-rle", 1000), "faster", 30),
+    Target("the same, added memory", _at("detections-to-rle", 1000), "memory share", 1 / 20),
+    Target("train step, R18, batch 2, 400 cells, an image", _STEP, "time share", 0.40),
+    Target("the same with --amp", _STEP, "time share", 0.25, side="ours-amp"),
+    Target("the same, peak memory", _STEP, "peak share", 0.40),
+    Target("train step, R101, batch 2, 1000 cells, peak memory", _BIG_STEP, "peak GB", 14),
+    Target("AP of 24,000 masks", GROUPS["average-precision"][0], "faster", 20),
+]
+
+
+def shrink(comparison: Comparison) -> Comparison:
+    """Make a comparison small enough to run in seconds."""
+    return replace(
+        comparison,
+        cells=max(comparison.cells // 50, 4),
+        size_px=max(comparison.size_px // 8, 128),
+        images=min(comparison.images, 2),
+    )

@@ -1,0 +1,76 @@
+"""Whole training steps, with the config's own optimizer, from one prepared batch."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from mmdet.registry import MODELS, OPTIM_WRAPPERS
+from mmengine.dataset import pseudo_collate
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import init_default_scope
+
+from cellseg.engine.run_config import enable_amp
+
+from .scenes import Scene
+from .stock import read_config, read_model_config
+from .works_data import prepare_pipeline
+
+BATCH_SIZE = 2
+
+
+def prepare_r18_step(scene: Scene, side: str) -> Callable[[], dict[str, float]]:
+    """Prepare a training step of the ResNet-18 config."""
+    return prepare_step("mask-rcnn_r18_small-anchor", scene, side)
+
+
+def prepare_r101_step(scene: Scene, side: str) -> Callable[[], dict[str, float]]:
+    """Prepare a training step of the headline config."""
+    return prepare_step("mask-rcnn_r101_small-anchor", scene, side)
+
+
+def prepare_step(name: str, scene: Scene, side: str) -> Callable[[], dict[str, float]]:
+    """Prepare a training step from random weights.
+
+    Args:
+        name: A config of configs/cell.
+        scene: Holds as many images as a batch.
+        side: 'stock'; 'ours', channels-last as in training; 'ours-nchw'; 'ours-amp', bfloat16.
+
+    Returns:
+        The step, which gives the losses.
+    """
+    init_default_scope("mmdet")
+    torch.manual_seed(0)
+    model = MODELS.build(read_model_config(name, side, scene.size_px))
+    model.init_weights()
+    model.train()
+    if side not in ("stock", "ours-nchw"):
+        model.to(memory_format=torch.channels_last)
+    cfg = read_config(name)
+    if side == "ours-amp":
+        enable_amp(cfg)
+    with OPTIM_WRAPPERS.switch_scope_and_registry("mmdet"):
+        optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    batch = read_batch(scene, side)
+
+    def run() -> dict[str, float]:
+        torch.manual_seed(0)
+        np.random.seed(0)
+        return {key: float(value) for key, value in model.train_step(batch, optim_wrapper).items()}
+
+    return run
+
+
+def read_batch(scene: Scene, side: str) -> dict[str, Any]:
+    """Read a scene's images through the training pipeline of a side, as one batch."""
+    return pseudo_collate(
+        [prepare_pipeline(scene, side, number)() for number in range(scene.images)]
+    )
+
+
+def similar_losses(stock: dict[str, float], ours: dict[str, float]) -> bool:
+    """Compare all losses; the memory orders differ, and so does the rounding of convolutions."""
+    return stock.keys() == ours.keys() and all(
+        abs(stock[key] - ours[key]) <= 1e-3 * max(abs(stock[key]), 1e-3) for key in stock
+    )

@@ -1,0 +1,151 @@
+"""Both sides of every benchmark run and agree; how fast they are is for the benchmark to say."""
+
+from dataclasses import replace
+
+import pytest
+
+from benchmarks.dense.measuring import Case, Measurement, _run_child, read_memory_gb, tiny_scene
+from benchmarks.dense.plan import CURVES, GROUPS, TARGETS, Target, shrink
+from benchmarks.dense.report import Series, judge, pair, write_report
+from benchmarks.dense.scenes import Scene
+from benchmarks.dense.works import WORKS
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory) -> Scene:
+    """Return a tiny scene of two images."""
+    return Scene(cells=8, size_px=128, images=2, folder=tmp_path_factory.mktemp("drawn"))
+
+
+@pytest.mark.parametrize("name", [name for name in WORKS if not name.startswith("step")])
+def test_work_when_run_by_both_sides_then_the_results_are_equal(name, scene):
+    work = WORKS[name]
+    stock, ours = (work.prepare(scene, side)() for side in ("stock", "ours"))
+    assert work.agree(stock, ours)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in WORKS if name.startswith("step")])
+def test_step_when_run_by_both_sides_then_the_losses_are_alike(name, scene):
+    work = WORKS[name]
+    stock, ours = (work.prepare(scene, side)() for side in ("stock", "ours"))
+    assert work.agree(stock, ours)
+
+
+def test_agree_when_a_result_is_wrong_then_tells(scene):
+    for name in ("annotations", "mask-targets", "detections-to-rle", "average-precision"):
+        work = WORKS[name]
+        stock = work.prepare(scene, "stock")()
+        other = work.prepare(replace(scene, cells=7), "ours")()
+        assert not work.agree(stock, other)
+
+
+def test_second_start_then_gives_the_first_ones_annotations(scene):
+    work = WORKS["annotations"]
+    stock, second = (work.prepare(scene, side)() for side in ("stock", "ours-second"))
+    assert work.agree(stock, second)
+
+
+def test_plan_names_only_works_that_exist_and_targets_that_are_measured():
+    measured = {comparison for group in GROUPS.values() for comparison in group}
+    assert {comparison.work for comparison in measured} == set(WORKS)
+    assert {target.comparison for target in TARGETS} <= measured
+    assert {comparison for curve in CURVES.values() for comparison in curve} <= measured
+    assert all(target.side in target.comparison.sides for target in TARGETS)
+    assert all(shrink(comparison).cells <= 30 for comparison in measured)
+
+
+def test_plan_and_measuring_name_a_case_alike(scene):
+    comparison = GROUPS["pipeline"][0]
+    planned = replace(scene, cells=comparison.cells, size_px=comparison.size_px)
+    assert Case(comparison.work, "ours", planned, 20.0).key == comparison.key("ours")
+
+
+class _Sender:
+    """Take the place of a pipe."""
+
+    def __init__(self):
+        self.sent = []
+
+    def send(self, outcome):
+        self.sent.append(outcome)
+
+    def close(self):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MemoryError(), "fails under 3 GB"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "fails under 3 GB"),
+        (RuntimeError("shapes differ"), "RuntimeError: shapes differ"),
+    ],
+)
+def test_child_when_the_work_fails_then_only_want_of_memory_is_a_result(
+    monkeypatch, capfd, scene, error, expected
+):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr("benchmarks.dense.measuring._limit_memory", lambda limit_gb: None)
+    monkeypatch.setattr("benchmarks.dense.measuring._silence", lambda: None)
+    monkeypatch.setattr("benchmarks.dense.measuring._measure_here", fail)
+    sender = _Sender()
+    _run_child(Case("pipeline", "stock", scene, 3.0), sender)
+    (outcome,) = sender.sent
+    assert expected in (outcome.failure if isinstance(outcome, Measurement) else outcome)
+    assert isinstance(outcome, Measurement) == expected.startswith("fails")
+
+
+def test_read_memory_then_gives_a_plausible_size():
+    assert 0.01 < read_memory_gb("VmRSS") <= read_memory_gb("VmHWM") < 1000
+    with pytest.raises(RuntimeError, match="VmNone"):
+        read_memory_gb("VmNone")
+
+
+def test_tiny_scene_keeps_the_number_of_images(scene):
+    assert tiny_scene(scene).images == scene.images
+
+
+@pytest.mark.parametrize(
+    ("measure", "limit", "stock", "ours", "is_met"),
+    [
+        ("faster", 20, (10.0, 12.0), (0.5, 0.5), True),
+        ("faster", 20, (9.0, 9.0), (0.5, 0.5), False),
+        ("time share", 0.4, (10.0,), (4.0,), True),
+        ("memory share", 1 / 20, (100.0,), (6.0,), False),
+        ("added MB", 500, (9000.0,), (499.0,), True),
+        ("growth", 1.5, (1.0,), (1.6,), False),
+    ],
+)
+def test_judge_compares_medians_with_the_target(measure, limit, stock, ours, is_met):
+    target = Target("row", GROUPS["pipeline"][0], measure, limit)
+    assert judge(target, Series(stock), Series(ours))[2] is is_met
+
+
+def test_judge_when_stock_cannot_run_then_ours_is_met_and_when_ours_cannot_then_not():
+    target = Target("row", GROUPS["pipeline"][0], "faster", 20)
+    failed = Series((), "fails under 20 GB")
+    assert judge(target, failed, Series((1.0,)))[2]
+    assert not judge(target, Series((1.0,)), failed)[2]
+
+
+def test_pair_when_one_side_has_fewer_then_pairs_what_there_is():
+    assert pair((4.0, 6.0, 8.0), (2.0, 2.0)) == (2.0, 3.0)
+
+
+def test_report_when_a_row_was_not_measured_then_leaves_it_out(tmp_path):
+    comparison = GROUPS["mask-targets"][3]
+    raw = {
+        comparison.key(side): {
+            "date": "2020-01-01",
+            "machine": "a machine",
+            "measurements": [Measurement(seconds, seconds, seconds).as_dict()],
+        }
+        for side, seconds in (("stock", 2.0), ("ours", 0.1))
+    }
+    table = write_report(raw, tmp_path / "benchmarks.md")
+    assert table.count("\n") == 3
+    assert "20 [20 - 20]x | at least 10x | yes" in table
+    assert "a machine" in (tmp_path / "benchmarks.md").read_text()
