@@ -16,7 +16,7 @@ from pathlib import Path
 from dense.measuring import Case, Measurement, measure
 from dense.plan import GROUPS, Comparison, shrink
 from dense.plot import draw_curves
-from dense.report import describe_machine, write_report
+from dense.report import as_planned, describe_machine, write_report
 from dense.scenes import Scene
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,17 +41,18 @@ def main() -> None:
     """Measure the chosen rows one after another, and write the report after each."""
     args = parse_args()
     out = args.out or ROOT / ("work_dirs/benchmarks_quick" if args.quick else "docs")
+    plan = shrink if args.quick else as_planned
     raw_path = out / "benchmarks.json"
     raw = json.loads(raw_path.read_text()) if raw_path.exists() else {}
     for name in () if args.report_only else args.rows:
         for comparison in GROUPS[name]:
-            planned = shrink(comparison) if args.quick else comparison
+            planned = plan(comparison)
             repeats = 1 if args.quick else min(args.repeats, planned.max_repeats)
             raw |= _measure_comparison(planned, repeats, args)
             out.mkdir(parents=True, exist_ok=True)
             raw_path.write_text(json.dumps(raw, indent=1) + "\n")
-    report = write_report(raw, out / "benchmarks.md")
-    draw_curves(raw, out / "images" / "benchmarks.png")
+    report = write_report(raw, out / "benchmarks.md", plan)
+    draw_curves(raw, out / "images" / "benchmarks.png", plan)
     print(report)
 
 

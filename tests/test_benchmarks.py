@@ -1,14 +1,23 @@
 """Both sides of every benchmark run and agree; how fast they are is for the benchmark to say."""
 
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from mmdet.registry import MODELS
+from mmengine.registry import init_default_scope
 
 from benchmarks.dense.measuring import Case, Measurement, _run_child, read_memory_gb, tiny_scene
 from benchmarks.dense.plan import CURVES, GROUPS, TARGETS, Target, shrink
 from benchmarks.dense.report import Series, judge, pair, write_report
 from benchmarks.dense.scenes import Scene
+from benchmarks.dense.stock import STOCK_TYPES, read_model_config
 from benchmarks.dense.works import WORKS
+from benchmarks.proposal_recall import measure_coverage, write_table
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
 
 @pytest.fixture(scope="module")
@@ -149,3 +158,43 @@ def test_report_when_a_row_was_not_measured_then_leaves_it_out(tmp_path):
     assert table.count("\n") == 3
     assert "20 [20 - 20]x | at least 10x | yes" in table
     assert "a machine" in (tmp_path / "benchmarks.md").read_text()
+
+
+def test_stock_config_names_no_part_of_ours():
+    model = str(read_model_config("mask-rcnn_r18_small-anchor", "stock", 128))
+    assert [name for name in STOCK_TYPES if f"'{name}'" in model] == []
+
+
+def test_coverage_when_more_proposals_are_kept_then_recall_does_not_fall():
+    init_default_scope("mmdet")
+    config = read_model_config("mask-rcnn_r18_small-anchor_demo", "ours", 128)
+    model = MODELS.build(config).eval()
+    few, many = measure_coverage(model, cells=8, size_px=128, images=1, limits=[5, 500])
+    assert few.proposals <= 5 < many.proposals
+    assert all(a <= b for a, b in zip(few.recalls, many.recalls, strict=True))
+    assert many.recalls[0] >= many.recalls[1]
+    assert write_table([few, many]).count("|") == 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["dense_images.py", "--quick", "--rows", "annotations", "mask-targets"],
+        ["profile_step.py", "--size-px", "128", "--cells", "8"],
+    ],
+)
+def test_command_when_run_on_small_scenes_then_prints_its_table(command, tmp_path):
+    extra = ["--drawn", str(tmp_path / "drawn")]
+    if command[0] == "dense_images.py":
+        extra += ["--out", str(tmp_path / "report")]
+    done = subprocess.run(
+        [sys.executable, BENCHMARKS / command[0], *command[1:], *extra],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "|---|" in done.stdout
+    if command[0] == "dense_images.py":
+        assert (tmp_path / "report" / "images" / "benchmarks.png").stat().st_size > 1000
+        assert (tmp_path / "report" / "benchmarks.json").exists()

@@ -2,7 +2,8 @@
 
 Children are forked by a server that has imported everything and computed nothing: each starts in
 the same fresh state within milliseconds. A child runs the work on a tiny scene first, so that
-neither code pages nor thread pools are counted, then once under the clock.
+neither code pages nor thread pools are counted, then once under the clock; work that goes on in one
+process is timed on a second run, while the memory is always the first's.
 """
 
 import ctypes
@@ -13,6 +14,7 @@ import resource
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -51,12 +53,14 @@ class Measurement:
         seconds: Wall time of the work, an image where the work counts by images.
         peak_gb: Largest resident memory during the work, in 1e9 bytes.
         added_gb: How much of it was not there before the work.
+        cpu_seconds: Processor time of all threads in that time, which tells a busy machine.
         failure: Why there are no numbers; empty if there are.
     """
 
     seconds: float = 0.0
     peak_gb: float = 0.0
     added_gb: float = 0.0
+    cpu_seconds: float = 0.0
     failure: str = ""
 
     def as_dict(self) -> dict[str, Any]:
@@ -124,13 +128,21 @@ def _measure_here(case: Case) -> Measurement:
     gc.collect()
     _give_memory_back()
     before_gb = reset_peak()
-    started = time.perf_counter()
-    result = run()
-    seconds = time.perf_counter() - started
+    seconds, cpu_seconds = _time(run)
     peak_gb = read_memory_gb("VmHWM")
+    if work.is_steady:
+        seconds, cpu_seconds = _time(run)
+    per = case.scene.images if work.unit == "image" else 1
+    return Measurement(seconds / per, peak_gb, max(peak_gb - before_gb, 0.0), cpu_seconds / per)
+
+
+def _time(run: Callable[[], Any]) -> tuple[float, float]:
+    """Run a work; return wall time and processor time in seconds."""
+    cpu_started, started = time.process_time(), time.perf_counter()
+    result = run()
+    times = time.perf_counter() - started, time.process_time() - cpu_started
     del result
-    per_image = case.scene.images if work.unit == "image" else 1
-    return Measurement(seconds / per_image, peak_gb, max(peak_gb - before_gb, 0.0))
+    return times
 
 
 def tiny_scene(scene: Scene) -> Scene:

@@ -11,19 +11,20 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
 from .plan import CURVES, Comparison
-from .report import read_series
+from .report import Plan, as_planned, read_series
 
 SIDES = {"stock": ("MMDetection", "tab:gray", "s"), "ours": ("cellseg", "tab:blue", "o")}
 QUANTITIES = {"seconds": ("time, s", 1.0), "added_gb": ("added memory, MB", 1000.0)}
 _FLOOR = {"seconds": 1e-4, "added_gb": 0.1}
 
 
-def draw_curves(raw: dict[str, dict[str, Any]], path: Path) -> None:
+def draw_curves(raw: dict[str, dict[str, Any]], path: Path, plan: Plan = as_planned) -> None:
     """Draw one column a work, time above and memory below, both axes logarithmic.
 
     Args:
         raw: The raw numbers by case.
         path: The PNG file to write.
+        plan: What was measured in place of each comparison.
     """
     figure, axes = plt.subplots(
         len(QUANTITIES), len(CURVES), figsize=(15, 7), sharex=True, sharey="row", squeeze=False
@@ -33,14 +34,15 @@ def draw_curves(raw: dict[str, dict[str, Any]], path: Path) -> None:
         axes[-1, column].set_xlabel("cells")
         for row, field in enumerate(QUANTITIES):
             for side in SIDES:
-                _draw_side(axes[row, column], raw, comparisons, side, field)
+                _draw_side(axes[row, column], raw, [plan(c) for c in comparisons], side, field)
     for row, (name, _) in enumerate(QUANTITIES.values()):
         axes[row, 0].set_ylabel(name)
     for axis in axes.flat:
         axis.set_xscale("log")
         axis.set_yscale("log")
         axis.grid(alpha=0.3, which="both")
-    axes[0, 0].legend()
+    if axes[0, 0].lines:
+        axes[0, 0].legend()
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)

@@ -2,17 +2,24 @@
 
 import os
 import platform
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from .plan import TABLE_CELLS, TARGETS, Target, _at
+from .plan import CURVES, GROUPS, TABLE_CELLS, TARGETS, Comparison, Target
 
+ORDERS = ("ours", "ours-other-order")
 PACKAGES = ("torch", "onedl-mmdetection", "onedl-mmcv", "numpy", "pycocotools", "faster-coco-eval")
 Raw = dict[str, dict[str, Any]]
+Plan = Callable[[Comparison], Comparison]
+
+
+def as_planned(comparison: Comparison) -> Comparison:
+    """Measure a comparison as it is."""
+    return comparison
 
 
 @dataclass(frozen=True)
@@ -58,12 +65,13 @@ def describe_machine() -> str:
     )
 
 
-def write_report(raw: Raw, path: Path) -> str:
+def write_report(raw: Raw, path: Path, plan: Plan = as_planned) -> str:
     """Write the table as Markdown.
 
     Args:
         raw: The raw numbers by case.
         path: The file to write.
+        plan: What was measured in place of each comparison.
 
     Returns:
         The table alone, for the terminal.
@@ -71,17 +79,24 @@ def write_report(raw: Raw, path: Path) -> str:
     lines = [
         "| work | stock | ours | ratio | target | met |",
         "|---|---|---|---|---|---|",
-        *(line for target in TARGETS if (line := _write_line(raw, target))),
+        *(line for target in TARGETS if (line := _write_line(raw, target, plan))),
     ]
     table = "\n".join(lines)
     machines = sorted({(case["date"], case["machine"]) for case in raw.values()})
     measured = "\n".join(f"* {day}: {machine}" for day, machine in machines)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(TEXT.format(table=table, measured=measured, curves=_write_curves(raw)))
+    path.write_text(
+        TEXT.format(
+            table=table,
+            measured=measured,
+            notes=_write_notes(raw, plan),
+            curves=_write_curves(raw, plan),
+        )
+    )
     return table
 
 
-def _write_line(raw: Raw, target: Target) -> str:
+def _write_line(raw: Raw, target: Target, plan: Plan) -> str:
     """Write one line of the table; empty where it was not measured."""
     field, unit, scale = {
         "faster": ("seconds", "s", 1.0),
@@ -92,12 +107,12 @@ def _write_line(raw: Raw, target: Target) -> str:
         "peak share": ("peak_gb", "GB", 1.0),
         "peak GB": ("peak_gb", "GB", 1.0),
     }[target.measure]
-    comparison = target.comparison
+    comparison = plan(target.comparison)
     stock = read_series(raw, comparison.key("stock"), field)
     ours = read_series(raw, comparison.key(target.side), field)
     if target.measure == "growth":
-        ours_with_fewer = read_series(raw, _at(comparison.work, TABLE_CELLS[0]).key("ours"), field)
-        stock = ours_with_fewer
+        fewer_cells = plan(replace(target.comparison, cells=TABLE_CELLS[0]))
+        stock = read_series(raw, fewer_cells.key("ours"), field)
     if stock is None or ours is None:
         return ""
     stock, ours = (Series(tuple(v * scale for v in s.values), s.failure) for s in (stock, ours))
@@ -149,22 +164,34 @@ def pair(above: Sequence[float], below: Sequence[float]) -> tuple[float, ...]:
     return tuple(a / max(b, 1e-9) for a, b in zip(above[:number], below[:number], strict=True))
 
 
-def _write_curves(raw: Raw) -> str:
+def _write_curves(raw: Raw, plan: Plan) -> str:
     """Write the medians behind the plot."""
-    from .plan import CURVES
-
     lines = [
         "| work | cells | stock | ours | stock, added MB | ours, added MB |",
         "|---|---|---|---|---|---|",
     ]
     for title, comparisons in CURVES.items():
-        for comparison in comparisons:
+        for comparison in map(plan, comparisons):
             columns = [
                 _write_median(read_series(raw, comparison.key(side), field), scale, unit)
                 for field, scale, unit in (("seconds", 1.0, " s"), ("added_gb", 1000.0, ""))
                 for side in ("stock", "ours")
             ]
             lines.append(f"| {title} | {comparison.cells} | " + " | ".join(columns) + " |")
+    return "\n".join(lines)
+
+
+def _write_notes(raw: Raw, plan: Plan) -> str:
+    """Write what the table has no line for: the memory order's part in a training step."""
+    lines = []
+    for comparison in map(plan, GROUPS["step-r18"]):
+        orders = [read_series(raw, comparison.key(side), "seconds") for side in ORDERS]
+        if all(series is not None and series.values for series in orders):
+            chosen, other = (series.write() for series in orders)
+            lines.append(
+                f"`ChannelsLastHook` keeps the faster memory order of convolutions: {chosen} s an "
+                f"image of a training step on this machine, and {other} s in the other order.\n"
+            )
     return "\n".join(lines)
 
 
@@ -199,9 +226,11 @@ swapped in (`benchmarks/dense/stock.py`). Images are drawn, 1024 x 1024 pixels u
 
 Medians of the measurements with their range in brackets. Each measurement is made in a fresh
 process under a limit of 20 GB, both sides in turn; a ratio's range is over the pairs made one after
-the other. Memory is resident memory in 1e9 bytes: *added* is the peak during the work less what was
-resident before it.
+the other. Pipeline, RPN targets and mask targets are timed on their second run, as in a training
+that goes on. Memory is resident memory in 1e9 bytes: *added* is the peak during the first run less
+what was resident before it.
 
+{notes}
 Measured:
 
 {measured}

@@ -10,6 +10,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 
+from cellseg.engine.channels_last_hook import trains_faster_channels_last
 from cellseg.engine.run_config import enable_amp
 
 from .scenes import Scene
@@ -35,7 +36,8 @@ def prepare_step(name: str, scene: Scene, side: str) -> Callable[[], dict[str, f
     Args:
         name: A config of configs/cell.
         scene: Holds as many images as a batch.
-        side: 'stock'; 'ours', channels-last as in training; 'ours-nchw'; 'ours-amp', bfloat16.
+        side: 'stock'; 'ours'; 'ours-amp', bfloat16; 'ours-other-order', convolutions in the memory
+            order that ChannelsLastHook does not choose on this CPU.
 
     Returns:
         The step, which gives the losses.
@@ -45,7 +47,8 @@ def prepare_step(name: str, scene: Scene, side: str) -> Callable[[], dict[str, f
     model = MODELS.build(read_model_config(name, side, scene.size_px))
     model.init_weights()
     model.train()
-    if side not in ("stock", "ours-nchw"):
+    is_faster = trains_faster_channels_last(torch.device("cpu"))
+    if side != "stock" and is_faster != (side == "ours-other-order"):
         model.to(memory_format=torch.channels_last)
     cfg = read_config(name)
     if side == "ours-amp":

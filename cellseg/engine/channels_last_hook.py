@@ -1,4 +1,4 @@
-"""Keep convolutions in channels-last order, in which CPUs and tensor cores are faster."""
+"""Keep convolutions in channels-last order, where they are faster in it."""
 
 import warnings
 
@@ -15,12 +15,23 @@ from torch import nn
 class ChannelsLastHook(Hook):
     """Put every 4-D parameter and buffer into channels-last order before training, val and test.
 
+    It does so on GPUs, whose tensor cores want that order, and on CPUs with AVX-512. On other CPUs
+    gradients of channels-last convolutions are 2 to 4 times slower to compute
+    (benchmarks/dense_images.py), and the model stays as it is.
+
     A convolution with channels-last weights gives channels-last features, so the images need no
     change. Values, shapes and checkpoints are those of a model in the usual order; a checkpoint of
     either order loads into the other.
+
+    Args:
+        always: Whether to do so on every device.
     """
 
     priority = "VERY_HIGH"  # before EMAHook copies the model
+
+    def __init__(self, always: bool = False) -> None:
+        """Keep the option."""
+        self.always = always
 
     def before_run(self, runner: Runner) -> None:
         """Reorder the weights before they are initialized or loaded, which keeps their order."""
@@ -28,7 +39,8 @@ class ChannelsLastHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Reorder again, after loading, and the resumed optimizer's state with the weights."""
-        self._reorder_model(runner)
+        if not self._reorder_model(runner):
+            return
         wrapper = runner.optim_wrapper
         for part in [wrapper] if isinstance(wrapper, OptimWrapper) else wrapper.values():
             _reorder_state(part.optimizer)
@@ -41,15 +53,23 @@ class ChannelsLastHook(Hook):
         """Reorder again, in case loading replaced weights."""
         self._reorder_model(runner)
 
-    @staticmethod
-    def _reorder_model(runner: Runner) -> None:
-        """Reorder the model inside its wrapper, if it has one."""
+    def _reorder_model(self, runner: Runner) -> bool:
+        """Reorder the model inside its wrapper, if it has one, and tell whether it was worth it."""
         model: nn.Module = runner.model
+        device = next(model.parameters()).device
+        if not self.always and not trains_faster_channels_last(device):
+            return False
         if is_model_wrapper(model):
             # the wrapper's buckets keep the usual order: one copy of the gradients a step
             warnings.filterwarnings("ignore", message="Grad strides do not match bucket view")
             model = model.module
         model.to(memory_format=torch.channels_last)
+        return True
+
+
+def trains_faster_channels_last(device: torch.device) -> bool:
+    """Tell whether a device trains convolutions faster in channels-last order."""
+    return device.type != "cpu" or torch.backends.cpu.get_cpu_capability().startswith("AVX512")
 
 
 def _reorder_state(optimizer: torch.optim.Optimizer) -> None:

@@ -10,9 +10,10 @@ from torch import nn
 from torch.nn import functional
 
 from cellseg.engine import load_checkpoint_file
+from cellseg.engine.channels_last_hook import trains_faster_channels_last
 from tests.engine.toy_training import build_runner
 
-HOOK = [dict(type="ChannelsLastHook")]
+HOOK = [dict(type="ChannelsLastHook", always=True)]
 ADAM = dict(type="OptimWrapper", optimizer=dict(type="Adam", lr=1e-3))
 
 
@@ -103,3 +104,18 @@ def test_val_when_channels_last_then_order_is_set_before_it(tmp_path: Path) -> N
     runner = build_runner(tmp_path, model=ToyNet(), custom_hooks=HOOK, scores={0: 0.0})
     runner.val()
     assert orders(runner.model) == {True}
+
+
+@pytest.mark.parametrize(("capability", "expected"), [("AVX512", True), ("AVX2", False)])
+def test_training_when_the_cpu_is_slower_channels_last_then_the_order_stays(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capability: str, expected: bool
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    runner = train(tmp_path, [dict(type="ChannelsLastHook")], epochs=1)
+    assert orders(runner.model) == {expected}
+    (weight, state), *_ = runner.optim_wrapper.optimizer.state.items()
+    assert state["exp_avg"].stride() == weight.stride()
+
+
+def test_order_when_on_a_gpu_then_is_channels_last() -> None:
+    assert trains_faster_channels_last(torch.device("cuda"))

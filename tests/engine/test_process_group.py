@@ -203,7 +203,7 @@ from cellseg.engine import init_process_group
 from tests.engine.test_channels_last_hook import ToyNet
 from tests.engine.toy_training import build_runner
 
-cfg = Config(dict(custom_hooks=[dict(type="ChannelsLastHook")]))
+cfg = Config(dict(custom_hooks=[dict(type="ChannelsLastHook", always=True)]))
 init_process_group(cfg, "pytorch")
 runner = build_runner(
     Path(sys.argv[1]),

@@ -1,0 +1,191 @@
+"""Show where the time of a training step and of a test run goes.
+
+python benchmarks/profile_step.py                    # R18, 1024 px, 400 cells, batch 2
+python benchmarks/profile_step.py --config mask-rcnn_r101_small-anchor --cells 1000
+
+Time is split by the innermost named part it was spent in; what has no name of its own, such as the
+backward pass, goes by the operator. Weights are random: a test run finds as many cells as it may.
+"""
+
+import argparse
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from dense.scenes import Scene
+from dense.stock import read_model_config
+from dense.works_data import prepare_pipeline
+from dense.works_model import prepare_step, read_batch
+from mmcv.ops import RoIAlign
+from mmdet.models.dense_heads import AnchorHead, RPNHead
+from mmdet.models.roi_heads import mask_heads
+from mmdet.models.roi_heads.bbox_heads import BBoxHead
+from mmdet.models.task_modules.samplers import BaseSampler
+from mmdet.registry import MODELS
+from mmengine.optim import OptimWrapper
+from mmengine.registry import init_default_scope
+from torch.autograd.profiler import FunctionEvent
+from torch.profiler import ProfilerActivity, profile, record_function
+
+from cellseg.models import CroppedMaskHead, SparseMaxIoUAssigner
+
+ROOT = Path(__file__).resolve().parents[1]
+NETWORK = "network"
+OTHER = "other operators"
+PYTHON = "Python between operators"
+PARTS: list[tuple[type, str, str]] = [
+    (AnchorHead, "get_anchors", "anchors"),
+    (AnchorHead, "get_targets", "RPN targets, but for the assignment"),
+    (SparseMaxIoUAssigner, "assign", "assignment (RPN and RoI heads)"),
+    (BaseSampler, "sample", "sampling"),
+    (RPNHead, "_predict_by_feat_single", "proposals: decode and NMS"),
+    (BBoxHead, "get_targets", "box targets"),
+    (BBoxHead, "_predict_by_feat_single", "detections: decode and NMS"),
+    (mask_heads.FCNMaskHead, "get_targets", "mask targets"),
+    (CroppedMaskHead, "predict_by_feat", "paste and RLE"),
+    (RoIAlign, "forward", "RoIAlign"),
+    (AnchorHead, "loss_by_feat", "losses"),
+    (BBoxHead, "loss", "losses"),
+    (mask_heads.FCNMaskHead, "loss_and_target", "losses"),
+    (OptimWrapper, "update_params", "backward and optimizer"),
+]
+OPERATORS = [  # parts of an operator's name, and what it belongs to; the first that fits
+    ("convolution", NETWORK),
+    ("RoIAlign", "RoIAlign"),
+    *((word, NETWORK) for word in ("mkldnn", "slow_conv", "mm", "linear", "batch_norm", "relu")),
+    *(
+        (word, NETWORK)
+        for word in ("threshold", "max_pool", "upsample", "_conv", "Adam", "foreach")
+    ),
+    ("loss", "losses"),
+    ("binary_cross_entropy", "losses"),
+]
+
+
+def parse_args() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description="Where a step's time goes.")
+    parser.add_argument("--config", default="mask-rcnn_r18_small-anchor", help="of configs/cell")
+    parser.add_argument("--cells", type=int, default=400)
+    parser.add_argument("--size-px", type=int, default=1024)
+    parser.add_argument("--side", default="ours", choices=["ours", "ours-other-order", "stock"])
+    parser.add_argument("--drawn", type=Path, default=ROOT / "work_dirs" / "benchmarks")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Profile a training step and a test run, and print both tables."""
+    args = parse_args()
+    scene = Scene(args.cells, args.size_px, 2, args.drawn)
+    step = prepare_step(args.config, scene, args.side)
+    loads = [prepare_pipeline(scene, args.side, number) for number in range(scene.images)]
+    for title, work in (
+        ("training step, 2 images", step),
+        ("test run, 1 image", prepare_test(args.config, scene, args.side)),
+    ):
+        work()
+        print(f"\n{args.config}, {args.cells} cells, {args.side}: {title}")
+        print(write_table(*profile_work(work)))
+    started = time.perf_counter()
+    for load in loads:
+        load()
+    print(f"\nData of 2 images, in a loader's process: {time.perf_counter() - started:.3f} s")
+
+
+def prepare_test(name: str, scene: Scene, side: str) -> Callable[[], Any]:
+    """Prepare a test run of one image with the random weights of a training step."""
+    init_default_scope("mmdet")
+    torch.manual_seed(0)
+    model = MODELS.build(read_model_config(name, side, scene.size_px))
+    model.init_weights()
+    model.eval()
+    batch = {key: values[:1] for key, values in read_batch(scene, side).items()}
+
+    @torch.no_grad()
+    def run() -> Any:
+        return model.test_step(batch)
+
+    return run
+
+
+def profile_work(work: Callable[[], Any]) -> tuple[dict[str, float], float]:
+    """Run a work under torch's profiler.
+
+    Returns:
+        Seconds by part, and the wall time in seconds.
+    """
+    with ExitStack() as stack:
+        for owner, method, name in PARTS:
+            stack.enter_context(_named(owner, method, name))
+        with profile(activities=[ProfilerActivity.CPU]) as profiler:
+            started = time.perf_counter()
+            work()
+            wall = time.perf_counter() - started
+    seconds: dict[str, float] = defaultdict(float)
+    for event in profiler.events():
+        seconds[name_of(event)] += event.self_cpu_time_total / 1e6
+    seconds[PYTHON] += max(wall - sum(seconds.values()), 0.0)
+    return dict(seconds), wall
+
+
+@contextmanager
+def _named(owner: type, method: str, name: str) -> Iterator[None]:
+    """Name the time spent in a method."""
+    original = getattr(owner, method)
+
+    @wraps(original)
+    def named(*args: Any, **kwargs: Any) -> Any:
+        with record_function(f"part: {name}"):
+            return original(*args, **kwargs)
+
+    with patch.object(owner, method, named):
+        yield
+
+
+def name_of(event: FunctionEvent) -> str:
+    """Find the part that an operator belongs to."""
+    names = _names_upwards(event)
+    parts = [name.removeprefix("part: ") for name in names if name.startswith("part: ")]
+    if parts and parts[0] != "backward and optimizer":
+        own = _operator_part(names)
+        return own if own in (NETWORK, "RoIAlign") and parts[0] == "losses" else parts[0]
+    return _operator_part(names)
+
+
+def _names_upwards(event: FunctionEvent) -> list[str]:
+    """List the names of an event and of all that it lies in, innermost first."""
+    names = []
+    while event is not None:
+        names.append(event.name)
+        event = event.cpu_parent
+    return names
+
+
+def _operator_part(names: list[str]) -> str:
+    """Tell by the operators' names, outermost first, what a piece of work belongs to."""
+    for name in reversed(names):
+        for word, part in OPERATORS:
+            if word.lower() in name.lower():
+                return part
+    return OTHER
+
+
+def write_table(seconds: dict[str, float], wall: float) -> str:
+    """Write the parts by their share, and what is left beyond the network."""
+    lines = ["| part | s | % |", "|---|---|---|"]
+    for name, spent in sorted(seconds.items(), key=lambda item: -item[1]):
+        lines.append(f"| {name} | {spent:.3f} | {100 * spent / wall:.1f} |")
+    rest = wall - seconds.get(NETWORK, 0.0)
+    lines.append(f"| all | {wall:.3f} | 100 |")
+    lines.append(f"| beyond the network | {rest:.3f} | {100 * rest / wall:.1f} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
