@@ -106,6 +106,8 @@ class LabelMapMasks(BaseInstanceMasks):
 
     def resize(self, out_shape: tuple[int, int], interpolation: str = "nearest") -> "LabelMapMasks":
         """Resize to `out_shape` (height, width); any interpolation means nearest-neighbour."""
+        if len(self) and tuple(out_shape) == (self.height, self.width):
+            return self
 
         def resize_layer(layer: NDArray[np.int32]) -> NDArray[np.int32]:
             size = (int(out_shape[1]), int(out_shape[0]))
