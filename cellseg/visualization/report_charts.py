@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from cellseg.evaluation.cell_outcomes import SizeBand
 
 WIDTH_PX, HEIGHT_PX = 440, 290
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 428, 16, 244
+_LEFT, _RIGHT, _TOP, _BOTTOM = 54, 428, 16, 244
 _NUM_DASHES = 4
 
 Range = tuple[float, float]

@@ -70,7 +70,10 @@ def draw_pictures(
     return {
         "groups": [
             (title, [_draw_pair(given, i, outcomes[i], PICTURE_BYTES // num_panels) for i in order])
-            for title, order in (("Worst images", worst), ("Best images", best))
+            for title, order in (
+                ("Worst images" if best else "The image", worst),
+                ("Best images", best),
+            )
             if order
         ],
         "missed": _draw_crops(given, chosen[0], True, options, crop_bytes),
@@ -107,7 +110,8 @@ def _draw_pair(given: ReportInput, place: int, outcome: ImageOutcome, max_bytes:
     kept = outcome.pred_index
     several = len(given.class_names) > 1
     num_other = int((outcome.found & ~outcome.right).sum())
-    text = f"{len(outcome.gt_index):,} cells: {int((~outcome.found).sum()):,} missed, "
+    cells = f"{len(outcome.gt_index):,} cell{'' if len(outcome.gt_index) == 1 else 's'}"
+    text = f"{cells}: {int((~outcome.found).sum()):,} missed, "
     text += f"{num_other:,} taken for another class, " if several else ""
     text += f"{int(outcome.invented.sum()):,} invented"
     palette = given.palette or DEFAULT_PALETTE
@@ -115,12 +119,12 @@ def _draw_pair(given: ReportInput, place: int, outcome: ImageOutcome, max_bytes:
     rles = [found_rles[index] for index in kept.tolist()]
     right = draw_panel(image, rles, found.labels[kept], outcome.wrong, palette)
     alts = (
-        f"Image {name}, ground truth: {len(outcome.gt_index):,} cells outlined; "
-        f"{int(filled.sum()):,} are filled because they were missed"
-        f"{' or taken for another class' if several else ''}.",
-        f"Image {name}, predictions: {len(kept):,} cells outlined; "
-        f"{int(outcome.wrong.sum()):,} are filled because they were invented"
-        f"{' or are of another class' if several else ''}.",
+        f"Image {name}, ground truth: {cells} outlined; "
+        f"filled, because missed{' or taken for another class' if several else ''}: "
+        f"{int(filled.sum()):,}.",
+        f"Image {name}, {len(kept):,} predictions outlined; "
+        f"filled, because invented{' or of another class' if several else ''}: "
+        f"{int(outcome.wrong.sum()):,}.",
     )
     pictures = [encode_picture(*side, max_bytes) for side in ((left, alts[0]), (right, alts[1]))]
     return ImagePair(name, f"{outcome.f1:.3f}", text, *pictures)

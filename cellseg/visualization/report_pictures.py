@@ -18,7 +18,7 @@ from cellseg.structures.rle import RLE, decode_crop
 from cellseg.visualization.overlays import Colour, colour_of, draw_outlines, find_outlines
 from cellseg.visualization.panels import resize_for_display
 
-PANEL_PX = 720
+SMALL_PX, LARGE_PX = 720, 960
 CROP_PX = 176
 _QUALITIES = (86, 78, 70, 60, 50)
 _FRACTION_BITS = 4  # OpenCV's fixed-point coordinates: 1/16 px
@@ -84,9 +84,9 @@ def draw_panel(
         palette: Colours of the classes.
 
     Returns:
-        (h, w, 3) uint8 RGB, enlarged or shrunk to about PANEL_PX.
+        (h, w, 3) uint8 RGB, its longer side enlarged to SMALL_PX or shrunk to LARGE_PX.
     """
-    shown, scale = resize_for_display(image, PANEL_PX, PANEL_PX)
+    shown, scale = resize_for_display(image, SMALL_PX, LARGE_PX)
     paint = np.ascontiguousarray(shown).copy()
     for index in np.flatnonzero(filled).tolist():
         outlines = find_outlines(*decode_crop(rles[index]))
