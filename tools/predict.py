@@ -1,10 +1,9 @@
 """Find the cells of images of any size and write them for other tools.
 
-    python tools/predict.py CONFIG CHECKPOINT images/ slide.svs "more/*.tif" --out predictions
-    python tools/predict.py CONFIG CHECKPOINT slide.tif --out predictions --format geojson csv
-    --mpp 0.5 python tools/predict.py CONFIG CHECKPOINT test/ --out predictions --submission
-    test_image_name_to_ids.json torchrun --nproc-per-node 4 tools/predict.py CONFIG CHECKPOINT
-    slides/ --out predictions
+python tools/predict.py CONFIG CHECKPOINT images/ slide.svs "more/*.tif" --out predictions
+python tools/predict.py CONFIG CHECKPOINT slide.tif --out predictions --format geojson csv --mpp 0.5
+python tools/predict.py CONFIG CHECKPOINT test/ --out out --submission test_image_name_to_ids.json
+torchrun --nproc-per-node 4 tools/predict.py CONFIG CHECKPOINT slides/ --out predictions
 
 Run again, it goes on where it stopped. An image that cannot be read is reported and left out; the
 exit status is then 1.
