@@ -166,12 +166,13 @@ def write_table(rows: list[Coverage]) -> str:
 TEXT = """# Proposals on dense images
 
 Written by `python benchmarks/proposal_recall.py`, {date}: {images} drawn images of {cells} cells on
-{size} x {size} pixels, `{config}` with `{checkpoint}`. MMDetection keeps 1000 proposals an image,
-which is its `nms_pre` and `max_per_img` of the RPN; `configs/_base_/mask-rcnn_cell.py` keeps 4000.
+{size} x {size} pixels; `{config}`, `{checkpoint}`.
 
 {table}
 
-Recall is the share of cells that at least one proposal overlaps by that IoU.
+Recall is the share of cells that at least one proposal overlaps by that IoU. MMDetection keeps 1000
+proposals an image (`nms_pre` and `max_per_img` of the RPN); `configs/_base_/mask-rcnn_cell.py` keeps
+4000. A cell without a proposal cannot be found.
 """
 
 

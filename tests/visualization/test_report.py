@@ -214,15 +214,15 @@ def test_build_report_when_told_to_show_nothing_then_draws_no_picture() -> None:
 
 
 def test_build_report_when_images_are_dense_and_noisy_then_the_page_stays_small() -> None:
-    side = 1500
-    cells = [(24 * k % 1440, 24 * (24 * k // 1440), 14, k % 2) for k in range(1200)]
+    side = 1000
+    cells = [(24 * k % 960, 24 * (24 * k // 960), 14, k % 2) for k in range(800)]
     rles = [encode_crop(np.ones((14, 14), bool), c[0], c[1], side, side) for c in cells]
     boxes, areas = measure_rles(rles)
     labels = np.array([cell[3] for cell in cells])
     truth = GroundTruth(boxes.astype(float), labels, labels < 0, areas, rles)
-    part = slice(0, 900)
+    part = slice(0, 600)
     found = Predictions(
-        boxes[part].astype(float), np.full(900, 0.9), labels[part], rles[part], areas[part]
+        boxes[part].astype(float), np.full(600, 0.9), labels[part], rles[part], areas[part]
     )
     results = [ImageResult(k, side, side, found, truth) for k in range(1, 3)]
     noise = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
