@@ -170,8 +170,8 @@ Written by `python benchmarks/proposal_recall.py`, {date}: {images} drawn images
 
 {table}
 
-Recall is the share of cells that at least one proposal overlaps by that IoU. MMDetection keeps 1000
-proposals an image (`nms_pre` and `max_per_img` of the RPN); `configs/_base_/mask-rcnn_cell.py` keeps
+Recall is the share of cells that at least one proposal overlaps by that IoU. MMDetection keeps
+1000 proposals an image (`nms_pre` and `max_per_img` of the RPN), `configs/_base_/mask-rcnn_cell.py`
 4000. A cell without a proposal cannot be found.
 """
 
