@@ -4,12 +4,14 @@ import json
 import os
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+LIMIT_S = 240
 FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -58,6 +60,8 @@ class Page:
 
     def open(self, path: Path, width: int, dark: bool = False) -> None:
         """Open a file at a width in CSS pixels, and wait until all of it is there."""
+        self._session = None
+        self.complaints, self.urls = [], []
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
         self._session = attached["sessionId"]
@@ -70,8 +74,13 @@ class Page:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
         self.call("Page.navigate", url=path.resolve().as_uri())
-        while self._read().get("method") != "Page.loadEventFired":
-            pass
+        while True:
+            message = self._read()
+            if (message.get("method"), message.get("sessionId")) == (
+                "Page.loadEventFired",
+                self._session,
+            ):
+                return
 
     def evaluate(self, expression: str) -> Any:
         """Evaluate JavaScript and return its value."""
@@ -116,9 +125,12 @@ def launch(chromium: str, profile: Path) -> Iterator[Page]:
     )
     os.close(to_browser)
     os.close(from_browser)
+    watchdog = threading.Timer(LIMIT_S, process.kill)  # a browser that hangs must not hang us
+    watchdog.start()
     with os.fdopen(commands, "wb") as writer, os.fdopen(answers, "rb") as reader:
         try:
             yield Page(writer, reader)
         finally:
+            watchdog.cancel()
             process.terminate()
             process.wait(timeout=60)

@@ -1,6 +1,7 @@
 """The page as a whole: what it says, what it escapes, and how it looks in a browser."""
 
 import base64
+import itertools
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -256,21 +257,20 @@ def test_page_when_opened_in_a_browser_then_it_is_whole_and_silent(
     given = make_input(("round", HOSTILE, "absent"), [long, HOSTILE, "c", "d"], run)
     path.write_text(build_report(given), encoding="utf-8")
     backgrounds = set()
-    for width in (1280, 390, 320):
-        for dark in (False, True):
-            with launch(chromium, tmp_path / f"profile-{width}-{dark}") as page:
-                page.open(path, width, dark)
-                assert page.evaluate("document.documentElement.scrollWidth") <= width
-                loaded = "[...document.images].every(i => i.complete && i.naturalWidth > 0)"
-                assert page.evaluate(loaded)
-                assert page.evaluate("document.images.length") > 0
-                alts = "[...document.images].every(i => i.alt.length > 20)"
-                assert page.evaluate(alts)
-                background = "getComputedStyle(document.body).backgroundColor"
-                backgrounds.add((dark, page.evaluate(background)))
-                assert page.complaints == []
-                assert {url.partition(":")[0] for url in page.urls} <= {"file", "data"}
-                assert [url for url in page.urls if url.startswith("file:")] == [path.as_uri()]
+    with launch(chromium, tmp_path / "profile") as page:
+        for width, dark in itertools.product((1280, 390, 320), (False, True)):
+            page.open(path, width, dark)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            loaded = "[...document.images].every(i => i.complete && i.naturalWidth > 0)"
+            assert page.evaluate(loaded)
+            assert page.evaluate("document.images.length") > 0
+            assert page.evaluate("[...document.images].every(i => i.alt.length > 20)")
+            background = "getComputedStyle(document.body).backgroundColor"
+            backgrounds.add((dark, page.evaluate(background)))
+            assert page.complaints == []
+            assert {url.partition(":")[0] for url in page.urls} <= {"file", "data"}
+            assert [url for url in page.urls if url.startswith("file:")] == [path.as_uri()]
+    assert len({colour for _, colour in backgrounds}) == 2
     assert len(backgrounds) == 2
 
 
