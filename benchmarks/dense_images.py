@@ -10,6 +10,7 @@ docs/benchmarks.json (every single measurement). Rows measured before are kept.
 
 import argparse
 import json
+import os
 from datetime import date
 from pathlib import Path
 
@@ -40,6 +41,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Measure the chosen rows one after another, and write the report after each."""
     args = parse_args()
+    # For all children: a thread that spins at a barrier keeps a busy machine from its work.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     out = args.out or ROOT / ("work_dirs/benchmarks_quick" if args.quick else "docs")
     plan = shrink if args.quick else as_planned
     raw_path = out / "benchmarks.json"
