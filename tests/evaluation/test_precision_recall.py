@@ -46,7 +46,7 @@ def make_result(img_id, truth, found):
 
 
 places = st.integers(0, SIDE - 8)
-truths = st.tuples(places, places, st.integers(3, 8), st.integers(0, 1), st.integers(0, 9))
+truths = st.tuples(places, places, st.integers(3, 8), st.integers(0, 1), st.integers(0, 2))
 founds = st.tuples(places, places, st.integers(3, 8), st.integers(0, 1), st.integers(1, 9))
 images = st.tuples(st.lists(truths, max_size=5), st.lists(founds, max_size=8))
 
@@ -80,6 +80,25 @@ def test_trace_precision_recall_when_one_of_two_cells_is_found_then_counts_say_s
     assert first.at_score(0.7) == (0.5, 1.0)
     assert first.at_score(0.95) is None
     assert math.isnan(second.average)
+
+
+def test_trace_precision_recall_when_a_prediction_lies_in_an_ignored_region_then_it_counts_not() -> (
+    None
+):
+    truth = [(0, 0, 12, 0, True), (14, 14, 6, 0, False)]
+    found = [(2, 2, 5, 0, 0.9), (14, 14, 6, 0, 0.8)]
+    curve, _ = trace_precision_recall([make_result(1, truth, found)], CLASSES)
+    assert curve.scores.tolist() == [0.8]
+    assert curve.average == 1
+
+
+def test_trace_precision_recall_when_detections_are_limited_then_the_best_of_each_class_count() -> (
+    None
+):
+    found = [(0, 0, 6, 0, 0.3), (0, 12, 6, 0, 0.9), (10, 10, 6, 1, 0.1)]
+    first, second = trace_precision_recall([make_result(1, [], found)], CLASSES, max_dets=1)
+    assert first.scores.tolist() == [0.9]
+    assert second.scores.tolist() == [0.1]
 
 
 def test_trace_precision_recall_when_there_is_no_image_then_curves_are_empty() -> None:
