@@ -1,0 +1,104 @@
+"""What every format is turned into: images that, when asked, give pixels and drawable cells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellseg.errors import CellsegError
+
+
+class UnusableAnnotationError(CellsegError):
+    """Say in a few words why one annotation cannot become a cell; equal reasons are counted."""
+
+
+class Crop(NamedTuple):
+    """A mask inside a box of the image: `mask` (h, w) bool, at image column x0 and row y0."""
+
+    mask: NDArray[np.bool_]
+    x0: int
+    y0: int
+
+
+class Drawing(NamedTuple):
+    """An annotation in pixels, and what had to be changed to draw it, in a few words each."""
+
+    crop: Crop
+    changes: tuple[str, ...] = ()
+
+
+class Annotation(NamedTuple):
+    """One cell, or region to ignore, as a format describes it.
+
+    Attributes:
+        label: How a person finds it in the data, such as 'annotation 17'.
+        class_name: Its class as the data names it.
+        draw: Takes height and width of the image in pixels and returns the mask; raises
+            UnusableAnnotationError where there is none.
+        is_ignored: Whether the data itself marks it as a region to ignore.
+    """
+
+    label: str
+    class_name: str
+    draw: Callable[[int, int], Drawing]
+    is_ignored: bool = False
+
+
+class Loss(NamedTuple):
+    """Something of the data that did not come through as it was.
+
+    Attributes:
+        kind: 'image' or 'cell' (or region) that is left out, or 'change' to one that is kept.
+        image: The image it belongs to.
+        label: The annotation, as `Annotation.label`; empty for an image.
+        class_name: Its class; may be empty.
+        reason: Why, in words that are the same for the same cause.
+        pixels: How many pixels it cost, where that is known.
+    """
+
+    kind: Literal["image", "cell", "change"]
+    image: str
+    label: str
+    class_name: str
+    reason: str
+    pixels: int = 0
+
+
+@dataclass(frozen=True)
+class AnnotatedImage:
+    """One image of the data, not read yet.
+
+    Attributes:
+        name: Name of its folder in the layout, from `names.name_folder`.
+        origin: The file it comes from, for messages.
+        load: Reads it: pixels (H, W) or (H, W, 3) in R, G, B, of the file's own type, and its
+            annotations. Raises CellDataError where the image cannot be used.
+    """
+
+    name: str
+    origin: str
+    load: Callable[[], tuple[NDArray[Any], Iterable[Annotation]]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set in another format.
+
+    Attributes:
+        images: Its images; only one at a time is ever loaded.
+        found_classes: Class names that its annotations use, as the data writes them.
+        default_classes: Class names to write unless the person says otherwise, in order; those
+            found when None.
+        ignored_classes: Names whose annotations are regions to ignore.
+        losses: What was left out before any image was read.
+    """
+
+    images: Sequence[AnnotatedImage]
+    found_classes: Sequence[str]
+    default_classes: Sequence[str] | None = None
+    ignored_classes: frozenset[str] = frozenset()
+    losses: list[Loss] = field(default_factory=list)

@@ -1,0 +1,97 @@
+"""Match images with the files that annotate them, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from cellseg.datasets.converters.annotations import Loss
+from cellseg.datasets.converters.pictures import IMAGE_SUFFIXES
+from cellseg.datasets.tiff_io import CellDataError
+
+
+class ImagePair(NamedTuple):
+    """An image and the file that annotates it."""
+
+    image: Path
+    annotations: Path
+
+
+def pair_files(
+    images: Path, annotations: Path, endings: Sequence[str]
+) -> tuple[list[ImagePair], list[Loss]]:
+    """Match images with their annotation files.
+
+    `a.png` is annotated by `a.png` + ending or by `a` + ending, for the first ending that has a
+    file. Where several images share a name (an SVS and a TIFF of the same patch), the first suffix
+    of IMAGE_SUFFIXES is taken; the others are the same image and are not mentioned.
+
+    Args:
+        images: Folder of images, at any depth; below it and below `annotations` the paths agree.
+        annotations: Folder of annotation files; may be the same one.
+        endings: How their names may end, the preferred one first, such as ('_masks.tif',).
+
+    Returns:
+        The pairs in order of path, and a loss for each image or annotation file without partner.
+
+    Raises:
+        CellDataError: If a folder is absent, or there is no annotation file at all.
+    """
+    for folder in (images, annotations):
+        if not folder.is_dir():
+            raise CellDataError(f"{folder}: no such folder; correct the path.")
+    marks = {
+        path.relative_to(annotations).as_posix().lower(): path
+        for path in _list_files(annotations)
+        if path.name.lower().endswith(tuple(endings))
+    }
+    if not marks:
+        raise CellDataError(
+            f"{annotations}: holds no file that ends in {' or '.join(endings)}; give the folder of "
+            "the annotations."
+        )
+    taken: set[Path] = set()
+    pairs, losses = [], []
+    for image in _list_images(images, set(marks.values())):
+        if images != annotations and annotations in image.parents:
+            continue
+        whole = image.relative_to(images).as_posix().lower()
+        bases = (whole, whole.removesuffix(image.suffix.lower()))
+        names = (f"{base}{end}" for end in endings for base in bases)
+        own = next((marks[name] for name in names if name in marks), None)
+        if own is None:
+            reason = "the image has no annotation file"
+            losses.append(Loss("image", str(image), "", "", reason))
+        else:
+            taken.add(own)
+            pairs.append(ImagePair(image, own))
+    left = [mark for mark in marks.values() if mark not in taken]
+    reason = "the annotation file has no image"
+    losses += [Loss("image", str(mark), "", "", reason) for mark in left]
+    return pairs, losses
+
+
+def _list_files(folder: Path) -> list[Path]:
+    """List the files below a folder in order, without hidden ones."""
+    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    return [
+        path
+        for path in found
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
+
+
+def _list_images(folder: Path, marks: set[Path]) -> list[Path]:
+    """List the images below a folder, one of each name."""
+    chosen: dict[Path, Path] = {}
+    for path in _list_files(folder):
+        suffix = path.suffix.lower()
+        if suffix not in IMAGE_SUFFIXES or path in marks:
+            continue
+        rival = chosen.get(path.with_suffix(""))
+        if rival is None or IMAGE_SUFFIXES.index(suffix) < IMAGE_SUFFIXES.index(
+            rival.suffix.lower()
+        ):
+            chosen[path.with_suffix("")] = path
+    return list(chosen.values())

@@ -1,0 +1,22 @@
+"""Read JSON that others wrote."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from cellseg.datasets.tiff_io import CellDataError
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        CellDataError: If it is absent, truncated, no JSON, or nested beyond reason.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise CellDataError(
+            f"{path}: cannot be read as JSON, it may be truncated or damaged ({error}); replace it "
+            "by a whole copy."
+        ) from error

@@ -1,0 +1,67 @@
+"""Folders of images and label maps of one class, as Cellpose and StarDist have them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from cellseg.datasets.converters.annotations import AnnotatedImage, Annotation, Source
+from cellseg.datasets.converters.drawing import list_labels
+from cellseg.datasets.converters.image_pairs import pair_files
+from cellseg.datasets.converters.names import name_folder
+from cellseg.datasets.converters.pictures import read_image, read_labels
+from cellseg.datasets.tiff_io import CellDataError
+
+_SUFFIXES = (".tif", ".tiff", ".png")
+CELLPOSE_ENDINGS = tuple(
+    f"{mark}{suffix}" for mark in ("_cp_masks", "_masks") for suffix in _SUFFIXES
+)
+
+
+def read_label_folders(
+    images: Path, labels: Path | None = None, class_name: str = "cell", channel_order: str = "rgb"
+) -> Source:
+    """Read images with a label map each.
+
+    Args:
+        images: Folder of images.
+        labels: Folder of label maps: StarDist's masks/ with the images' names, or Cellpose's
+            `<image>_masks.tif` or .png; these are looked for beside the images when None.
+        class_name: The class of all cells.
+        channel_order: 'bgr' for TIFFs that store blue first.
+
+    Returns:
+        The source.
+
+    Raises:
+        CellDataError: If there is no label map.
+    """
+    endings = CELLPOSE_ENDINGS if labels is None else (*CELLPOSE_ENDINGS, *_SUFFIXES)
+    pairs, losses = pair_files(images, labels or images, endings)
+    converted = [
+        AnnotatedImage(
+            name_folder(pair.image.relative_to(images)),
+            str(pair.image.absolute()),
+            partial(_load, pair.image, pair.annotations, class_name, channel_order),
+        )
+        for pair in pairs
+    ]
+    return Source(converted, [class_name], losses=losses)
+
+
+def _load(
+    image: Path, labels: Path, class_name: str, channel_order: str
+) -> tuple[NDArray[Any], Iterable[Annotation]]:
+    """Read one image and its label map."""
+    pixels = read_image(image, channel_order)
+    label_map = read_labels(labels)
+    if label_map.shape != pixels.shape[:2]:
+        raise CellDataError(
+            f"{labels}: is {label_map.shape[0]} x {label_map.shape[1]} pixels but its image is "
+            f"{pixels.shape[0]} x {pixels.shape[1]}; save label maps at the image's size."
+        )
+    return pixels, list_labels(label_map, class_name)

@@ -1,0 +1,102 @@
+"""Tell what a conversion wrote, what it left out, and why."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from cellseg.datasets.converters.annotations import Loss
+from cellseg.datasets.converters.image_folder import ImageLog
+
+_KINDS = {"image": "left out", "cell": "left out", "change": "changed"}
+_UNITS = {"image": ("image", "images"), "cell": ("cell", "cells"), "change": ("cell", "cells")}
+
+
+@dataclass
+class ConversionReport:
+    """The account of a conversion over all images, also those that an earlier run finished.
+
+    Attributes:
+        classes: Classes of the layout in order.
+        cells: Number of cells by class.
+        images: Number of images with a cell, by class.
+        ignored_regions: Regions to ignore, and images that have any.
+        written: Images written by this run.
+        finished_before: Images that were there already.
+        losses: Everything that was left out or changed.
+    """
+
+    classes: tuple[str, ...]
+    cells: Counter[str] = field(default_factory=Counter)
+    images: Counter[str] = field(default_factory=Counter)
+    ignored_regions: tuple[int, int] = (0, 0)
+    written: int = 0
+    finished_before: int = 0
+    losses: list[Loss] = field(default_factory=list)
+
+    def add(self, log: ImageLog, is_new: bool) -> None:
+        """Count an image."""
+        self.cells.update(log.cells)
+        self.images.update(log.cells.keys())
+        regions, images = self.ignored_regions
+        has_any = log.ignored_regions > 0
+        self.ignored_regions = regions + log.ignored_regions, images + has_any
+        self.losses += log.losses
+        self.written += is_new
+        self.finished_before += not is_new
+
+    def to_text(self) -> str:
+        """Return the tables that a person reads."""
+        lines = [f"{'class':<24} {'file':<12} {'images':>8} {'cells':>10}"]
+        for number, name in enumerate(self.classes, start=1):
+            file = f"class{number}.tif"
+            lines.append(f"{name:<24} {file:<12} {self.images[name]:>8,} {self.cells[name]:>10,}")
+        regions, images = self.ignored_regions
+        if regions:
+            lines.append(
+                f"{'(regions to ignore)':<24} {'ignore.tif':<12} {images:>8,} {regions:>10,}"
+            )
+        total = self.written + self.finished_before
+        before = f", {self.finished_before:,} of them by an earlier run"
+        lines.append(f"{total:,} images written{before if self.finished_before else ''}.")
+        for kind in ("left out", "changed"):
+            lines += _count_reasons(
+                [loss for loss in self.losses if _KINDS[loss.kind] == kind], kind
+            )
+        if not self.losses:
+            lines.append("Nothing was left out or changed.")
+        return "\n".join(lines)
+
+    def to_csv(self) -> str:
+        """Return a row for everything that was left out or changed."""
+        buffer = io.StringIO()
+        table = csv.writer(buffer, lineterminator="\n")
+        table.writerow(["image", "annotation", "class", "what", "outcome", "reason", "pixels"])
+        for loss in self.losses:
+            what = "image" if loss.kind == "image" else "cell"
+            facts = [loss.image, loss.label, loss.class_name, what, _KINDS[loss.kind], loss.reason]
+            table.writerow([*map(_defuse, facts), loss.pixels or ""])
+        return buffer.getvalue()
+
+
+def _count_reasons(losses: Iterable[Loss], title: str) -> list[str]:
+    """Count equal reasons, most frequent first."""
+    counts: Counter[tuple[str, str]] = Counter()
+    pixels: Counter[tuple[str, str]] = Counter()
+    for loss in losses:
+        counts[loss.kind, loss.reason] += 1
+        pixels[loss.kind, loss.reason] += loss.pixels
+    lines = [f"{title.capitalize()}:"] if counts else []
+    for (kind, reason), count in counts.most_common():
+        one, many = _UNITS[kind]
+        lost = f" ({pixels[kind, reason]:,} px)" if pixels[kind, reason] else ""
+        lines.append(f"  {count:>8,} {one if count == 1 else many:<7} {reason}{lost}")
+    return lines
+
+
+def _defuse(text: str) -> str:
+    """Keep a spreadsheet from taking a name in the data for a formula."""
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
