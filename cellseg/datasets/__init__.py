@@ -4,6 +4,8 @@ from cellseg.datasets.cell_dataset import CellDataset
 from cellseg.datasets.tiff_io import CellDataError, read_cell_image, read_label_map
 from cellseg.datasets.transforms import LoadCellImage, LoadLabelMaps
 from cellseg.datasets.transforms_copy_paste import CellCopyPaste
+from cellseg.datasets.transforms_stain import StainJitter
+from cellseg.datasets.transforms_transpose import RandomTranspose
 
 __all__ = [
     "CellCopyPaste",
@@ -11,6 +13,8 @@ __all__ = [
     "CellDataset",
     "LoadCellImage",
     "LoadLabelMaps",
+    "RandomTranspose",
+    "StainJitter",
     "read_cell_image",
     "read_label_map",
 ]
