@@ -23,6 +23,8 @@ from cellseg.datasets.converters.names import find_inside, name_folder
 from cellseg.datasets.converters.pictures import read_image
 from cellseg.datasets.tiff_io import CellDataError
 
+_PARTS = ("images", "annotations", "categories")
+
 
 def read_coco(path: Path, images: Path, channel_order: str = "rgb") -> Source:
     """Read a COCO file of instance annotations.
@@ -42,6 +44,8 @@ def read_coco(path: Path, images: Path, channel_order: str = "rgb") -> Source:
     """
     document = read_json(path)
     try:
+        if not all(isinstance(document[key], list) for key in _PARTS):
+            raise TypeError("a part is no list")
         categories = {
             int(row["id"]): str(row["name"])
             for row in sorted(document["categories"], key=lambda row: int(row["id"]))

@@ -114,7 +114,7 @@ def draw_rle(segmentation: dict[str, Any], height: int, width: int) -> Drawing:
     Raises:
         UnusableAnnotationError: If it is damaged, of another size or empty.
     """
-    if list(segmentation.get("size", ())) != [height, width]:
+    if segmentation.get("size") != [height, width]:
         raise UnusableAnnotationError("mask is not of the image's size")
     starts, ends = _read_runs(segmentation.get("counts"), height * width)
     if not len(starts):

@@ -10,6 +10,9 @@ from cellseg.datasets.converters.annotations import Loss
 from cellseg.datasets.converters.pictures import IMAGE_SUFFIXES
 from cellseg.datasets.tiff_io import CellDataError
 
+LAYOUT_IMAGE = "image.tif"
+"""The image in a folder of this project's layout; the other files there are its label maps."""
+
 
 class ImagePair(NamedTuple):
     """An image and the file that annotates it."""
@@ -25,7 +28,8 @@ def pair_files(
 
     `a.png` is annotated by `a.png` + ending or by `a` + ending, for the first ending that has a
     file. Where several images share a name (an SVS and a TIFF of the same patch), the first suffix
-    of IMAGE_SUFFIXES is taken; the others are the same image and are not mentioned.
+    of IMAGE_SUFFIXES is taken; the others are the same image and are not mentioned. The images may
+    lie in this project's layout: `a/image.tif` is annotated by `a` + ending, too.
 
     Args:
         images: Folder of images, at any depth; below it and below `annotations` the paths agree.
@@ -57,7 +61,9 @@ def pair_files(
         if images != annotations and annotations in image.parents:
             continue
         whole = image.relative_to(images).as_posix().lower()
-        bases = (whole, whole.removesuffix(image.suffix.lower()))
+        bases = [whole, whole.removesuffix(image.suffix.lower())]
+        if image.name == LAYOUT_IMAGE:
+            bases.append(image.parent.relative_to(images).as_posix().lower())
         names = (f"{base}{end}" for end in endings for base in bases)
         own = next((marks[name] for name in names if name in marks), None)
         if own is None:
@@ -87,7 +93,8 @@ def _list_images(folder: Path, marks: set[Path]) -> list[Path]:
     chosen: dict[Path, Path] = {}
     for path in _list_files(folder):
         suffix = path.suffix.lower()
-        if suffix not in IMAGE_SUFFIXES or path in marks:
+        is_label_map = path.name != LAYOUT_IMAGE and (path.parent / LAYOUT_IMAGE).is_file()
+        if suffix not in IMAGE_SUFFIXES or path in marks or is_label_map:
             continue
         rival = chosen.get(path.with_suffix(""))
         if rival is None or IMAGE_SUFFIXES.index(suffix) < IMAGE_SUFFIXES.index(

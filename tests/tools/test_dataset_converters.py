@@ -1,0 +1,203 @@
+"""The converters, run as a person runs them: into the layout, out of it, and back again."""
+
+import json
+import runpy
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from cellseg.datasets.tiff_io import read_cell_image, read_label_map
+from cellseg.structures.rle import encode_label_map
+
+FOLDER = Path(__file__).parents[2] / "tools" / "dataset_converters"
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Return a function that runs a converter and gives what it printed."""
+
+    def call(name, *arguments, status=None):
+        tool = FOLDER / f"{name}.py"
+        monkeypatch.setattr(sys, "argv", [str(tool), *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(tool), run_name="__main__")
+        captured = capsys.readouterr()
+        assert ended.value.code == status, captured.err
+        return captured.out if status is None else captured.err
+
+    return call
+
+
+def run_tiff2coco(run, monkeypatch, *arguments):
+    """Run the converter to COCO, which ends without a status."""
+    tool = FOLDER / "tiff2coco.py"
+    monkeypatch.setattr(sys, "argv", [str(tool), *map(str, arguments), "--no-cache"])
+    runpy.run_path(str(tool), run_name="__main__")
+
+
+@pytest.fixture
+def layout(tmp_path):
+    """Return a layout of two images: cells of any shape, holes and pieces, regions to ignore."""
+    root = tmp_path / "data"
+    for name in ("one", "two"):
+        (root / name).mkdir(parents=True)
+        pixels = RNG.integers(0, 255, (40, 60, 3), dtype=np.uint8)
+        tifffile.imwrite(root / name / "image.tif", pixels, photometric="rgb")
+        for file in ("class1", "class3"):
+            coarse = RNG.integers(0, 30, (10, 15)) * (RNG.random((10, 15)) < 0.6)
+            labels = np.kron(coarse, np.ones((4, 4), int)) * (RNG.random((40, 60)) < 0.9)
+            tifffile.imwrite(root / name / f"{file}.tif", labels.astype(np.uint16))
+    region = np.zeros((40, 60), np.uint8)
+    region[30:, :9] = 1
+    tifffile.imwrite(root / "two" / "ignore.tif", region)
+    return root
+
+
+def list_cells(folder, file):
+    """List box, area and mask of each cell of a label file, in order of place."""
+    if not (folder / file).is_file():
+        return []
+    _, boxes, areas, rles = encode_label_map(read_label_map(folder / file))
+    rows = zip(boxes.tolist(), areas.tolist(), [rle["counts"] for rle in rles], strict=True)
+    return sorted(rows)
+
+
+def assert_same(before, after, channel_order="rgb"):
+    """Assert that every cell and every pixel came through: IoU 1, thus also above 0.95."""
+    names = sorted(path.parent.name for path in before.glob("*/image.tif"))
+    assert sorted(path.parent.name for path in after.glob("*/image.tif")) == names
+    for name in names:
+        for file in ("class1.tif", "class2.tif", "class3.tif", "class4.tif"):
+            assert list_cells(before / name, file) == list_cells(after / name, file)
+        regions = [
+            read_label_map(path) > 0 if path.is_file() else np.zeros(1)
+            for path in (before / name / "ignore.tif", after / name / "ignore.tif")
+        ]
+        np.testing.assert_array_equal(*regions)
+        np.testing.assert_array_equal(
+            read_cell_image(before / name / "image.tif", {"channel_order": channel_order}),
+            read_cell_image(after / name / "image.tif"),
+        )
+
+
+def go_through_coco(run, monkeypatch, before, tmp_path, *order):
+    run_tiff2coco(run, monkeypatch, before, tmp_path / "coco.json")
+    return run("coco2tiff", tmp_path / "coco.json", before, tmp_path / "after", *order)
+
+
+def go_through_geojson(run, before, tmp_path, *order):
+    written = run("tiff2geojson", before, tmp_path / "geojson")
+    classes = ("epithelial", "lymphocyte", "neutrophil", "macrophage")
+    return written + run(
+        "geojson2tiff",
+        *(before, tmp_path / "geojson", tmp_path / "after"),
+        *("--classes", *classes, *order),
+    )
+
+
+def test_layout_through_coco_and_back_is_the_same(layout, run, monkeypatch, tmp_path):
+    printed = go_through_coco(run, monkeypatch, layout, tmp_path)
+    assert_same(layout, tmp_path / "after")
+    assert 'classes=("epithelial", "lymphocyte", "neutrophil", "macrophage")' in printed
+    assert "Left out" not in printed
+
+
+def test_layout_through_geojson_and_back_is_the_same(layout, run, tmp_path):
+    printed = go_through_geojson(run, layout, tmp_path)
+    assert_same(layout, tmp_path / "after")
+    assert "Nothing was left out or changed." in printed
+
+
+def test_layout_through_coco_polygons_and_back_is_the_same(layout, run, monkeypatch, tmp_path):
+    """Cells without holes: a COCO polygon has none."""
+    for path in layout.glob("*/class*.tif"):
+        labels = np.kron(np.arange(150).reshape(10, 15), np.ones((4, 4), int))
+        tifffile.imwrite(path, labels.astype(np.uint16))
+    run_tiff2coco(run, monkeypatch, layout, tmp_path / "coco.json")
+    coco = json.loads((tmp_path / "coco.json").read_text())
+    for annotation in coco["annotations"]:
+        x, y, w, h = annotation["bbox"]
+        if not annotation["iscrowd"]:
+            annotation["segmentation"] = [[x, y, x + w, y, x + w, y + h, x, y + h]]
+    (tmp_path / "polygons.json").write_text(json.dumps(coco))
+    run("coco2tiff", tmp_path / "polygons.json", layout, tmp_path / "again")
+    assert_same(layout, tmp_path / "again")
+
+
+@pytest.mark.parametrize("way", ["coco", "geojson"])
+@pytest.mark.parametrize("part", ["hw3/train", "dsb2018_stained/val"])
+def test_real_data_through_a_format_and_back_is_the_same(
+    real_data, run, monkeypatch, tmp_path, way, part
+):
+    before = tmp_path / "before"
+    before.mkdir()
+    names = [path.name for path in sorted((real_data / part).iterdir()) if path.is_dir()]
+    chosen = [name for name in names if "1500" not in name][:4]  # the largest takes its time
+    for name in chosen:
+        shutil.copytree(real_data / part / name, before / name)
+    order = "bgr" if "hw3" in part else "rgb"
+    if way == "coco":
+        go_through_coco(run, monkeypatch, before, tmp_path, "--channel-order", order)
+    else:
+        go_through_geojson(run, before, tmp_path, "--channel-order", order)
+    assert_same(before, tmp_path / "after", order)
+
+
+def test_monusac_tool_when_run_then_report_and_config_line(run, tmp_path):
+    (tmp_path / "in").mkdir()
+    tifffile.imwrite(tmp_path / "in" / "a.svs", np.zeros((20, 30, 3), np.uint8), photometric="rgb")
+    vertices = "".join(f'<Vertex X="{x}" Y="{y}"/>' for x, y in ((1, 1), (9, 1), (9, 9)))
+    (tmp_path / "in" / "a.xml").write_text(
+        '<Annotations><Annotation><Attributes><Attribute Name="Neutrophil"/></Attributes><Regions>'
+        f"<Region><Vertices>{vertices}</Vertices></Region></Regions></Annotation></Annotations>"
+    )
+    printed = run("monusac2tiff", tmp_path / "in", tmp_path / "out")
+    assert "class3.tif          1          1" in printed
+    assert 'channel_order="rgb"' in printed
+    assert (tmp_path / "out" / "conversion.txt").read_text() in printed
+
+
+def test_monusac_tool_when_a_class_is_unknown_then_one_sentence_with_the_mend(run, tmp_path):
+    (tmp_path / "a.xml").write_text(
+        '<Annotations><Annotation><Attributes><Attribute Name="Mast"/></Attributes><Regions>'
+        "<Region/></Regions></Annotation></Annotations>"
+    )
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((20, 30), np.uint8))
+    error = run("monusac2tiff", tmp_path, tmp_path / "out", status=1)
+    assert "mast. Add them to --classes" in error
+    assert "Traceback" not in error
+    printed = run("monusac2tiff", tmp_path, tmp_path / "out", "--skip-unknown")
+    assert "1 cell    its class 'mast' is left out" in printed
+
+
+def test_labels_tool_when_run_then_cells(run, tmp_path):
+    labels = np.zeros((20, 30), np.uint16)
+    labels[2:5, 3:6] = 9
+    tifffile.imwrite(tmp_path / "a.tif", labels)
+    tifffile.imwrite(tmp_path / "a_masks.tif", labels)
+    printed = run("labels2tiff", tmp_path, tmp_path / "out", "--class-name", "nucleus")
+    assert 'metainfo=dict(classes=("nucleus",)), num_classes=1' in printed
+
+
+def test_dsb_tool_when_run_then_cells(run, tmp_path):
+    for kind, pixels in (("images", np.zeros((20, 30), np.uint8)), ("masks", np.eye(20, 30) > 0)):
+        (tmp_path / "in" / "x" / kind).mkdir(parents=True)
+        Image.fromarray(pixels).save(tmp_path / "in" / "x" / kind / "x.png")
+    printed = run("dsb2tiff", tmp_path / "in", tmp_path / "out")
+    assert "nucleus                  class1.tif          1          1" in printed
+
+
+def test_pannuke_tool_when_run_then_cells(run, tmp_path):
+    masks = np.zeros((2, 16, 16, 6))
+    masks[1, 2:4, 2:4, 3] = 8
+    np.save(tmp_path / "images.npy", np.zeros((2, 16, 16, 3)))
+    np.save(tmp_path / "masks.npy", masks)
+    printed = run("pannuke2tiff", tmp_path, tmp_path / "out")
+    assert "dead                     class4.tif          1          1" in printed
+    assert "2 images written." in printed
