@@ -1,0 +1,1 @@
+"""What `tiled_prediction.py` and `seams.py` share: drawn slides, measuring and comparing."""
