@@ -5,6 +5,5 @@ Importing the package registers its parts with MMDetection, which is what
 """
 
 from cellseg import datasets, engine, evaluation, inference, models, visualization
-from cellseg.models import mask_tta  # noqa: F401  (registers CellTTAModel)
 
 __all__ = ["datasets", "engine", "evaluation", "inference", "models", "visualization"]

@@ -1,6 +1,7 @@
 """Find cells in images of any size, and hand them to other tools."""
 
 from cellseg.inference.cells import Cells
+from cellseg.inference.mask_tta import CellTTAModel
 from cellseg.inference.predictor import Predictor, TileOptions
 
-__all__ = ["Cells", "Predictor", "TileOptions"]
+__all__ = ["CellTTAModel", "Cells", "Predictor", "TileOptions"]

@@ -31,6 +31,7 @@ from cellseg.engine.checkpoint_loading import load_checkpoint_file
 from cellseg.errors import CellsegError
 from cellseg.inference.cells import Cells, masks_to_rles
 from cellseg.inference.image_source import ImageSource
+from cellseg.inference.mask_tta import CellTTAModel
 from cellseg.inference.merging import merge_tiles
 from cellseg.inference.sources import ArraySource, open_image
 from cellseg.inference.tiles import Tile, is_background, make_tile_grid
@@ -140,9 +141,6 @@ class Predictor:
         init_default_scope(self.cfg.get("default_scope", "mmdet"))
         model = _build_model(self.cfg, checkpoint)
         if tta:
-            # The views are merged by this package, so their model cannot be imported above.
-            from cellseg.models.mask_tta import CellTTAModel
-
             options = {**self.cfg.get("tta_model", {}), **(tta if isinstance(tta, dict) else {})}
             options.pop("type", None)
             model = CellTTAModel(model, **options)

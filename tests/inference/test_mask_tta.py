@@ -8,7 +8,7 @@ from mmdet.structures import DetDataSample
 from mmengine.model import BaseModel
 from mmengine.structures import InstanceData
 
-from cellseg.models.mask_tta import CellTTAModel
+from cellseg.inference.mask_tta import CellTTAModel
 from cellseg.structures.rle import decode_crop, encode_label_map, rles_to_label_map
 
 
@@ -70,7 +70,7 @@ def label_map():
 
 
 def predict(items, **options):
-    model = CellTTAModel(dict(type="DarkOracle"), **options)
+    model = CellTTAModel(dict(type="mmdet.DarkOracle"), **options)
     inputs, samples = zip(*items, strict=True)
     return model.test_step({"inputs": list(inputs), "data_samples": list(samples)})
 
@@ -120,4 +120,4 @@ def test_merged_cells_are_capped_and_thresholded(label_map):
 @pytest.mark.parametrize("options", [dict(rotations=(4,)), dict(scales=()), dict(scales=(0.0,))])
 def test_views_that_make_no_sense_are_refused(options):
     with pytest.raises(ValueError, match="Test-time views"):
-        CellTTAModel(dict(type="DarkOracle"), **options)
+        CellTTAModel(dict(type="mmdet.DarkOracle"), **options)
