@@ -93,7 +93,6 @@ def test_conversion_when_run_again_then_finished_images_are_kept_and_reported(
 ):
     first = run(source)
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.tif")}
-    (tmp_path / "out" / ".two.part").mkdir()
     second = run(source)
     assert (second.written, second.finished_before) == (0, 3)
     assert second.cells == first.cells
@@ -120,6 +119,18 @@ def test_conversion_when_stopped_while_writing_then_no_half_image_and_the_rest_f
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["conversion.json"]
     monkeypatch.undo()
     assert run(source).written == 3
+
+
+def test_conversion_when_a_killed_run_left_files_aside_then_none_of_them_stays(
+    source, run, tmp_path
+):
+    left = tmp_path / "out" / ".two.part"
+    left.mkdir(parents=True)
+    (left / "class1.tif").write_bytes(b"half a file")
+    run(source)
+    assert not left.exists()
+    names = sorted(path.name for path in (tmp_path / "out" / "two").iterdir())
+    assert names == ["class2.tif", "conversion.json", "image.tif"]
 
 
 def test_conversion_when_an_image_is_bad_then_error_or_counted(run, tmp_path):
