@@ -104,8 +104,12 @@ def enable_auto_scale_lr(cfg: Config) -> None:
 def enable_tta(cfg: Config) -> None:
     """Test on turned and mirrored views of each image, merged by CellTTAModel.
 
-    The config may hold `tta_model = dict(type="CellTTAModel", ...)` with other views.
+    The config may hold `tta_model = dict(type="CellTTAModel", ...)` with other views. An EMAHook is
+    left out: the checkpoint's weights are the average already, and the hook would look for them
+    under the names of the model inside.
     """
+    hooks = cfg.get("custom_hooks") or []
+    cfg.custom_hooks = [hook for hook in hooks if hook.get("type") != "EMAHook"]
     tta_model = dict(cfg.get("tta_model") or dict(type="CellTTAModel"))
     cfg.model = ConfigDict(**tta_model, module=cfg.model)
 

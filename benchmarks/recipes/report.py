@@ -1,0 +1,183 @@
+"""Write the ablation's table and draw it."""
+
+import json
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from cellseg.visualization.training_logs import find_logs, read_run
+
+from .anchors import AnchorRow
+from .plan import BASELINE
+
+AP50 = "coco/segm_mAP_50"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The scores of a row.
+
+    Attributes:
+        name: The row.
+        meaning: What it shows.
+        scores: For each seed, the scores by key.
+        seconds: For each seed, how long training took; 0 for a row that does not train.
+    """
+
+    name: str
+    meaning: str
+    scores: dict[int, dict[str, float]]
+    seconds: dict[int, int]
+
+    def values(self, key: str = AP50) -> list[float]:
+        """Return a score of each seed."""
+        return [score[key] for score in self.scores.values()]
+
+
+def describe(values: Sequence[float]) -> str:
+    """Write mean and spread (standard deviation with n - 1) of a score."""
+    if not values:
+        return "-"
+    if len(values) == 1:
+        return f"{values[0]:.3f}"
+    return f"{statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}"
+
+
+def compare(outcome: Outcome, baseline: Outcome | None) -> str:
+    """Write the mean difference to the baseline over the seeds that both have, and its signs."""
+    if baseline is None or outcome.name == baseline.name:
+        return ""
+    seeds = sorted(set(outcome.scores) & set(baseline.scores))
+    gaps = [outcome.scores[seed][AP50] - baseline.scores[seed][AP50] for seed in seeds]
+    if not gaps:
+        return "-"
+    better = sum(gap > 0 for gap in gaps)
+    return f"{statistics.mean(gaps):+.3f} (better in {better} of {len(gaps)})"
+
+
+def write_report(
+    path: Path,
+    outcomes: Sequence[Outcome],
+    anchors: Sequence[AnchorRow],
+    iterations: int,
+    machine: str,
+) -> str:
+    """Write the tables as Markdown.
+
+    Args:
+        path: Where to.
+        outcomes: The rows that are done; seeds may be missing.
+        anchors: Recall of anchors; may be empty.
+        iterations: Steps of each training.
+        machine: Processor and versions.
+
+    Returns:
+        What was written.
+    """
+    baseline = next((outcome for outcome in outcomes if outcome.name == BASELINE), None)
+    lines = [
+        "| row | what it shows | seeds | segm AP50 | against small-anchor | segm AP | bbox AP50 "
+        "| training, minutes |",
+        "|---" * 8 + "|",
+    ]
+    for outcome in outcomes:
+        minutes = [seconds / 60 for seconds in outcome.seconds.values() if seconds]
+        lines.append(
+            f"| {outcome.name} | {outcome.meaning} | {', '.join(map(str, outcome.scores))} | "
+            f"{describe(outcome.values())} | {compare(outcome, baseline)} | "
+            f"{describe(outcome.values('coco/segm_mAP'))} | "
+            f"{describe(outcome.values('coco/bbox_mAP_50'))} | "
+            f"{f'{statistics.mean(minutes):.0f}' if minutes else '-'} |"
+        )
+    text = TEXT.format(
+        date=date.today().isoformat(),
+        machine=machine,
+        iterations=iterations,
+        table="\n".join(lines),
+        anchors=_tabulate_anchors(anchors),
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return text
+
+
+def _tabulate_anchors(rows: Sequence[AnchorRow]) -> str:
+    """Write the recall of anchors as a table; a sentence where nothing was measured."""
+    if not rows:
+        return "Not measured yet."
+    lines = [
+        "| data | anchors | cells | recall at IoU 0.5 | at IoU 0.7 | mean IoU "
+        "| cell sizes (5 %, 50 %, 95 %), px of the input |",
+        "|---" * 7 + "|",
+    ]
+    for row in rows:
+        figures = row.figures
+        sizes = ", ".join(f"{size:.0f}" for size in row.sizes_px)
+        lines.append(
+            f"| {row.data} | {row.anchors} | {figures.num_boxes} | {figures.recall_50:.3f} | "
+            f"{figures.recall_70:.3f} | {figures.mean_iou:.3f} | {sizes} |"
+        )
+    return "\n".join(lines)
+
+
+def draw_outcomes(outcomes: Sequence[Outcome]) -> Figure:
+    """Draw each run's AP50 as a dot and each row's mean as a line."""
+    figure = Figure(figsize=(6.5, 0.5 * len(outcomes) + 1.3), dpi=150, layout="constrained")
+    ax = figure.subplots()
+    for place, outcome in enumerate(outcomes):
+        values = outcome.values()
+        ax.plot(values, [place] * len(values), "o", color="#0072b2", alpha=0.7)
+        if values:
+            ax.plot([statistics.mean(values)] * 2, [place - 0.3, place + 0.3], color="#d55e00")
+    ax.set_yticks(range(len(outcomes)), [outcome.name for outcome in outcomes])
+    ax.invert_yaxis()
+    ax.set_xlabel("segm AP50 on val; dots: seeds, lines: means")
+    ax.grid(axis="x", alpha=0.3)
+    return figure
+
+
+def keep_records(folder: Path, name: str, run: Path) -> None:
+    """Keep the config of a run, and its log joined over resumes, as small files.
+
+    Args:
+        folder: Where to.
+        name: Name of the run.
+        run: Its work folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.py").write_text((run / "config.py").read_text(), encoding="utf-8")
+    try:
+        find_logs(run)
+    except FileNotFoundError:
+        return
+    training = read_run(run)
+    rows = [json.dumps(record) for record in (*training.train, *training.val)]
+    (folder / f"{name}.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+
+TEXT = """# Ablation on real nuclei
+
+Written by `python benchmarks/ablation.py`, {date}, on {machine}.
+
+65 training and 21 validation images of the 2018 Data Science Bowl's stained images, from random
+weights, {iterations} steps a run: `mask-rcnn_r18_small-anchor_dsb2018.py`, its schedule shortened.
+The last weight average is judged on val, never the best one. ± is the standard deviation over
+seeds. So short a training ranks choices; it does not say how far they get.
+
+{table}
+
+![AP50 of every run](images/ablation.png)
+
+Config and log of each run: [ablation/](ablation/).
+
+## Best possible recall of anchors
+
+The share of cells that some anchor covers by that IoU, before anything is learned; "fitted" are
+those that `anchor_recall.py --fit` proposes.
+
+{anchors}
+"""

@@ -1,0 +1,155 @@
+"""The ablation's rows: what they change, that done ones are skipped, and what the table says."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+from benchmarks.recipes.anchors import AnchorRow, read_rows, write_rows
+from benchmarks.recipes.plan import BASELINE, TEST_ROWS, TRAIN_ROWS
+from benchmarks.recipes.report import Outcome, compare, describe, write_report
+from benchmarks.recipes.runs import SCORES, Place, judge, make_config, train
+from cellseg.datasets.synthetic import SamplePlan, draw_sample_set
+from cellseg.errors import CellsegError
+from cellseg.evaluation.anchor_recall import RecallFigures
+
+ROOT = Path(__file__).resolve().parents[2]
+ROWS = {row.name: row for row in TRAIN_ROWS}
+
+
+class StandIn:
+    """Takes the place of the tools: writes what they would write, and counts."""
+
+    def __init__(self, fails: bool = False) -> None:
+        self.commands: list[list[str]] = []
+        self.fails = fails
+
+    def __call__(self, command: list[str], log: Path) -> None:
+        self.commands.append(command)
+        if self.fails:
+            raise CellsegError("cut off")
+        folder = Path(command[command.index("--work-dir") + 1])
+        if "train.py" in command[1]:
+            (folder / "iter_8.pth").write_bytes(b"weights")
+        else:
+            (folder / "20260101").mkdir()
+            scores = dict.fromkeys(SCORES, 0.25)
+            (folder / "20260101" / "20260101.json").write_text(json.dumps(scores))
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path / "8-iterations", tmp_path / "data", 8)
+
+
+@pytest.mark.parametrize("row", TRAIN_ROWS, ids=lambda row: row.name)
+def test_row_when_made_a_config_then_only_its_own_choice_differs(row, place) -> None:
+    cfg, baseline = make_config(row, place), make_config(ROWS[BASELINE], place)
+    assert cfg.train_cfg.max_iters == 8
+    assert cfg.default_hooks.checkpoint.save_best is None
+    changed = {key for key in cfg if key != "filename" and cfg.get(key) != baseline.get(key)}
+    expected = {BASELINE: set(), "no-stain-jitter": {"train_dataloader"}}
+    assert changed == expected.get(row.name, {"model"})
+
+
+def test_row_when_without_stain_jitter_then_the_rest_of_the_pipeline_stays(place) -> None:
+    def types(name: str) -> list[str]:
+        pipeline = make_config(ROWS[name], place).train_dataloader.dataset.pipeline
+        return [step["type"] for step in pipeline]
+
+    assert "StainJitter" in types(BASELINE)
+    assert types("no-stain-jitter") == [t for t in types(BASELINE) if t != "StainJitter"]
+
+
+def test_rows_always_have_the_seeds_that_were_promised() -> None:
+    assert {row.name: len(row.seeds) for row in TRAIN_ROWS} == {
+        "small-anchor": 3,
+        "default-anchor": 3,
+        "r50": 2,
+        "no-stain-jitter": 2,
+    }
+    assert {row.of for row in TEST_ROWS} == {BASELINE}
+
+
+def test_run_when_done_then_nothing_runs_again(place) -> None:
+    tools = StandIn()
+    for _ in range(2):
+        train(ROWS[BASELINE], 1, place, tools)
+        for row in (ROWS[BASELINE], *TEST_ROWS):
+            assert judge(row, BASELINE, 1, place, tools)["coco/segm_mAP_50"] == 0.25
+    names = [Path(command[1]).name for command in tools.commands]
+    assert names == ["train.py", "test.py", *["test.py"] * len(TEST_ROWS)]
+    assert "randomness.seed=1" in tools.commands[0]
+    assert "--tta" in tools.commands[-1]
+    tested = Config.fromfile(place.run(BASELINE, 1) / "test_100-detections" / "config.py")
+    assert tested.model.test_cfg.rcnn.max_per_img == 100
+
+
+def test_run_when_cut_off_then_it_resumes(place) -> None:
+    with pytest.raises(CellsegError, match="cut off"):
+        train(ROWS[BASELINE], 0, place, StandIn(fails=True))
+    tools = StandIn()
+    assert train(ROWS[BASELINE], 0, place, tools).exists()
+    assert "--resume" in tools.commands[0]
+
+
+def test_run_when_the_row_has_changed_since_then_error(place) -> None:
+    train(ROWS[BASELINE], 0, place, StandIn())
+    (place.run(BASELINE, 0) / "config.py").write_text("model = None\n")
+    with pytest.raises(CellsegError, match="is not what the row small-anchor is now"):
+        train(ROWS[BASELINE], 0, place, StandIn())
+
+
+def make_outcome(name: str, *values: float) -> Outcome:
+    scores = {seed: dict.fromkeys(SCORES, value) for seed, value in enumerate(values)}
+    return Outcome(name, f"what {name} shows", scores, dict.fromkeys(scores, 120))
+
+
+def test_report_when_a_row_contradicts_the_baseline_then_it_stands_as_it_is(tmp_path) -> None:
+    rows = [make_outcome(BASELINE, 0.5, 0.6, 0.7), make_outcome("default-anchor", 0.6, 0.8)]
+    anchors = [AnchorRow("dsb", "small", RecallFigures(9, 0.9, 0.4, 0.6), (8.0, 26.0, 60.0))]
+    text = write_report(tmp_path / "docs" / "a.md", rows, anchors, 8, "a machine")
+    assert "| 0.600 ± 0.100 |" in text
+    assert "+0.150 (better in 2 of 2)" in text
+    assert "| dsb | small | 9 | 0.900 | 0.400 | 0.600 | 8, 26, 60 |" in text
+    assert (tmp_path / "docs" / "a.md").read_text() == text
+
+
+def test_summary_when_seeds_are_few_then_no_spread_is_made_up() -> None:
+    assert (describe([]), describe([0.5])) == ("-", "0.500")
+    baseline = make_outcome(BASELINE, 0.5)
+    assert compare(baseline, baseline) == ""
+    assert compare(make_outcome("r50"), baseline) == "-"
+
+
+def test_anchor_rows_when_kept_then_read_back(tmp_path) -> None:
+    rows = [AnchorRow("dsb", "small", RecallFigures(9, 0.9, 0.4, 0.6), (8.0, 26.0, 60.0))]
+    assert read_rows(tmp_path / "none.json") == []
+    write_rows(tmp_path / "rows.json", rows)
+    assert read_rows(tmp_path / "rows.json") == rows
+
+
+@pytest.mark.slow
+def test_ablation_when_run_on_two_images_then_the_table_and_records_are_written(tmp_path) -> None:
+    plan = SamplePlan(num_train=2, num_val=1, size_px=96, num_cells=8)
+    draw_sample_set(tmp_path / "data", plan)
+    words = ["--rows", BASELINE, "flip-tta", "--seeds", "0", "--iterations", "2"]
+    words += [
+        "--data-root",
+        tmp_path / "data",
+        "--work-dir",
+        tmp_path / "w",
+        "--out",
+        tmp_path / "d",
+    ]
+    command = [sys.executable, "benchmarks/ablation.py", *map(str, words)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    text = (tmp_path / "d" / "ablation.md").read_text()
+    assert "| flip-tta |" in text
+    assert (tmp_path / "d" / "images" / "ablation.png").is_file()
+    kept = sorted(path.name for path in (tmp_path / "d" / "ablation").iterdir())
+    assert kept == ["small-anchor_seed0.jsonl", "small-anchor_seed0.py"]
