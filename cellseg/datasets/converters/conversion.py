@@ -102,7 +102,7 @@ def _convert_image(image: AnnotatedImage, table: ClassTable, folder: Path) -> Im
 def _check_names(source: Source) -> None:
     """Raise CellDataError where there is no image, or two would go into the same folder."""
     if not source.images:
-        listed = "; ".join(loss.reason for loss in source.losses[:5])
+        listed = "; ".join(f"{loss.image}: {loss.reason}" for loss in source.losses[:5])
         raise CellDataError(f"No annotated image was found{f': {listed}' if listed else ''}.")
     origins: dict[str, str] = {}
     for image in source.images:

@@ -13,6 +13,8 @@ def read_json(path: Path) -> Any:
     Raises:
         CellDataError: If it is absent, truncated, no JSON, or nested beyond reason.
     """
+    if not path.is_file():
+        raise CellDataError(f"{path}: no such file; put it there or correct the path.")
     try:
         return json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:

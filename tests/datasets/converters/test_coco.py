@@ -147,3 +147,8 @@ def test_coco_file_that_is_no_json_is_refused(tmp_path, text):
     (tmp_path / "coco.json").write_text(text)
     with pytest.raises(CellDataError, match=r"coco\.json: cannot be read as JSON"):
         read_coco(tmp_path / "coco.json", tmp_path)
+
+
+def test_coco_file_that_is_absent_is_named(tmp_path):
+    with pytest.raises(CellDataError, match=r"coco\.json: no such file"):
+        read_coco(tmp_path / "coco.json", tmp_path)

@@ -194,8 +194,9 @@ def test_conversion_of_two_images_of_one_name_is_refused(run):
 
 
 def test_conversion_without_an_image_is_refused(run):
-    with pytest.raises(CellDataError, match="No annotated image was found"):
-        run(Source([], ["a"]))
+    losses = [Loss("image", "x.png", "", "", "the image is missing")]
+    with pytest.raises(CellDataError, match=r"No annotated image .*: x\.png: the image is missing"):
+        run(Source([], ["a"], losses=losses))
 
 
 def test_conversion_when_a_log_is_damaged_then_error_names_the_folder(source, run, tmp_path):

@@ -1,8 +1,21 @@
+import pickle
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from cellseg.datasets.converters.pannuke import CLASSES, read_pannuke
 from cellseg.datasets.tiff_io import CellDataError
+
+
+class Touch:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
 
 
 @pytest.fixture
@@ -58,6 +71,11 @@ def test_pannuke_pickle_is_never_read(write, tmp_path):
     np.save(folder / "masks" / "fold1" / "masks.npy", np.array([{}], dtype=object))
     with pytest.raises(CellDataError, match=r"masks\.npy: cannot be read as an array"):
         read_pannuke(folder)
+    canary = tmp_path / "canary"
+    (folder / "masks" / "fold1" / "masks.npy").write_bytes(pickle.dumps(Touch(canary)))
+    with pytest.raises(CellDataError, match=r"masks\.npy: cannot be read as an array"):
+        read_pannuke(folder)
+    assert not canary.exists()
 
 
 @pytest.mark.parametrize("kept", [0, 50, 3000])
