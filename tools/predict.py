@@ -3,6 +3,7 @@
 python tools/predict.py CONFIG CHECKPOINT images/ slide.svs "more/*.tif" --out predictions
 python tools/predict.py CONFIG CHECKPOINT slide.tif --out predictions --format geojson csv --mpp 0.5
 python tools/predict.py CONFIG CHECKPOINT test/ --out out --submission test_image_name_to_ids.json
+python tools/predict.py CONFIG CHECKPOINT images/ --out out --ensemble second.pth OTHER.py:third.pth
 torchrun --nproc-per-node 4 tools/predict.py CONFIG CHECKPOINT slides/ --out predictions
 
 Run again, it goes on where it stopped. An image that cannot be read is reported and left out; the
@@ -27,7 +28,7 @@ from cellseg.engine.run_config import run_tool
 from cellseg.inference import Predictor, TileOptions
 from cellseg.inference.image_list import find_input_images
 from cellseg.inference.jobs import ImageOutcome, OutputOptions, PredictionJob
-from cellseg.inference.writers import FORMATS
+from cellseg.inference.writers import FORMATS, check_formats
 from cellseg.inference.writers.coco_json import read_image_index
 
 _SUBMISSION_SCORE_THR = 0.05  # average precision counts unsure cells, too
@@ -59,6 +60,14 @@ def parse_args() -> argparse.Namespace:
         type=float,
         help="sizes to look at with --tta, such as 0.8 1 1.25",
     )
+    parser.add_argument(
+        "--ensemble",
+        nargs="+",
+        metavar="[CONFIG:]CHECKPOINT",
+        type=read_member,
+        default=[],
+        help="further models whose cells are merged with the first one's; same config by default",
+    )
     parser.add_argument("--amp", action="store_true", help="compute in 16 bit, faster")
     parser.add_argument("--device", help="cuda, cuda:1, cpu; a GPU where there is one by default")
     parser.add_argument(
@@ -67,6 +76,12 @@ def parse_args() -> argparse.Namespace:
     _add_reading_arguments(parser)
     _add_submission_arguments(parser)
     return parser.parse_args()
+
+
+def read_member(text: str) -> tuple[str | None, str]:
+    """Read CHECKPOINT or CONFIG.py:CHECKPOINT."""
+    config, mark, checkpoint = text.partition(".py:")
+    return (f"{config}.py", checkpoint) if mark else (None, text)
 
 
 def _add_reading_arguments(parser: argparse.ArgumentParser) -> None:
@@ -152,6 +167,7 @@ def build_predictor(args: argparse.Namespace, device: str | None) -> Predictor:
         tta=tta,
         amp=args.amp,
         cfg_options=args.cfg_options,
+        ensemble=args.ensemble,
     )
     if args.channel_order:
         predictor.image_format["channel_order"] = args.channel_order
@@ -160,15 +176,21 @@ def build_predictor(args: argparse.Namespace, device: str | None) -> Predictor:
 
 def describe_settings(args: argparse.Namespace, predictor: Predictor) -> dict:
     """Collect what decides the cells found, so that outputs of other settings are made anew."""
-    with Path(args.checkpoint).open("rb") as file:
-        weights = hashlib.file_digest(file, "sha256").hexdigest()
+    members = [(None, args.checkpoint), *args.ensemble]
     return {
-        "weights": weights,
+        "weights": [digest_file(checkpoint) for _, checkpoint in members],
+        "members": [digest_file(config) for config, _ in members if config],
         "config": predictor.cfg.pretty_text,
         "image_format": predictor.image_format,
         "tta": [args.tta, args.tta_scales],
         "amp": args.amp,
     }
+
+
+def digest_file(path: str) -> str:
+    """Sum up a file's content."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def report(outcomes: list[ImageOutcome], seconds: float) -> int:
@@ -197,6 +219,7 @@ def report(outcomes: list[ImageOutcome], seconds: float) -> int:
 def main() -> int:
     """Predict all inputs; 1 if any of them failed."""
     args = parse_args()
+    check_formats(args.format)
     rank, device = start_processes()
     images = find_input_images(args.inputs, skip=args.out)
     predictor = build_predictor(args, device)

@@ -122,30 +122,58 @@ class CellTTAModel(BaseTTAModel):
         """
         originals = originals or [views[0] for views in data_samples_list]
         return [
-            self._merge_image(predicted, original)
+            merge_predictions(
+                predicted,
+                self.views,
+                original,
+                self.method,
+                self.iou_thr,
+                self.max_per_img,
+                self.score_thr,
+            )
             for predicted, original in zip(data_samples_list, originals, strict=True)
         ]
 
-    def _merge_image(
-        self, predicted: Sequence[DetDataSample], original: DetDataSample
-    ) -> DetDataSample:
-        """Turn the views of one image back, and merge them."""
-        height, width = original.ori_shape[:2]
-        views = [
-            turn_back(sample, view, height, width)
-            for sample, view in zip(predicted, self.views, strict=True)
-        ]
-        merged = merge_views(views, self.method, self.iou_thr)
-        merged = merged[merged.scores >= self.score_thr][: self.max_per_img]
-        like = predicted[0].pred_instances.scores
-        instances = InstanceData()
-        instances.bboxes = torch.as_tensor(merged.boxes, device=like.device)
-        instances.scores = torch.as_tensor(merged.scores, device=like.device)
-        instances.labels = torch.as_tensor(merged.labels, device=like.device)
-        instances.masks = merged.rles
-        result = copy.copy(original)
-        result.pred_instances = instances
-        return result
+
+def merge_predictions(
+    predicted: Sequence[DetDataSample],
+    views: Sequence[View],
+    original: DetDataSample,
+    method: MergeMethod = "wbf",
+    iou_thr: float = 0.5,
+    max_per_img: int | None = None,
+    score_thr: float = 0.0,
+) -> DetDataSample:
+    """Turn several predictions of one image back, and merge them.
+
+    Args:
+        predicted: One prediction a view.
+        views: How each was shown.
+        original: The image's data sample; `ori_shape` is read.
+        method: As for `merge_views`.
+        iou_thr: As for `merge_views`.
+        max_per_img: Most cells kept; all when None.
+        score_thr: Merged cells below this are dropped.
+
+    Returns:
+        A copy of original whose pred_instances hold the merged cells, masks as RLE list.
+    """
+    height, width = original.ori_shape[:2]
+    turned = [
+        turn_back(sample, view, height, width)
+        for sample, view in zip(predicted, views, strict=True)
+    ]
+    merged = merge_views(turned, method, iou_thr)
+    merged = merged[merged.scores >= score_thr][:max_per_img]
+    like = predicted[0].pred_instances.scores
+    instances = InstanceData()
+    instances.bboxes = torch.as_tensor(merged.boxes, device=like.device)
+    instances.scores = torch.as_tensor(merged.scores, device=like.device)
+    instances.labels = torch.as_tensor(merged.labels, device=like.device)
+    instances.masks = merged.rles
+    result = copy.copy(original)
+    result.pred_instances = instances
+    return result
 
 
 def show_view(image: Tensor, sample: DetDataSample, view: View) -> tuple[Tensor, DetDataSample]:

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from cellseg.engine.checkpoint_loading import load_checkpoint_file
 from cellseg.errors import CellsegError
 from cellseg.inference.cells import Cells, masks_to_rles
+from cellseg.inference.ensemble import CellEnsemble
 from cellseg.inference.image_source import ImageSource
 from cellseg.inference.mask_tta import CellTTAModel
 from cellseg.inference.merging import merge_tiles
@@ -38,6 +39,7 @@ from cellseg.inference.tiles import Tile, is_background, make_tile_grid
 
 ImageLike = NDArray[np.uint8] | str | Path | ImageSource
 Progress = Callable[[int, int], None]
+Member = tuple[str | Path | Config | None, str | Path | None]
 
 _STRIDE = 64  # of the coarsest feature level: tiles moved by it look the same to the network
 _LEAST_TILE = 512
@@ -116,6 +118,9 @@ class Predictor:
         tta: Whether to merge the views of `CellTTAModel`, or its options.
         amp: Whether to compute in bfloat16 on a CPU, float16 on a GPU; faster, a little less exact.
         cfg_options: Overrides of the config.
+        ensemble: Further models whose cells are merged with the first one's, as pairs of config
+            and checkpoint; a config of None is the first one's. Images reach all of them as the
+            first config says.
 
     Raises:
         CellsegError: If the config or checkpoint cannot be used, or they do not fit.
@@ -131,6 +136,7 @@ class Predictor:
         tta: bool | dict[str, Any] = False,
         amp: bool = False,
         cfg_options: dict[str, Any] | None = None,
+        ensemble: Sequence[Member] = (),
     ) -> None:
         """Build the model and load its weights; see the class."""
         self.cfg = _read_config(config, cfg_options)
@@ -140,13 +146,16 @@ class Predictor:
         self.amp = amp
         init_default_scope(self.cfg.get("default_scope", "mmdet"))
         model = _build_model(self.cfg, checkpoint)
+        dataset = _test_dataset(self.cfg)
+        self.class_names: tuple[str, ...] = _class_names(dataset)
+        if ensemble:
+            others = [self._build_member(*member, cfg_options) for member in ensemble]
+            model = CellEnsemble([model, *others])
         if tta:
             options = {**self.cfg.get("tta_model", {}), **(tta if isinstance(tta, dict) else {})}
             options.pop("type", None)
             model = CellTTAModel(model, **options)
         self.model = model.to(self.device, memory_format=torch.channels_last).eval()
-        dataset = _test_dataset(self.cfg)
-        self.class_names: tuple[str, ...] = _class_names(dataset)
         self.image_format: dict[str, Any] = {
             key: dataset[key] for key in ("channel_order", "intensity_range") if key in dataset
         }
@@ -259,6 +268,22 @@ class Predictor:
         return (
             list(DefaultSampler(work, shuffle=False, seed=0, round_up=False)) if len(work) else []
         )
+
+    def _build_member(
+        self,
+        config: str | Path | Config | None,
+        checkpoint: str | Path | None,
+        cfg_options: dict[str, Any] | None,
+    ) -> torch.nn.Module:
+        """Build a further model of an ensemble, which must know the same classes."""
+        cfg = self.cfg if config is None else _read_config(config, cfg_options)
+        names = _class_names(_test_dataset(cfg))
+        if names != self.class_names:
+            raise CellsegError(
+                f"The models of an ensemble must know the same classes; {cfg.filename} has "
+                f"{', '.join(names)} in place of {', '.join(self.class_names)}."
+            )
+        return _build_model(cfg, checkpoint)
 
     def _tile_sizes(self) -> tuple[int, int, int]:
         """Settle the tiles' side, overlap and alignment, in image pixels."""

@@ -2,7 +2,7 @@
 
 Small images are read whole by `read_cell_image`. Large TIFFs (tiled, striped, pyramidal, SVS,
 NDPI) are decoded strip by strip or tile by tile through tifffile; whole-slide formats go through
-OpenSlide where the optional package `openslide-python` is installed.
+OpenSlide where the extra `slides` is installed.
 """
 
 from __future__ import annotations
@@ -197,8 +197,8 @@ def _probe(path: Path, image_format: dict[str, Any]) -> tuple[list[float], float
             return slide
     if suffix not in TIFF_SUFFIXES | _TIFF_LIKE_SLIDES:
         raise CellDataError(
-            f"{path}: this kind of file needs OpenSlide; install the extra with "
-            "pip install openslide-python openslide-bin, or save the image as a tiled TIFF."
+            f"{path}: this kind of file needs OpenSlide, the extra slides (pip install "
+            "openslide-python openslide-bin); install it, or save the image as a tiled TIFF."
         )
     levels = scan_tiff_levels(path)
     if suffix in TIFF_SUFFIXES and levels[0].pixels <= _READ_WHOLE_PX and len(levels) == 1:

@@ -110,3 +110,35 @@ def test_predict_without_a_checkpoint_file_is_one_sentence(setting, tmp_path):
     assert result.returncode == 1
     assert "error: The checkpoint gone.pth does not exist" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_predict_with_an_ensemble_of_equal_models_finds_the_same_cells(setting, tmp_path):
+    image = setting / "images" / "small0.tif"
+    alone = run(setting, tmp_path / "alone", image, "--format", "coco")
+    assert alone.returncode == 0, alone.stderr
+    weights = setting / "weights.pth"
+    members = [weights, f"{setting / 'config.py'}:{weights}"]
+    merged = run(setting, tmp_path / "merged", image, "--format", "coco", "--ensemble", *members)
+    assert merged.returncode == 0, merged.stderr
+    one, two = (
+        json.loads((tmp_path / name / "small0.coco.json").read_text())
+        for name in ("alone", "merged")
+    )
+    assert len(one) > 0
+    assert [cell["segmentation"] for cell in one] == [cell["segmentation"] for cell in two]
+
+
+def test_predict_to_parquet_without_its_extra_says_so_before_predicting(setting, tmp_path):
+    (tmp_path / "pyarrow.py").write_text("raise ImportError")
+    command = [sys.executable, str(ROOT / "tools" / "predict.py"), "c.py", "w.pth", "images"]
+    paths = os.pathsep.join([str(tmp_path), str(ROOT)])
+    result = subprocess.run(
+        [*command, "--out", str(tmp_path / "out"), "--format", "parquet"],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert result.returncode == 1
+    assert "error: Parquet needs the extra parquet" in result.stderr
+    assert "Traceback" not in result.stderr

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +11,12 @@ from cellseg.inference.image_source import ImageSource
 from cellseg.inference.writers.coco_json import write_coco_results
 from cellseg.inference.writers.geojson import write_geojson
 from cellseg.inference.writers.label_tiff import class_label_path, write_label_tiffs
-from cellseg.inference.writers.measurements import measure_cells, write_csv, write_parquet
+from cellseg.inference.writers.measurements import (
+    check_parquet,
+    measure_cells,
+    write_csv,
+    write_parquet,
+)
 from cellseg.inference.writers.overlay import write_overlay
 
 
@@ -65,6 +70,12 @@ FORMATS: dict[str, Format] = {
 }
 
 
+def check_formats(formats: Sequence[str]) -> None:
+    """Raise CellsegError if a format needs an optional package that is not installed."""
+    if "parquet" in formats:
+        check_parquet()
+
+
 def output_files(stem: Path, formats: list[str], class_names: tuple[str, ...]) -> list[Path]:
     """List every file that the formats make for one image.
 
@@ -107,4 +118,4 @@ def write_outputs(
     return notes
 
 
-__all__ = ["FORMATS", "Format", "output_files", "write_outputs"]
+__all__ = ["FORMATS", "Format", "check_formats", "output_files", "write_outputs"]

@@ -78,15 +78,23 @@ def write_parquet(table: Table, path: str | Path) -> Path:
     Raises:
         CellsegError: If the optional package pyarrow is not installed.
     """
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise CellsegError(
-            "Parquet needs the package pyarrow; pip install pyarrow, or choose the format csv."
-        ) from error
+    check_parquet()
+    import pyarrow
+    import pyarrow.parquet
+
     columns = pyarrow.table({name: pyarrow.array(column) for name, column in table.items()})
     return write_atomically(path, lambda file: pyarrow.parquet.write_table(columns, file))
+
+
+def check_parquet() -> None:
+    """Raise CellsegError if the optional package pyarrow is not installed."""
+    try:
+        import pyarrow.parquet  # noqa: F401
+    except ImportError as error:
+        raise CellsegError(
+            "Parquet needs the extra parquet (pip install pyarrow); install it, or choose the "
+            "format csv."
+        ) from error
 
 
 def _as_texts(column: list[Any] | NDArray[Any]) -> list[Any]:

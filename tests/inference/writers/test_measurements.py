@@ -105,5 +105,5 @@ def test_parquet_read_back_holds_every_cell(tmp_path, cells, image):
 
 def test_parquet_without_pyarrow_says_what_to_install(tmp_path, cells, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(CellsegError, match="pip install pyarrow"):
+    with pytest.raises(CellsegError, match="extra parquet"):
         write_parquet(measure_cells(cells), tmp_path / "cells.parquet")
