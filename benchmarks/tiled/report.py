@@ -197,9 +197,9 @@ the rest glass, whose tiles are skipped. Each measurement is made in a fresh pro
 
 {verdict}
 
-*Beyond the network* is all but the detector's own step (images in, masks as run lengths out). Tiles are
-read in a thread beside it. Peak memory is that of the whole process in 1e9 bytes, Python, PyTorch and
-weights included.
+*Beyond the network* is all but the detector's own step (images in, masks as run lengths out). Tiles
+are read in a thread beside it. Peak memory is that of the whole process in 1e9 bytes, Python,
+PyTorch and weights included.
 
 ![Time and memory against area](images/tiled_prediction.png)
 
