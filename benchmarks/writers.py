@@ -112,8 +112,8 @@ Written by `python benchmarks/writers.py`, {date}. {machine}.
 {table}
 
 {cells:,} ellipses of 12 to 28 px scattered over {side:,} x {side:,} pixels in four classes,
-overlapping as they fall; medians of {runs} runs. Label TIFFs are the combined file and one a class. Measurements
-are shape and stain of every cell, from pixels in memory to the written CSV.
+overlapping as they fall; medians of {runs} runs. Label TIFFs are the combined file and one a class.
+Measurements are shape and stain of every cell, from pixels in memory to the written CSV.
 """
 
 
