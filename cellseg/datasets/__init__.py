@@ -4,6 +4,7 @@ from cellseg.datasets.cell_dataset import CellDataset
 from cellseg.datasets.tiff_io import CellDataError, read_cell_image, read_label_map
 from cellseg.datasets.transforms import LoadCellImage, LoadLabelMaps
 from cellseg.datasets.transforms_copy_paste import CellCopyPaste
+from cellseg.datasets.transforms_resize import LimitedResize
 from cellseg.datasets.transforms_stain import StainJitter
 from cellseg.datasets.transforms_transpose import RandomTranspose
 
@@ -11,6 +12,7 @@ __all__ = [
     "CellCopyPaste",
     "CellDataError",
     "CellDataset",
+    "LimitedResize",
     "LoadCellImage",
     "LoadLabelMaps",
     "RandomTranspose",

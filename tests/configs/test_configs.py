@@ -1,6 +1,7 @@
 """Every config parses, builds, and says what the ablation needs it to say."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,6 +19,11 @@ def load(name: str) -> Config:
     return Config.fromfile(CONFIG_DIR / "cell" / f"{name}.py")
 
 
+def _as_list(parts: Any) -> list:
+    """Return the stages of a cascade, or the one part of a plain head as a list."""
+    return list(parts) if isinstance(parts, list | torch.nn.ModuleList) else [parts]
+
+
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_config_when_built_then_has_one_class_count(path: Path) -> None:
     """Model and data agree on the classes; the model builds."""
@@ -25,19 +31,20 @@ def test_config_when_built_then_has_one_class_count(path: Path) -> None:
     init_default_scope("mmdet")
     cfg.model.backbone.init_cfg = None
     model = MODELS.build(cfg.model)
+    heads = [*_as_list(model.roi_head.bbox_head), *_as_list(model.roi_head.mask_head)]
     for dataloader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         classes = dataloader.dataset.metainfo.classes
-        assert model.roi_head.bbox_head.num_classes == len(classes)
-        assert model.roi_head.mask_head.num_classes == len(classes)
+        assert {head.num_classes for head in heads} == {len(classes)}
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_config_always_names_the_dense_parts(path: Path) -> None:
     """No config falls back to the parts whose cost grows with cells x pixels."""
     model = Config.fromfile(path).model
+    assert model.roi_head.type in ("RleRoIHead", "RleCascadeRoIHead")
     assert model.roi_head.mask_head.type == "CroppedMaskHead"
-    assert model.train_cfg.rpn.assigner.type == "SparseMaxIoUAssigner"
-    assert model.train_cfg.rcnn.assigner.type == "SparseMaxIoUAssigner"
+    for stage in (model.train_cfg.rpn, *_as_list(model.train_cfg.rcnn)):
+        assert stage.assigner.type == "SparseMaxIoUAssigner"
     assert model.test_cfg.rcnn.max_per_img >= 1000
 
 
