@@ -34,6 +34,7 @@ from torch.autograd.profiler import FunctionEvent
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from cellseg.models import CroppedMaskHead, SparseMaxIoUAssigner
+from cellseg.models.roi_align_rows import RowRoIAlign
 
 ROOT = Path(__file__).resolve().parents[1]
 NETWORK = "network"
@@ -50,6 +51,7 @@ PARTS: list[tuple[type, str, str]] = [
     (mask_heads.FCNMaskHead, "get_targets", "mask targets"),
     (CroppedMaskHead, "predict_by_feat", "paste and RLE"),
     (RoIAlign, "forward", "RoIAlign"),
+    (RowRoIAlign, "forward", "RoIAlign"),
     (AnchorHead, "loss_by_feat", "losses"),
     (BBoxHead, "loss", "losses"),
     (mask_heads.FCNMaskHead, "loss_and_target", "losses"),

@@ -4,6 +4,7 @@ from cellseg.models.cropped_mask_head import CroppedMaskHead
 from cellseg.models.fp32_heads import Fp32RPNHead, Fp32Shared2FCBBoxHead
 from cellseg.models.fp32_roi_extractor import Fp32SingleRoIExtractor
 from cellseg.models.rle_roi_heads import RleCascadeRoIHead, RleRoIHead
+from cellseg.models.roi_align_rows import RowRoIAlign
 from cellseg.models.sparse_iou_assigner import SparseMaxIoUAssigner
 
 __all__ = [
@@ -13,5 +14,6 @@ __all__ = [
     "Fp32SingleRoIExtractor",
     "RleCascadeRoIHead",
     "RleRoIHead",
+    "RowRoIAlign",
     "SparseMaxIoUAssigner",
 ]

@@ -1,9 +1,12 @@
-"""A RoI extractor that keeps boxes exact under mixed precision."""
+"""A RoI extractor that keeps boxes exact under mixed precision, and is faster on a CPU."""
 
 import torch
+from mmcv.ops import RoIAlign
 from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
 from mmdet.registry import MODELS
-from torch import Tensor
+from torch import Tensor, nn
+
+from .roi_align_rows import RowRoIAlign
 
 
 @MODELS.register_module()
@@ -14,7 +17,30 @@ class Fp32SingleRoIExtractor(SingleRoIExtractor):
     becomes 1016. mmcv's RoIAlign has no bfloat16 kernel on a CPU, and reads features as if they
     were contiguous: channels-last ones would silently give wrong values. So features become
     contiguous, too. With contiguous float32 features this is the stock extractor, without a copy.
+    On a CPU RoIAlign is `RowRoIAlign`, equal but for the rounding of sums.
     """
+
+    def build_roi_layers(self, layer_cfg: dict, featmap_strides: list[int]) -> nn.ModuleList:
+        """Build one layer a level, with `RowRoIAlign` in the place of mmcv's RoIAlign.
+
+        Args:
+            layer_cfg: Type and settings of the layer.
+            featmap_strides: Stride of each level in pixels.
+        """
+        layers = super().build_roi_layers(layer_cfg, featmap_strides)
+        return nn.ModuleList(
+            RowRoIAlign(
+                layer.output_size,
+                layer.spatial_scale,
+                layer.sampling_ratio,
+                layer.pool_mode,
+                layer.aligned,
+                layer.use_torchvision,
+            )
+            if type(layer) is RoIAlign
+            else layer
+            for layer in layers
+        )
 
     def forward(
         self,

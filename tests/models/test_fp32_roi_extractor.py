@@ -34,7 +34,8 @@ def draw_rois(number: int = 12) -> torch.Tensor:
 def test_extract_when_features_are_float32_then_equals_stock(number, scale_factor):
     feats, rois = draw_features(), draw_rois(number)
     stock = SingleRoIExtractor(**SETTINGS)(feats, rois, scale_factor)
-    assert torch.equal(Fp32SingleRoIExtractor(**SETTINGS)(feats, rois, scale_factor), stock)
+    ours = Fp32SingleRoIExtractor(**SETTINGS)(feats, rois, scale_factor)
+    torch.testing.assert_close(ours, stock, rtol=1e-5, atol=1e-6)
 
 
 def test_extract_when_features_are_bfloat16_then_rois_keep_their_place():
