@@ -78,8 +78,8 @@ def report(args: argparse.Namespace, place: Place) -> str:
     for row in TRAIN_ROWS:
         for seed in row.seeds:
             if place.score_file(row.name, row.name, seed).exists():
-                run = place.run(row.name, seed)
-                keep_records(args.out / "ablation", run.name, run)
+                config, run = place.config_file(row.name, seed), place.run(row.name, seed)
+                keep_records(args.out / "ablation", config, run)
     path = args.out / "ablation.md"
     anchors = read_rows(args.work_dir / "anchor-recall.json")
     return write_report(path, outcomes, anchors, place.iterations, describe_machine())

@@ -11,6 +11,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 
 from cellseg.engine.channels_last_hook import trains_faster_channels_last
+from cellseg.engine.keep_memory_hook import keep_freed_memory
 from cellseg.engine.run_config import enable_amp
 
 from .scenes import Scene
@@ -43,6 +44,8 @@ def prepare_step(name: str, scene: Scene, side: str) -> Callable[[], dict[str, f
         The step, which gives the losses.
     """
     init_default_scope("mmdet")
+    if side != "stock":
+        keep_freed_memory()
     torch.manual_seed(0)
     model = MODELS.build(read_model_config(name, side, scene.size_px))
     model.init_weights()

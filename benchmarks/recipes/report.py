@@ -140,23 +140,23 @@ def draw_outcomes(outcomes: Sequence[Outcome]) -> Figure:
     return figure
 
 
-def keep_records(folder: Path, name: str, run: Path) -> None:
+def keep_records(folder: Path, config: Path, run: Path) -> None:
     """Keep the config of a run, and its log joined over resumes, as small files.
 
     Args:
         folder: Where to.
-        name: Name of the run.
+        config: The run's config; the copies are named after it.
         run: Its work folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{name}.py").write_text((run / "config.py").read_text(), encoding="utf-8")
+    (folder / config.name).write_text(config.read_text(), encoding="utf-8")
     try:
         find_logs(run)
     except FileNotFoundError:
         return
     training = read_run(run)
     rows = [json.dumps(record) for record in (*training.train, *training.val)]
-    (folder / f"{name}.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    (folder / f"{config.stem}.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
 
 
 TEXT = """# Ablation on real nuclei

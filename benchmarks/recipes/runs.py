@@ -42,6 +42,10 @@ class Place:
         """Return the folder of one training."""
         return self.folder / f"{row}_seed{seed}"
 
+    def config_file(self, row: str, seed: int) -> Path:
+        """Return the config of one training, beside its folder: MMEngine writes its own there."""
+        return self.folder / "configs" / f"{row}_seed{seed}.py"
+
     def score_file(self, row: str, of: str, seed: int) -> Path:
         """Return the file that says that a row is done, with its scores."""
         return self.run(of, seed) / f"{row}.json"
@@ -114,11 +118,11 @@ def train(row: TrainRow, seed: int, place: Place, run: Execute = execute) -> Pat
     folder = place.run(row.name, seed)
     checkpoint = folder / f"iter_{place.iterations}.pth"
     folder.mkdir(parents=True, exist_ok=True)
-    config, text = folder / "config.py", make_config(row, place).pretty_text
+    config, text = place.config_file(row.name, seed), make_config(row, place).pretty_text
     if config.exists() and config.read_text() != text:
         raise CellsegError(
-            f"{config} is not what the row {row.name} is now; remove {folder} to train it again, "
-            "or give another --work-dir."
+            f"{config} is not what the row {row.name} is now; remove it and {folder} to train it "
+            "again, or give another --work-dir."
         )
     if not config.exists():
         write_atomically(config, text)
@@ -156,7 +160,7 @@ def judge(
         out = folder / f"test_{row.name}"
         out.mkdir(exist_ok=True)
         options: dict[str, Any] = row.options if isinstance(row, TestRow) else {}
-        config = Config.fromfile(folder / "config.py")
+        config = Config.fromfile(place.config_file(of, seed))
         config.merge_from_dict(options)
         write_atomically(out / "config.py", config.pretty_text)
         checkpoint = folder / f"iter_{place.iterations}.pth"

@@ -14,7 +14,11 @@ default_hooks = dict(
     ),
     visualization=dict(type="CellVisualizationHook", draw=True),  # a few val images an evaluation
 )
-custom_hooks = [dict(type="ChannelsLastHook"), dict(type="FiniteLossHook")]
+custom_hooks = [
+    dict(type="ChannelsLastHook"),
+    dict(type="KeepMemoryHook"),
+    dict(type="FiniteLossHook"),
+]
 
 # For MLflow or W&B add dict(type="MLflowVisBackend") or dict(type="WandbVisBackend") to this list.
 visualizer = dict(

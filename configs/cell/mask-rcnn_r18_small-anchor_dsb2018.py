@@ -85,6 +85,7 @@ default_hooks = dict(
 # state_dict and tested. Its window grows with the steps, so that it never holds the random weights.
 custom_hooks = [
     dict(type="ChannelsLastHook"),
+    dict(type="KeepMemoryHook"),
     dict(type="FiniteLossHook"),
     dict(type="EMAHook", ema_type="MomentumAnnealingEMA", momentum=0.001, gamma=10),
 ]

@@ -82,7 +82,7 @@ def test_trace_precision_recall_when_one_of_two_cells_is_found_then_counts_say_s
     assert math.isnan(second.average)
 
 
-def test_trace_precision_recall_when_a_prediction_lies_in_an_ignored_region_then_it_counts_not() -> (
+def test_trace_precision_recall_when_a_prediction_is_in_ignored_regions_then_it_counts_not() -> (
     None
 ):
     truth = [(0, 0, 12, 0, True), (14, 14, 6, 0, False)]
