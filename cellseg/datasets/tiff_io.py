@@ -21,7 +21,7 @@ DEFAULT_MAX_PIXELS = 2**28
 """Largest declared height x width that is decoded by default, in pixels (16384 x 16384)."""
 
 _FORMAT_KEYS = {"channel_order", "intensity_range", "max_pixels"}
-_JPEG_COMPRESSIONS = {6, 7, 33007, 34892}
+JPEG_COMPRESSIONS = {6, 7, 33007, 34892}
 
 
 class CellDataError(CellsegError, ValueError):
@@ -59,7 +59,7 @@ def read_cell_image(
     pixels, is_8bit = _read_pixels(Path(path), options["max_pixels"])
     if not is_8bit:
         check_intensity_range(path, is_8bit, options["intensity_range"])
-        pixels = _map_to_8bit(pixels, options["intensity_range"])
+        pixels = map_to_8bit(pixels, options["intensity_range"])
     if pixels.shape[2] == 1:
         return np.repeat(pixels, 3, axis=2)
     return _order_channels(pixels, (2, 1, 0) if options["channel_order"] == "rgb" else (0, 1, 2))
@@ -276,7 +276,7 @@ def _decode(path: Path, page: tifffile.TiffPage) -> NDArray[Any]:
 def _read_pixels(path: Path, max_pixels: int) -> tuple[NDArray[Any], bool]:
     """Read a page as (H, W, 1 or 3) of the file's own type, and tell whether that is 8 bit."""
     with _open_page(path, max_pixels) as page:
-        _check_colours(path, page)
+        check_colours(path, page)
         pixels = _decode(path, page)
         height, width, samples = page.imagelength, page.imagewidth, page.samplesperpixel
         if int(page.planarconfig) == 2 and samples > 1:
@@ -295,10 +295,10 @@ def _read_pixels(path: Path, max_pixels: int) -> tuple[NDArray[Any], bool]:
     return pixels, pixels.dtype == np.uint8 and page.bitspersample in (1, 8)
 
 
-def _check_colours(path: Path, page: tifffile.TiffPage) -> None:
+def check_colours(path: Path, page: tifffile.TiffPage) -> None:
     """Raise CellDataError unless a page is grey, RGB or RGBA once decoded."""
     photometric = int(page.photometric)
-    is_jpeg = int(page.compression) in _JPEG_COMPRESSIONS
+    is_jpeg = int(page.compression) in JPEG_COMPRESSIONS
     is_usable = photometric in (0, 1, 2) or (photometric == 6 and is_jpeg)
     if not is_usable or page.samplesperpixel > 4:
         raise CellDataError(
@@ -312,7 +312,7 @@ def _name(tag_value: Any) -> str:
     return str(getattr(tag_value, "name", tag_value))
 
 
-def _map_to_8bit(pixels: NDArray[Any], intensity_range: Any) -> NDArray[np.uint8]:
+def map_to_8bit(pixels: NDArray[Any], intensity_range: Any) -> NDArray[np.uint8]:
     """Stretch pixels linearly so that the range's ends become 0 and 255; clip what is outside."""
     if isinstance(intensity_range, Mapping):
         low, high = (float(x) for x in np.percentile(pixels, intensity_range["percentile"]))

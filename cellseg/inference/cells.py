@@ -168,7 +168,7 @@ def decode_columns(rles: Sequence[RLE]) -> tuple[NDArray[np.bool_], NDArray[np.i
     """
     height = int(rles[0]["size"][0]) if len(rles) else 1
     runs = rle_runs.decode_runs(rles)
-    boxes, _ = rle_runs._measure(runs, len(rles), height)
+    boxes, _ = rle_runs.measure_runs(runs, len(rles), height)
     box_heights = boxes[:, 3] - boxes[:, 1]
     sizes = (boxes[:, 2] - boxes[:, 0]) * box_heights
     offsets = np.cumsum(sizes) - sizes

@@ -147,7 +147,7 @@ class TiffSource(ImageSource):
         page = self._page
         image_format.pop("max_pixels", None)
         options = check_image_format(image_format)
-        tiff_io._check_colours(self._path, page)
+        tiff_io.check_colours(self._path, page)
         self._swap = options["channel_order"] == "rgb"
         self._planes = page.samplesperpixel if int(page.planarconfig) == 2 else 1
         self._segment_height = (
@@ -193,7 +193,7 @@ class TiffSource(ImageSource):
         if self._range is not None:
             low, high = self._range
             raw = (
-                tiff_io._map_to_8bit(raw, (low, high))
+                tiff_io.map_to_8bit(raw, (low, high))
                 if high > low
                 else np.zeros(raw.shape, np.uint8)
             )
@@ -262,7 +262,7 @@ class TiffSource(ImageSource):
         if len(data) < page.databytecounts[index]:
             raise EOFError(f"segment {index} ends early")
         options: dict[str, Any] = {}
-        if int(page.compression) in tiff_io._JPEG_COMPRESSIONS:
+        if int(page.compression) in tiff_io.JPEG_COMPRESSIONS:
             options = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader}
         segment = page.decode(data, index, **options)[0]
         if segment is None:

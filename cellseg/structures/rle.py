@@ -135,7 +135,7 @@ def encode_label_map(
     height, width = label_map.shape
     wanted = None if ids is None else np.unique(np.asarray(ids, dtype=np.int64))
     wanted, runs = _runs_of_label_map(label_map, wanted)
-    boxes, areas = _measure(runs, len(wanted), height)
+    boxes, areas = measure_runs(runs, len(wanted), height)
     return wanted, boxes, areas, _compress(runs, len(wanted), height, width)
 
 
@@ -155,7 +155,7 @@ def measure_label_map(
     wanted, order = np.unique(np.asarray(ids, dtype=np.int64), return_inverse=True)
     # Row after row, unlike an RLE: that is how the pixels lie in memory, so x and y change places.
     _, runs = _runs_of_label_map(label_map.T, wanted)
-    boxes, areas = _measure(runs, len(wanted), label_map.shape[1])
+    boxes, areas = measure_runs(runs, len(wanted), label_map.shape[1])
     return boxes[:, [1, 0, 3, 2]][order], areas[order]
 
 
@@ -171,7 +171,7 @@ def decode_crop(rle: RLE) -> tuple[NDArray[np.bool_], int, int]:
     """
     height = int(rle["size"][0])
     runs = decode_runs([rle])
-    (x1, y1, x2, y2), _ = (part[0] for part in _measure(runs, 1, height))
+    (x1, y1, x2, y2), _ = (part[0] for part in measure_runs(runs, 1, height))
     columns = np.zeros((x2 - x1, height), dtype=bool)
     columns.reshape(-1)[_positions(runs) - x1 * height] = True
     return np.ascontiguousarray(columns[:, y1:y2].T), int(x1), int(y1)
@@ -258,7 +258,7 @@ def measure_rles(rles: Sequence[RLE]) -> tuple[NDArray[np.int64], NDArray[np.int
         pixels; zeros for an empty mask. N may be 0.
     """
     height = int(rles[0]["size"][0]) if len(rles) else 1
-    return _measure(decode_runs(rles), len(rles), height)
+    return measure_runs(decode_runs(rles), len(rles), height)
 
 
 def area_of(rle: RLE) -> int:
@@ -328,7 +328,7 @@ def _runs_of_label_map(
     return ids, Runs(owners[order], starts[order], ends[order])
 
 
-def _measure(
+def measure_runs(
     runs: Runs, num_masks: int, height: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Measure tight boxes (N, 4), x2 and y2 exclusive, and areas (N,); zeros for an empty mask."""

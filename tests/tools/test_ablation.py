@@ -33,6 +33,7 @@ class StandIn:
             raise CellsegError("cut off")
         folder = Path(command[command.index("--work-dir") + 1])
         if "train.py" in command[1]:
+            (folder / Path(command[2]).name).write_text("a dump, as MMEngine writes it")
             (folder / "iter_8.pth").write_bytes(b"weights")
         else:
             (folder / "20260101").mkdir()
@@ -98,7 +99,7 @@ def test_run_when_cut_off_then_it_resumes(place) -> None:
 
 def test_run_when_the_row_has_changed_since_then_error(place) -> None:
     train(ROWS[BASELINE], 0, place, StandIn())
-    (place.run(BASELINE, 0) / "config.py").write_text("model = None\n")
+    place.config_file(BASELINE, 0).write_text("model = None\n")
     with pytest.raises(CellsegError, match="is not what the row small-anchor is now"):
         train(ROWS[BASELINE], 0, place, StandIn())
 
