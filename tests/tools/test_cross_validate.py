@@ -1,0 +1,97 @@
+"""Folds are trained once each, go on after a stop, and an absent class is named."""
+
+import argparse
+import importlib.util
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from cellseg.errors import CellsegError
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG = str(ROOT / "configs" / "cell" / "mask-rcnn_r18_small-anchor.py")
+SPEC = importlib.util.spec_from_file_location("cross_validate", ROOT / "tools/cross_validate.py")
+tool = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(tool)
+
+
+class StandIn:
+    """Takes the place of the tools: writes what they would write."""
+
+    def __init__(self, fails_at: str = "nothing") -> None:
+        self.commands: list[list[str]] = []
+        self.fails_at = fails_at
+
+    def __call__(self, command: list[str]) -> None:
+        self.commands.append(command)
+        name = Path(command[1]).name
+        if name == self.fails_at:
+            raise CellsegError("cut off")
+        folder = Path(command[command.index("--work-dir") + 1])
+        (folder / "20260101").mkdir(parents=True, exist_ok=True)
+        if name == "test.py":
+            (folder / "20260101" / "20260101.json").write_text('{"coco/segm_mAP_50": 0.5}')
+        else:
+            import torch
+
+            torch.save({"state_dict": {}}, folder / "epoch_1.pth")
+            (folder / "last_checkpoint").write_text(str(folder / "epoch_1.pth"))
+
+
+def make_args(tmp_path: Path, *words: str) -> argparse.Namespace:
+    return tool.parse_args([CONFIG, "--work-dir", str(tmp_path / "folds"), *words])
+
+
+def test_fold_when_done_then_it_is_read_and_not_run(tmp_path: Path) -> None:
+    args, run = make_args(tmp_path, "--num-folds", "3"), StandIn()
+    assert tool.run_fold(args, 2, run) == {"coco/segm_mAP_50": 0.5}
+    assert tool.run_fold(args, 2, run) == {"coco/segm_mAP_50": 0.5}
+    train, test = run.commands
+    for command in (train, test):
+        assert "val_dataloader.dataset.fold=2" in command
+        assert "train_dataloader.dataset.num_folds=3" in command
+    assert "--resume" in train
+    assert test[3].endswith("epoch_1.pth")
+
+
+@pytest.mark.parametrize("name", ["train.py", "test.py"])
+def test_fold_when_cut_off_then_the_next_start_goes_on(tmp_path: Path, name: str) -> None:
+    args = make_args(tmp_path)
+    with pytest.raises(CellsegError, match="cut off"):
+        tool.run_fold(args, 0, StandIn(fails_at=name))
+    assert tool.run_fold(args, 0, StandIn())["coco/segm_mAP_50"] == 0.5
+
+
+def test_fold_when_of_other_options_then_error(tmp_path: Path) -> None:
+    tool.run_fold(make_args(tmp_path), 0, StandIn())
+    other = make_args(tmp_path, "--cfg-options", "train_cfg.max_epochs=3")
+    with pytest.raises(CellsegError, match="other options or folds"):
+        tool.run_fold(other, 0, StandIn())
+
+
+def test_table_when_a_class_is_absent_from_a_fold_then_it_says_so() -> None:
+    key = "coco/segm_{}_AP_50"
+    folds = [
+        {"coco/segm_mAP_50": 0.4, key.format("rare"): -1.0, key.format("often"): 0.3},
+        {"coco/segm_mAP_50": 0.6, key.format("rare"): 0.2, key.format("often"): 0.5},
+        {"coco/segm_mAP_50": 0.5, key.format("rare"): math.nan, key.format("often"): 0.4},
+    ]
+    table = tool.write_table(folds, ["often", "rare"])
+    assert "0.500 ± 0.100" in table
+    assert "0.400 ± 0.100" in table
+    assert "rare: no cell to judge by in fold 0, 2" in table
+    assert "often: no cell" not in table
+
+
+def test_config_when_without_folds_then_error() -> None:
+    demo = CONFIG.replace("small-anchor", "small-anchor_demo")
+    with pytest.raises(CellsegError, match="give --num-folds"):
+        tool.parse_args([demo])
+
+
+def test_options_when_parsed_then_handed_on_as_typed(tmp_path: Path) -> None:
+    args = make_args(tmp_path, "--cfg-options", "train_cfg.max_epochs=3", "model.x=[1,2]")
+    assert args.cfg_options == ["train_cfg.max_epochs=3", "model.x=[1,2]"]
+    assert json.dumps(args.classes) == '["epithelial", "lymphocyte", "neutrophil", "macrophage"]'
