@@ -34,7 +34,10 @@ def draw_rois(number: int = 12) -> torch.Tensor:
 def test_extract_when_features_are_float32_then_equals_stock(number, scale_factor):
     feats, rois = draw_features(), draw_rois(number)
     stock = SingleRoIExtractor(**SETTINGS)(feats, rois, scale_factor)
-    ours = Fp32SingleRoIExtractor(**SETTINGS)(feats, rois, scale_factor)
+    extractor = Fp32SingleRoIExtractor(**SETTINGS)
+    assert torch.equal(extractor(feats, rois, scale_factor), stock)
+    trained = tuple(level.requires_grad_() for level in feats)
+    ours = extractor(trained, rois, scale_factor)
     torch.testing.assert_close(ours, stock, rtol=1e-5, atol=1e-6)
 
 

@@ -60,7 +60,21 @@ def test_roi_align_rows_when_features_have_an_order_then_gradients_keep_it(order
     assert features.grad.is_contiguous(memory_format=order)
 
 
-def test_row_roi_align_when_samples_are_fixed_then_it_is_mmcvs() -> None:
-    features, rois = torch.randn(1, 3, 8, 9), make_rois([(0, 4, 4, 12, 12)])
-    ours, stock = RowRoIAlign(2, SCALE, 2), RoIAlign(2, SCALE, 2)
-    assert torch.equal(ours(features, rois), stock(features, rois))
+@pytest.mark.parametrize(
+    ("samples", "is_trained", "calls"), [(0, True, 1), (2, True, 0), (0, False, 0)]
+)
+def test_row_roi_align_when_not_training_or_samples_are_fixed_then_it_is_mmcvs(
+    monkeypatch, samples, is_trained, calls
+) -> None:
+    called = []
+
+    def count(*args):
+        called.append(args)
+        return roi_align_rows(*args)
+
+    monkeypatch.setattr(module, "roi_align_rows", count)
+    features = torch.randn(1, 3, 8, 9).requires_grad_(is_trained)
+    rois = make_rois([(0, 4, 4, 12, 12)])
+    values = RowRoIAlign(2, SCALE, samples)(features, rois)
+    torch.testing.assert_close(values, RoIAlign(2, SCALE, samples)(features, rois))
+    assert len(called) == calls
