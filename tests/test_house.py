@@ -86,7 +86,8 @@ def test_readme_shows_the_pip_commands_that_make_install_runs():
 def test_readme_names_only_files_that_exist():
     text = _read("README.md") + _read("data/README.md")
     named = set(re.findall(r"\b((?:tools|configs|cellseg)/[\w/.-]+\.(?:py|sh))\b", text))
-    named |= {f"configs/cell/{name}" for name in re.findall(r"`((?:cascade-)?mask-rcnn[\w-]+\.py)`", text)}
+    configs = re.findall(r"`((?:cascade-)?mask-rcnn[\w-]+\.py)`", text)
+    named |= {f"configs/cell/{name}" for name in configs}
     assert named
     assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
 

@@ -7,7 +7,7 @@ import pytest
 import tifffile
 
 from cellseg.datasets.tiff_io import CellDataError, read_cell_image
-from cellseg.inference.sources import ArraySource, ResampledSource, open_image
+from cellseg.inference.sources import ArraySource, OpenSlideSource, ResampledSource, open_image
 from cellseg.inference.tiff_source import TiffSource
 
 
@@ -99,16 +99,35 @@ def test_resampled_regions_equal_cuts_of_the_whole(image, factor):
         ("gone.tif", None, "no such file"),
         ("bad.png", b"", "cannot be decoded"),
         ("bad.tif", b"II*\x00rubbish", "bad.tif"),
-        ("slide.mrxs", b"x", "the extra slides"),
+        ("slide.mrxs", b"x", "OpenSlide cannot read it"),
         ("notes.txt", b"x", "the extra slides"),
     ],
 )
 def test_open_image_of_a_bad_file_names_it(tmp_path, name, content, message):
+    if "OpenSlide" in message:
+        pytest.importorskip("openslide")
     path = tmp_path / name
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(CellDataError, match=message):
         open_image(path)
+
+
+def test_open_slide_without_openslide_names_the_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openslide", None)
+    path = tmp_path / "slide.mrxs"
+    path.write_bytes(b"x")
+    with pytest.raises(CellDataError, match="the extra slides"):
+        open_image(path)
+
+
+def test_openslide_source_of_a_real_file_gives_its_pixels(tmp_path, image):
+    pytest.importorskip("openslide")
+    path = tmp_path / "slide.tif"
+    tifffile.imwrite(path, image[..., ::-1], tile=(32, 32), photometric="rgb")
+    with OpenSlideSource(path) as source:
+        assert (source.height, source.width, source.level_downsamples) == (*image.shape[:2], [1.0])
+        np.testing.assert_array_equal(source.read(11, 7, 40, 30), image[7:37, 11:51])
 
 
 def test_array_source_of_another_kind_is_refused():
