@@ -102,8 +102,10 @@ class CellDataset(BaseDetDataset):
         _check_choice("unknown_labels", unknown_labels, ("error", "ignore"))
         _check_choice("bad_images", bad_images, ("error", "skip"))
         _check_choice("split", split, ("train", "val"))
-        if num_folds and not 0 <= fold < num_folds:
-            raise ValueError(f"fold must lie in 0 to {num_folds - 1}, not be {fold}.")
+        if num_folds and not (isinstance(fold, int) and 0 <= fold < num_folds):
+            raise ValueError(
+                f"fold must lie in 0 to {num_folds - 1}, not be {fold}; num_folds=0 takes all."
+            )
         roots = [data_root] if isinstance(data_root, (str, Path)) else list(data_root)
         self.roots = [Path(root) for root in roots]
         self.classes = _check_classes(self._load_metainfo(metainfo)["classes"])
