@@ -135,7 +135,9 @@ def _sum_rows(
 
 def _samples_per_bin(rois: Tensor, side: int, spatial_scale: float) -> Tensor:
     """Count the samples along y and x in a bin of each RoI: (n, 2)."""
-    sizes = rois[:, [4, 3]] * spatial_scale - rois[:, [2, 1]] * spatial_scale
+    # mmcv's order of operations: rounding decides on the number of samples, and on none at all
+    starts, ends = rois[:, [2, 1]] * spatial_scale - 0.5, rois[:, [4, 3]] * spatial_scale - 0.5
+    sizes = ends - starts
     return (sizes / side).ceil().clamp(min=0).long()
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from mmcv.ops import RoIAlign, roi_align
 
@@ -29,7 +29,8 @@ def align(function, features: torch.Tensor, weights: torch.Tensor):
     return values.detach(), features.grad
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
+@example([(1, 0.0, 0.0, 28.0, 2.0**-126)], 1, 0)  # too thin to be seen after scaling
 @given(st.lists(boxes, max_size=8), st.sampled_from([1, 2, 7]), st.integers(0, 9))
 def test_roi_align_rows_when_rois_lie_anywhere_then_equals_mmcv(drawn, side, seed) -> None:
     generator = torch.Generator().manual_seed(seed)
