@@ -230,7 +230,7 @@ the other. Pipeline, RPN targets and mask targets are timed on their second run,
 that goes on. Memory is resident memory in 1e9 bytes: *added* is the peak during the first run less
 what was resident before it. Threads wait without spinning on both sides
 (`OMP_WAIT_POLICY=PASSIVE`), which makes small parallel operations many times faster where other
-processes run.
+processes run. Our training steps keep freed memory, as `KeepMemoryHook` does in a training.
 
 {notes}
 Measured:

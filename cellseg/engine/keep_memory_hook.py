@@ -2,8 +2,8 @@
 
 import ctypes
 
+from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
-from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 # Parameters of glibc's mallopt (malloc.h), and the largest value that they take.

@@ -133,95 +133,60 @@ def _sum_rows(
     return embedding_bag(rows, table, starts, mode="sum", per_sample_weights=weights)
 
 
-def _samples_per_bin(rois: Tensor, side: int, spatial_scale: float) -> Tensor:
-    """Count the samples along y and x in a bin of each RoI: (n, 2)."""
-    # mmcv's order of operations: rounding decides on the number of samples, and on none at all
+def _place_bins(rois: Tensor, side: int, spatial_scale: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Find where RoIs start, how long a bin is, and how many samples it has; along y and x.
+
+    In mmcv's order of operations, since rounding decides on the number of samples.
+
+    Returns:
+        Starts and lengths in feature pixels (n, 2), and samples (n, 2) int64.
+    """
     starts, ends = rois[:, [2, 1]] * spatial_scale - 0.5, rois[:, [4, 3]] * spatial_scale - 0.5
-    sizes = ends - starts
-    return (sizes / side).ceil().clamp(min=0).long()
+    lengths = (ends - starts) / side
+    return starts, lengths, lengths.ceil().clamp(min=0).long()
 
 
 def _split(rois: Tensor, side: int, spatial_scale: float) -> list[Tensor]:
     """Split RoIs, in order, into parts with a bounded number of taps."""
-    taps = _samples_per_bin(rois, side, spatial_scale).prod(dim=1) * (4 * side * side)
+    taps = _place_bins(rois, side, spatial_scale)[2].prod(dim=1) * (4 * side * side)
     part = taps.cumsum(0).div(_MAX_TAPS, rounding_mode="floor")
     return list(rois.split(torch.unique_consecutive(part, return_counts=True)[1].tolist()))
 
 
 def _find_taps(rois: Tensor, side: int, spatial_scale: float, height: int, width: int) -> Taps:
     """List the four pixels around each sample of each bin of each RoI."""
-    grid = _samples_per_bin(rois, side, spatial_scale)
-    samples = grid.prod(dim=1)
+    starts, lengths, grids = _place_bins(rois, side, spatial_scale)
+    samples = grids.prod(dim=1)
     per_bin = samples.repeat_interleave(side * side)
     bins = torch.arange(len(per_bin)).repeat_interleave(per_bin)
-    starts = per_bin.cumsum(0) - per_bin
-    sample = torch.arange(len(bins)) - starts[bins]
-    roi = bins.div(side * side, rounding_mode="floor")
-    rows_of_bins = bins.div(side, rounding_mode="floor").remainder(side)
-    columns_of_bins = bins.remainder(side)
-    grid_y, grid_x = grid[roi].unbind(1)
-    row_pixels, row_weights, row_inside = _find_neighbours(
-        rois[:, 2],
-        rois[:, 4],
-        roi,
-        rows_of_bins,
-        sample // grid_x,
-        grid_y,
-        side,
-        spatial_scale,
-        height,
-    )
-    column_pixels, column_weights, column_inside = _find_neighbours(
-        rois[:, 1],
-        rois[:, 3],
-        roi,
-        columns_of_bins,
-        sample % grid_x,
-        grid_x,
-        side,
-        spatial_scale,
-        width,
-    )
-    weights = row_weights[:, :, None] * column_weights[:, None, :]
-    weights = weights / samples[roi][:, None, None] * (row_inside & column_inside)[:, None, None]
-    image = rois[:, 0].long()[roi][:, None, None]
-    pixels = (image * height + row_pixels[:, :, None]) * width + column_pixels[:, None, :]
+    sample = torch.arange(len(bins)) - (per_bin.cumsum(0) - per_bin)[bins]
+    roi = bins // (side * side)
+    grid, length = grids[roi], lengths[roi]
+    bins_yx = torch.stack((bins // side % side, bins % side), dim=1)
+    sample_yx = torch.stack((sample // grid[:, 1], sample % grid[:, 1]), dim=1)
+    places = starts[roi] + bins_yx * length + (sample_yx + 0.5) * length / grid
+    pixels_yx, weights_yx = _find_neighbours(places, torch.tensor([height, width]))
+    weights = weights_yx[:, 0, :, None] * weights_yx[:, 1, None, :] / samples[roi][:, None, None]
+    first_row = rois[:, 0].long()[roi][:, None] * height
+    pixels = (first_row + pixels_yx[:, 0])[:, :, None] * width + pixels_yx[:, 1, None, :]
     return Taps(pixels.flatten(), bins.repeat_interleave(4), weights.flatten(), len(per_bin))
 
 
-def _find_neighbours(
-    low: Tensor,
-    high: Tensor,
-    roi: Tensor,
-    bins: Tensor,
-    sample: Tensor,
-    grid: Tensor,
-    side: int,
-    spatial_scale: float,
-    length: int,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Find the two pixels beside each sample along one axis.
+def _find_neighbours(places: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
+    """Find the two pixels beside each sample along y and x, with weights for interpolation.
 
     Args:
-        low: (n,) where each RoI starts, in pixels of the input image.
-        high: (n,) where it ends.
-        roi: (s,) the RoI of each sample.
-        bins: (s,) its bin along the axis.
-        sample: (s,) its number within the bin.
-        grid: (s,) samples in the bin.
-        side: Bins of a RoI.
-        spatial_scale: Feature pixels per pixel of the input image.
-        length: Feature pixels along the axis.
+        places: (s, 2) y, x in feature pixels.
+        size: (2,) height and width of the features.
 
     Returns:
-        Pixels (s, 2), weights (s, 2), and whether the sample lies on the map (s,).
+        Pixels and weights, (s, 2, 2) each: y and x, lower and upper. A sample more than a pixel
+        off the map weighs nothing.
     """
-    starts = low * spatial_scale - 0.5
-    steps = ((high * spatial_scale - 0.5) - starts) / side
-    place = starts[roi] + bins * steps[roi] + (sample + 0.5) * steps[roi] / grid
-    is_inside = (place >= -1) & (place <= length)
-    place = place.clamp(0, length - 1)
-    first = place.long()
-    second = (first + 1).clamp(max=length - 1)
-    share = place - first
-    return torch.stack([first, second], 1), torch.stack([1 - share, share], 1), is_inside
+    is_inside = ((places >= -1) & (places <= size)).all(dim=1)
+    places = torch.minimum(places.clamp(min=0), size - 1)
+    lower = places.long()
+    upper = torch.minimum(lower + 1, size - 1)
+    share = places - lower
+    weights = torch.stack((1 - share, share), dim=2) * is_inside[:, None, None]
+    return torch.stack((lower, upper), dim=2), weights

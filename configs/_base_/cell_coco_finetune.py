@@ -53,8 +53,7 @@ auto_scale_lr = dict(enable=False, base_batch_size=2)
 
 # The weight average over about the last tenth of the steps is validated, saved and tested.
 custom_hooks = [
-    dict(type="ChannelsLastHook"),
-    dict(type="FiniteLossHook"),
+    *_base_.custom_hooks,
     dict(type="EMAHook", ema_type="MomentumAnnealingEMA", momentum=0.0005, gamma=10),
 ]
 # tools/test.py --tta: mirror images, worth 0.04 AP50 to peers. Tiles: tools/predict.py.
