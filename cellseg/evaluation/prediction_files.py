@@ -5,6 +5,7 @@ Nothing is trusted, and no pickle is ever opened. Every error names the file and
 
 import json
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from cellseg.errors import CellsegError
 from cellseg.evaluation.cell_metric import parse_ground_truth
 from cellseg.evaluation.coco_results import ImageResult, Predictions
 from cellseg.evaluation.runs import run_areas
-from cellseg.structures.rle import RLE, decode_runs, encode_label_map
+from cellseg.structures.rle import RLE, count_covered, decode_runs, encode_label_map
 
 KNOWN_PATTERNS = (
     "{image}/class{class}.tif",
@@ -35,6 +36,7 @@ KNOWN_PATTERNS = (
 """How label files of predictions may be called, tried in this order; .tiff does as well."""
 
 _PICKLES = {".pkl", ".pickle", ".pth", ".pt", ".npy"}
+_FAR_PX = 1_000_000  # pycocotools walks along every edge, so far ones cost memory without end
 _ROW_KEYS = ("image_id", "category_id", "score", "segmentation")
 
 
@@ -208,9 +210,11 @@ def read_label_folder(
 def _load_rows(path: Path) -> list[Any]:
     """Load the list of a JSON file."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CellsegError(f"{path}: cannot be read ({error}).") from error
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise CellsegError(f"{path}: is no UTF-8 text ({error}); write it again as JSON.") from error
+    except OSError as error:
+        raise CellsegError(f"{path}: cannot be read ({error}); check the file.") from error
     if not text.strip():
         raise CellsegError(f"{path}: is empty; write the predictions again.")
     try:
@@ -242,18 +246,18 @@ def _check_row(
     if missing:
         raise CellsegError(f"{where} lacks {', '.join(missing)}.")
     image_id, category_id, score = (row[key] for key in _ROW_KEYS[:3])
-    if not isinstance(image_id, int) or image_id not in by_id:
+    if type(image_id) is not int or image_id not in by_id:
         raise CellsegError(
             f"{where} is of image_id {image_id!r}, which is not among the {len(by_id)} images of "
             f"this data set (ids {min(by_id, default=0)} to {max(by_id, default=0)}). Judge it "
             "against the data and split that it was made for."
         )
-    if not isinstance(category_id, int) or not 1 <= category_id <= num_classes:
+    if type(category_id) is not int or not 1 <= category_id <= num_classes:
         raise CellsegError(
             f"{where} has category_id {category_id!r}; the classes are 1 to {num_classes}."
         )
-    if not isinstance(score, int | float) or not np.isfinite(score):
-        raise CellsegError(f"{where} has the score {score!r}; it must be a finite number.")
+    if type(score) not in (int, float) or not abs(score) <= sys.float_info.max:
+        raise CellsegError(f"{where} has the score {score!r:.40}; it must be a finite number.")
 
 
 def _parse_rows(path: Path, image: TruthImage, rows: Sequence[dict[str, Any]]) -> Predictions:
@@ -273,22 +277,50 @@ def _parse_mask(path: Path, image: TruthImage, mask: Any) -> RLE:
     """Bring a mask of any COCO kind to an RLE with text counts."""
     size = [image.height, image.width]
     where = f"{path}: a mask of image {image.name} (id {image.img_id})"
-    if isinstance(mask, dict) and isinstance(mask.get("counts"), str) and mask["counts"]:
-        if list(mask.get("size", ())) == size:
-            return RLE(size=size, counts=mask["counts"])
-    elif not isinstance(mask, dict | list) or (isinstance(mask, dict) and "counts" not in mask):
-        raise CellsegError(f"{where} is neither RLE nor polygons.")
-    if isinstance(mask, dict) and list(mask.get("size", ())) != size:
+    if not _is_plain_mask(mask):
         raise CellsegError(
-            f"{where} has size {mask.get('size')}, but the image has {size} (height, width); "
-            "predictions must be in the coordinates of the original image."
+            f"{where} is neither RLE nor polygons; write it as {{size, counts}} or as lists of "
+            "x, y, x, y, ... in pixels of the image."
         )
-    try:
-        parts = coco_mask.frPyObjects(mask, *size)
-        rle = coco_mask.merge(parts) if isinstance(parts, list) else parts
-    except Exception as error:  # pycocotools raises bare Exception
-        raise CellsegError(f"{where} is neither RLE nor polygons ({error}).") from error
+    if isinstance(mask, dict):
+        if mask["size"] != size:
+            raise CellsegError(
+                f"{where} has size {mask['size']}, but the image has {size} (height, width); "
+                "predictions must be in the coordinates of the original image."
+            )
+        if isinstance(mask["counts"], str):
+            return RLE(size=size, counts=mask["counts"])
+        if sum(mask["counts"]) != image.height * image.width:
+            raise CellsegError(
+                f"{where} is damaged: its counts sum up to {sum(mask['counts']):,}, not to the "
+                f"{image.height * image.width:,} pixels of the image; write the file again."
+            )
+    elif any(abs(value) > _FAR_PX for polygon in mask for value in polygon):
+        raise CellsegError(
+            f"{where} has a polygon more than {_FAR_PX:,} px away; predictions must be in the "
+            "coordinates of the original image."
+        )
+    parts = coco_mask.frPyObjects(mask, *size)
+    rle = coco_mask.merge(parts) if isinstance(parts, list) else parts
     return RLE(size=size, counts=rle["counts"].decode("ascii"))
+
+
+def _is_plain_mask(mask: Any) -> bool:
+    """Tell whether a mask is an RLE or polygons by its form; pycocotools crashes on others."""
+    if isinstance(mask, list):
+        return bool(mask) and all(
+            isinstance(polygon, list)
+            and len(polygon) >= 6
+            and len(polygon) % 2 == 0
+            and all(type(value) in (int, float) and value == value for value in polygon)
+            for polygon in mask
+        )
+    if not isinstance(mask, dict) or not isinstance(mask.get("size"), list):
+        return False
+    counts = mask.get("counts")
+    if isinstance(counts, str):
+        return bool(counts)
+    return isinstance(counts, list) and all(type(n) is int and n >= 0 for n in counts)
 
 
 def _decode_checked(path: Path, image: TruthImage, rles: Sequence[RLE]) -> Any:
@@ -296,12 +328,18 @@ def _decode_checked(path: Path, image: TruthImage, rles: Sequence[RLE]) -> Any:
     for rle in rles:
         codes = rle["counts"].encode("utf-8")
         if min(codes) < 48 or max(codes) > 111 or (codes[-1] - 48) & 32:
-            raise CellsegError(f"{path}: an RLE of image {image.name} is damaged or cut off.")
+            raise CellsegError(
+                f"{path}: an RLE of image {image.name} is damaged or cut off; write it again."
+            )
     runs = decode_runs(rles)
     follows = (runs.starts[1:] >= runs.ends[:-1]) | (runs.owners[1:] != runs.owners[:-1])
     inside = (runs.starts >= 0) & (runs.ends <= image.height * image.width)
-    if not (inside.all() and follows.all() and (runs.ends > runs.starts).all()):
-        raise CellsegError(f"{path}: an RLE of image {image.name} is damaged or leaves the image.")
+    whole = count_covered(rles) == image.height * image.width
+    if not (inside.all() and follows.all() and whole.all()):
+        raise CellsegError(
+            f"{path}: an RLE of image {image.name} is damaged, or not of {image.height} x "
+            f"{image.width} pixels (height x width); write the file again."
+        )
     return runs
 
 

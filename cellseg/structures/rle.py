@@ -13,6 +13,8 @@ from typing import NamedTuple, TypedDict
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+BLOCK_MASKS = 4096  # decoded together where there may be very many, to bound memory
+
 
 class RLE(TypedDict):
     """One mask in COCO's compressed form; `size` is [height, width] in pixels."""
@@ -186,11 +188,32 @@ def decode_runs(rles: Sequence[RLE]) -> Runs:
     Returns:
         The runs of all masks; the owner of a run is the index of its mask.
     """
+    owners, places, counts, edges = _read_counts(rles)
+    foreground = (places % 2 == 1) & (counts > 0)
+    starts = (edges - counts)[foreground]
+    return Runs(owners[foreground], starts, edges[foreground])
+
+
+def count_covered(rles: Sequence[RLE]) -> NDArray[np.int64]:
+    """Count the pixels that each mask speaks of, foreground and background.
+
+    Args:
+        rles: N masks; counts may be str or bytes.
+
+    Returns:
+        (N,) pixels; height times width of the image for a mask that is whole.
+    """
+    owners, _, counts, _ = _read_counts(rles)
+    return np.bincount(owners, weights=counts, minlength=len(rles)).astype(np.int64)
+
+
+def _read_counts(rles: Sequence[RLE]) -> tuple[NDArray[np.int64], ...]:
+    """Read the counts of all masks: owner, place in its mask, length, and where it ends, (K,)."""
     raw = [rle["counts"] for rle in rles]
     texts = [text.encode("ascii") if isinstance(text, str) else bytes(text) for text in raw]
     joined = b"".join(texts)
     if not joined:
-        return Runs(*(np.zeros(0, dtype=np.int64) for _ in Runs._fields))
+        return tuple(np.zeros(0, dtype=np.int64) for _ in range(4))
     deltas, last_characters = _read_base32(joined)
     stops = np.cumsum([len(text) for text in texts])
     owners = np.searchsorted(stops, last_characters, side="right")
@@ -206,9 +229,7 @@ def decode_runs(rles: Sequence[RLE]) -> Runs:
         counts[chain] = sums - before[np.cumsum(heads) - 1]
     edges = np.cumsum(counts)
     edges -= (edges - counts)[firsts][owners] if len(firsts) else 0
-    foreground = (places % 2 == 1) & (counts > 0)
-    starts = (edges - counts)[foreground]
-    return Runs(owners[foreground], starts, edges[foreground])
+    return owners, places, counts, edges
 
 
 def rles_to_label_map(
@@ -257,8 +278,15 @@ def measure_rles(rles: Sequence[RLE]) -> tuple[NDArray[np.int64], NDArray[np.int
         Tight boxes (N, 4) as x1, y1, x2, y2 in pixels, x2 and y2 exclusive, and areas (N,) in
         pixels; zeros for an empty mask. N may be 0.
     """
-    height = int(rles[0]["size"][0]) if len(rles) else 1
-    return measure_runs(decode_runs(rles), len(rles), height)
+    boxes = np.zeros((len(rles), 4), dtype=np.int64)
+    areas = np.zeros(len(rles), dtype=np.int64)
+    for begin in range(0, len(rles), BLOCK_MASKS):
+        block = rles[begin : begin + BLOCK_MASKS]
+        own = slice(begin, begin + len(block))
+        boxes[own], areas[own] = measure_runs(
+            decode_runs(block), len(block), int(block[0]["size"][0])
+        )
+    return boxes, areas
 
 
 def area_of(rle: RLE) -> int:

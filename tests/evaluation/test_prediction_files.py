@@ -165,6 +165,18 @@ RLE_TEXT = good_rows()[1]["segmentation"]["counts"]
         (changed(segmentation={"size": [*SHAPE], "counts": "é"}), "damaged"),
         (changed(segmentation=7), "neither RLE nor polygons"),
         (changed(segmentation=["x"]), "neither RLE nor polygons"),
+        (changed(segmentation=[]), "neither RLE nor polygons"),
+        (changed(segmentation=[[0, 0, 2]]), "neither RLE nor polygons"),
+        (changed(segmentation=[[0, 0, 2, 0, 2, float("nan")]]), "neither RLE nor polygons"),
+        (changed(segmentation=[[0, 0, 2, 0, 2, 1e18]]), "px away"),
+        (changed(segmentation={"size": None, "counts": RLE_TEXT}), "neither RLE nor polygons"),
+        (changed(segmentation={"size": [*SHAPE], "counts": ""}), "neither RLE nor polygons"),
+        (changed(segmentation={"size": [*SHAPE], "counts": [-5, 605]}), "neither RLE nor polygons"),
+        (changed(segmentation={"size": [*SHAPE], "counts": []}), "sum up to 0, not to the 600"),
+        (changed(segmentation={"size": [*SHAPE], "counts": [0, 40]}), "sum up to 40"),
+        (changed(segmentation={"size": [*SHAPE], "counts": "04"}), "not of 20 x 30 pixels"),
+        (changed(score=10**400), "finite number"),
+        (changed(image_id=True), "image_id True"),
     ],
 )
 def test_read_predictions_when_json_is_bad_then_one_error_names_it(
@@ -174,6 +186,17 @@ def test_read_predictions_when_json_is_bad_then_one_error_names_it(
     with pytest.raises(CellsegError, match=message) as caught:
         read_predictions(path, IMAGES, NAMES)
     assert str(path) in str(caught.value)
+
+
+def test_read_predictions_when_json_is_no_utf_8_or_starts_with_a_mark_then_said_or_read(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "results.json"
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(good_rows()).encode())
+    assert len(read_predictions(path, IMAGES, NAMES).by_image) == 2
+    path.write_bytes('[{"image_id": "ü"}]'.encode("latin-1"))
+    with pytest.raises(CellsegError, match="is no UTF-8 text"):
+        read_predictions(path, IMAGES, NAMES)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from cellseg.structures import rle as rle_module
 from cellseg.structures.rle import (
     area_of,
     box_of,
+    count_covered,
     decode_crop,
     encode_columns,
     encode_crop,
@@ -208,3 +209,13 @@ def test_encode_label_map_when_the_nest_is_dense_then_equals_pycocotools(real_da
     for measured, expected in zip(measure_rles(rles), (boxes, areas), strict=True):
         assert np.array_equal(measured, expected)
     assert rles[::40] == [coco_encode(label_map == cell) for cell in ids[::40]]
+
+
+def test_count_covered_when_masks_are_whole_or_cut_short_then_says_so() -> None:
+    label_map = np.zeros((7, 9), dtype=np.int32)
+    label_map[2:4, 3:6], label_map[6, 8] = 1, 2
+    rles = encode_label_map(label_map)[3]
+    assert count_covered(rles).tolist() == [63, 63]
+    short = {"size": [7, 9], "counts": "04"}
+    assert count_covered([short, rles[0]]).tolist() == [4, 63]
+    assert count_covered([]).tolist() == []
