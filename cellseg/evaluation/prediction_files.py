@@ -212,7 +212,9 @@ def _load_rows(path: Path) -> list[Any]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise CellsegError(f"{path}: is no UTF-8 text ({error}); write it again as JSON.") from error
+        raise CellsegError(
+            f"{path}: is no UTF-8 text ({error}); write it again as JSON."
+        ) from error
     except OSError as error:
         raise CellsegError(f"{path}: cannot be read ({error}); check the file.") from error
     if not text.strip():

@@ -24,6 +24,8 @@ from cellseg.inference.tiles import Tile
 
 MergeMethod = Literal["wbf", "nms"]
 
+_SAME_VIEW_IOU = 0.7  # from which two tiles are sure to have seen the same cell
+
 
 def suppress_duplicates(
     num_cells: int, pairs: NDArray[np.int64], priority: NDArray[np.floating]
@@ -180,7 +182,7 @@ def merge_tiles(
     tiles: Sequence[Tile],
     border_px: float = 3.0,
     iou_thr: float = 0.4,
-    iomin_thr: float = 0.6,
+    iomin_thr: float = 0.5,
     slack_px: float = 16.0,
 ) -> Cells:
     """Merge the cells of overlapping tiles, so that a cell on a seam appears once and whole.
@@ -190,8 +192,9 @@ def merge_tiles(
     tile's core come first; another tile's view of the same place is only used where it is within
     slack_px of its own core, or where the owner's view was cut. Cells of different tiles are the
     same, whatever their class, if their masks overlap by iou_thr or one lies in the other by
-    iomin_thr. What no tile holds whole, being larger than the overlap, is joined from its parts; a
-    part without its counterpart is dropped.
+    iomin_thr; where each lies in its own tile's core, both are kept if the tiles saw them as two.
+    What no tile holds whole, being larger than the overlap, is joined from its parts; a part
+    without its counterpart is dropped.
 
     Args:
         cells: N cells of all tiles, in the pixels of the image.
@@ -216,10 +219,13 @@ def merge_tiles(
     owned = (centres >= bounds[:, 4:6]).all(axis=1) & (centres < bounds[:, 6:8]).all(axis=1)
     pairs = _pairs_across_tiles(mask_boxes, tile_ids, bounds)
     overlaps = measure_overlaps(cells, pairs)
-    # Two cells that lie each in its own tile's core may well overlap and be two: only IoU speaks.
-    both_owned = (owned & whole)[overlaps.pairs].all(axis=1)
-    same = (overlaps.iou >= iou_thr) | ((overlaps.iomin >= iomin_thr) & ~both_owned)
-    twins = overlaps.pairs[same]
+    same = overlaps.iou >= iou_thr
+    rivals = (overlaps.iomin >= iomin_thr) & ~same
+    # Two cells that lie each in its own tile's core may well overlap and be two.
+    owners = rivals & (owned & whole)[overlaps.pairs].all(axis=1)
+    views = overlaps.pairs[overlaps.iou >= _SAME_VIEW_IOU]
+    rivals[owners] = ~_seen_as_two(overlaps.pairs[owners], views, tile_ids, mask_boxes, bounds)
+    twins = overlaps.pairs[same | rivals]
     cut_twin = np.zeros(len(cells), dtype=bool)  # another tile saw this cell, but cut
     for one, two in (twins.T, twins.T[::-1]):
         cut_twin[one[~whole[two]]] = True
@@ -233,6 +239,37 @@ def merge_tiles(
     joined = _join_parts(cells, parts, bounds, cut)
     merged = Cells.concatenate([cells[kept], joined])
     return merged[np.argsort(-merged.scores, kind="stable")]
+
+
+def _seen_as_two(
+    pairs: NDArray[np.int64],
+    views: NDArray[np.int64],
+    tile_ids: NDArray[np.int64],
+    mask_boxes: NDArray[np.int64],
+    bounds: NDArray[np.float64],
+) -> NDArray[np.bool_]:
+    """Tell which pairs of cells of different tiles are two cells, by what each tile saw.
+
+    One tile may see a cell where the other sees two neighbours as one: both would be found twice.
+
+    Args:
+        pairs: (P, 2) cells of different tiles that cover one another.
+        views: (V, 2) cells of different tiles that are views of the same cell.
+        tile_ids: (N,) tile of each cell.
+        mask_boxes: (N, 4) tight boxes of the masks.
+        bounds: (N, 8) each cell's tile.
+
+    Returns:
+        (P,) whether a tile saw both cells, and no tile that holds both saw only its own.
+    """
+    stride = int(tile_ids.max()) + 1
+    seen = np.concatenate([one * stride + tile_ids[two] for one, two in (views.T, views.T[::-1])])
+    both, holds = [], []
+    for own, other in (pairs.T, pairs.T[::-1]):
+        both.append(np.isin(other * stride + tile_ids[own], seen))
+        inside = mask_boxes[other, :2] >= bounds[own, :2]
+        holds.append((inside & (mask_boxes[other, 2:] <= bounds[own, 2:4])).all(axis=1))
+    return np.any(both, axis=0) & (np.array(both) | ~np.array(holds)).all(axis=0)
 
 
 def _inner_sides_touched(

@@ -93,6 +93,29 @@ def test_merge_tiles_when_neighbours_overlap_across_the_seam_keeps_both(tiles):
     assert len(merged) == 2
 
 
+PAIRED, PAIR, LONG_PAIR = (84, 30, 98, 50), (85, 30, 117, 50), (85, 30, 123, 50)
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "kept"),
+    [
+        ([PAIRED], [PAIR], [PAIRED]),  # no tile saw two
+        ([PAIRED], [PAIRED, PAIR], [PAIRED]),  # the left tile holds the pair, too, and saw none
+        ([PAIRED, PAIR], [PAIRED, PAIR], [PAIRED, PAIR]),
+        ([PAIRED], [PAIRED, LONG_PAIR], [PAIRED, LONG_PAIR]),  # only the right tile holds it
+    ],
+)
+def test_merge_tiles_when_a_cell_covers_the_other_tiles_then_two_only_if_the_tiles_saw_two(
+    tiles, left, right, kept
+):
+    # Each lies in its own tile's core, the pair in the right one's; the single cell is surer.
+    found = {
+        tile: cells_of(cells, [0.9 if cell == PAIRED else 0.7 for cell in cells])
+        for tile, cells in enumerate((left, right))
+    }
+    assert boxes_of(merge(tiles, found)) == kept
+
+
 def test_merge_tiles_when_only_the_other_tile_sees_a_cell_beside_the_seam_keeps_it(tiles):
     near, far = (88, 30, 108, 50), (84, 60, 90, 66)
     assert boxes_of(merge(tiles, {1: cells_of([near, far])}, slack_px=5)) == [near]
