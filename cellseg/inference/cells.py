@@ -191,13 +191,14 @@ def decode_crops(rles: Sequence[RLE]) -> list[Crop]:
     Returns:
         N crops; that of an empty mask is (0, 0) at 0, 0.
     """
-    pixels, boxes = decode_columns(rles)
     crops = []
-    begin = 0
-    for x1, y1, x2, y2 in boxes.tolist():
-        end = begin + (x2 - x1) * (y2 - y1)
-        crops.append(Crop(pixels[begin:end].reshape(x2 - x1, y2 - y1).T, x1, y1))
-        begin = end
+    for block in range(0, len(rles), rle_runs.BLOCK_MASKS):
+        pixels, boxes = decode_columns(rles[block : block + rle_runs.BLOCK_MASKS])
+        begin = 0
+        for x1, y1, x2, y2 in boxes.tolist():
+            end = begin + (x2 - x1) * (y2 - y1)
+            crops.append(Crop(pixels[begin:end].reshape(x2 - x1, y2 - y1).T, x1, y1))
+            begin = end
     return crops
 
 

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from cellseg.inference.cells import Cells, cells_from_arrays, decode_columns, decode_crops
+from cellseg.structures import rle
 from cellseg.structures.rle import decode_crop, encode_columns, encode_crop
 
 
@@ -24,12 +25,24 @@ def test_decode_crops_of_any_masks_equals_decoding_one_by_one(masks, height, wid
         )
         for mask in masks
     ]
-    for crop, rle in zip(decode_crops(rles), rles, strict=True):
-        mask, x0, y0 = decode_crop(rle)
+    for crop, coded in zip(decode_crops(rles), rles, strict=True):
+        mask, x0, y0 = decode_crop(coded)
         assert (crop.x0, crop.y0) == (x0, y0)
         np.testing.assert_array_equal(crop.mask, mask)
     pixels, boxes = decode_columns(rles)
     assert encode_columns(pixels, boxes, height, width) == rles
+
+
+def test_decode_crops_when_masks_fill_several_blocks_then_gives_each_its_own(monkeypatch):
+    monkeypatch.setattr(rle, "BLOCK_MASKS", 2)
+    rles = [encode_crop(np.ones((n, n + 1), bool), n, 2 * n, 20, 30) for n in range(1, 6)]
+    crops = decode_crops(rles)
+    assert [(crop.mask.shape, crop.x0, crop.y0) for crop in crops] == [
+        ((n, n + 1), n, 2 * n) for n in range(1, 6)
+    ]
+    boxes, areas = rle.measure_rles(rles)
+    assert areas.tolist() == [n * (n + 1) for n in range(1, 6)]
+    assert boxes.tolist() == [[n, 2 * n, 2 * n + 1, 3 * n] for n in range(1, 6)]
 
 
 def test_placed_when_moved_into_a_larger_image_keeps_pixels(make_cells):
