@@ -10,7 +10,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 root=$(pwd -P)
 venv=.venv
 stamp=$venv/.cellseg-installed
-sources=(requirements-build.txt requirements.txt pyproject.toml tools/install.sh)
+sources=(requirements-build.txt requirements.txt requirements-web.txt pyproject.toml tools/install.sh)
 choices="$root ${PYTHON:-} ${TORCH_INDEX:-} ${FORCE_CUDA:-}"
 wanted=$(cat "${sources[@]}" <(echo "$choices") | sha256sum)
 
@@ -71,11 +71,13 @@ make_venv() {
 pip() { "$venv/bin/python" -m pip --disable-pip-version-check "$@"; }
 
 install_pins() {
-    say "torch and the build tools (1 of 2)"
+    say "torch and the build tools (1 of 3)"
     pip install ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} -r requirements-build.txt
     check_cuda_compiler
-    say "everything else (2 of 2); compiling onedl-mmcv takes about 12 minutes on 2 cores, once"
+    say "everything else (2 of 3); compiling onedl-mmcv takes about 12 minutes on 2 cores, once"
     pip install --no-deps --no-build-isolation -r requirements.txt
+    say "the page of tools/web_demo.py (3 of 3)"
+    pip install --no-deps -r requirements-web.txt
     pip install --no-deps --no-build-isolation --editable .
 }
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-FILES = ("tools/install.sh", "pyproject.toml", "requirements.txt", "requirements-build.txt")
+REQUIREMENTS = ("requirements-build.txt", "requirements.txt", "requirements-web.txt")
+FILES = ("tools/install.sh", "pyproject.toml", *REQUIREMENTS)
 
 # Notes its arguments; makes the .venv it is asked for; checks as the files beside it say.
 STAND_IN = """#!/bin/bash
@@ -60,6 +61,7 @@ FIRST_RUN = [
     "-m venv .venv",
     "install -r requirements-build.txt",
     "install --no-deps --no-build-isolation -r requirements.txt",
+    "install --no-deps -r requirements-web.txt",
     "install --no-deps --no-build-isolation --editable .",
     "tools/check_install.py",
 ]
@@ -102,7 +104,7 @@ def test_install_with_ops_that_do_not_load_builds_mmcv_again(clone):
     (clone / "check_status").write_text("3")
     result, steps = _install(clone)
     assert result.returncode == 0
-    assert steps[5:] == [
+    assert steps[len(FIRST_RUN) :] == [
         "install --no-cache-dir --force-reinstall --no-deps --no-build-isolation onedl-mmcv==2.3.6",
         "tools/check_install.py",
     ]
@@ -111,8 +113,10 @@ def test_install_with_ops_that_do_not_load_builds_mmcv_again(clone):
 def test_install_with_two_opencvs_leaves_the_headless_one_whole(clone):
     (clone / "check_status").write_text("4")
     steps = _install(clone)[1]
-    assert steps[5].startswith("uninstall -y opencv-python ")
-    assert steps[6].startswith("install --force-reinstall --no-deps opencv-python-headless==")
+    assert steps[len(FIRST_RUN)].startswith("uninstall -y opencv-python ")
+    assert steps[len(FIRST_RUN) + 1].startswith(
+        "install --force-reinstall --no-deps opencv-python-headless=="
+    )
 
 
 def test_install_with_a_torch_index_takes_torch_from_there(clone):

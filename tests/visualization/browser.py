@@ -1,10 +1,12 @@
 """Talk to a headless Chromium through pipes (its DevTools protocol), with nothing installed."""
 
+import base64
 import json
 import os
 import shutil
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,11 +46,15 @@ class Page:
         self.urls: list[str] = []
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
-        """Send a command and return its result."""
+        """Send a command to the page, or to the browser before there is one; return its result."""
+        return self._call(self._session, method, params)
+
+    def _call(self, session: str | None, method: str, params: dict[str, Any]) -> dict[str, Any]:
+        """Send a command to a page, or to the browser when None."""
         self._number += 1
         message = {"id": self._number, "method": method, "params": params}
-        if self._session is not None:
-            message["sessionId"] = self._session
+        if session is not None:
+            message["sessionId"] = session
         self._commands.write(json.dumps(message).encode() + b"\0")
         self._commands.flush()
         while True:
@@ -58,8 +64,12 @@ class Page:
                     raise RuntimeError(f"{method}: {answer['error']}")
                 return answer["result"]
 
-    def open(self, path: Path, width: int, dark: bool = False) -> None:
-        """Open a file at a width in CSS pixels, and wait until all of it is there."""
+    def open(self, address: Path | str, width: int, dark: bool = False) -> str:
+        """Open a file or URL at a width in CSS pixels, and wait until all of it is there.
+
+        Returns:
+            What `switch` takes to come back to this page after another was opened.
+        """
         self._session = None
         self.complaints, self.urls = [], []
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
@@ -73,14 +83,46 @@ class Page:
         )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
-        self.call("Page.navigate", url=path.resolve().as_uri())
+        url = address if isinstance(address, str) else address.resolve().as_uri()
+        self.call("Page.navigate", url=url)
         while True:
             message = self._read()
             if (message.get("method"), message.get("sessionId")) == (
                 "Page.loadEventFired",
                 self._session,
             ):
-                return
+                return attached["sessionId"]
+
+    def switch(self, session: str) -> None:
+        """Go back to a page that `open` opened."""
+        self._session = session
+
+    def wait_until(self, expression: str, limit_s: float = 120) -> Any:
+        """Evaluate JavaScript until it is true; return its value."""
+        end = time.monotonic() + limit_s
+        while not (value := self.evaluate(expression)):
+            if time.monotonic() > end:
+                raise TimeoutError(f"{expression} is not true after {limit_s} s.")
+            time.sleep(0.1)
+        return value
+
+    def choose_file(self, selector: str, path: Path) -> None:
+        """Give a file to the input element that a CSS selector finds, as its user would."""
+        root = self.call("DOM.getDocument")["root"]["nodeId"]
+        node = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        self.call("DOM.setFileInputFiles", nodeId=node, files=[str(path.resolve())])
+
+    def keep_downloads(self, folder: Path) -> None:
+        """Let every page save downloads into a folder."""
+        params = {"behavior": "allow", "downloadPath": str(folder.resolve())}
+        self._call(None, "Browser.setDownloadBehavior", params)
+
+    def take_screenshot(self, path: Path) -> None:
+        """Write a PNG of the whole page, not only of the part in view."""
+        size = self.call("Page.getLayoutMetrics")["cssContentSize"]
+        clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
+        shot = self.call("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)
+        path.write_bytes(base64.b64decode(shot["data"]))
 
     def evaluate(self, expression: str) -> Any:
         """Evaluate JavaScript and return its value."""
@@ -110,8 +152,8 @@ class Page:
 
 
 @contextmanager
-def launch(chromium: str, profile: Path) -> Iterator[Page]:
-    """Start a browser with a profile of its own and end it afterwards."""
+def launch(chromium: str, profile: Path, limit_s: float = LIMIT_S) -> Iterator[Page]:
+    """Start a browser with a profile of its own and end it afterwards, or after so many seconds."""
     to_browser, commands = os.pipe()
     answers, from_browser = os.pipe()
     # Chromium reads commands from descriptor 3 and writes answers to descriptor 4.
@@ -125,7 +167,7 @@ def launch(chromium: str, profile: Path) -> Iterator[Page]:
     )
     os.close(to_browser)
     os.close(from_browser)
-    watchdog = threading.Timer(LIMIT_S, process.kill)  # a browser that hangs must not hang us
+    watchdog = threading.Timer(limit_s, process.kill)  # a browser that hangs must not hang us
     watchdog.start()
     with os.fdopen(commands, "wb") as writer, os.fdopen(answers, "rb") as reader:
         try:
