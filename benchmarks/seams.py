@@ -152,9 +152,10 @@ Each image is predicted whole and tile by tile, both at score {score:g} and the 
 are those of the whole image, *crossing* those of them that a tile's border crosses. *Matched*:
 cells of the whole image that the tiled prediction holds at IoU 0.8; at least 98% are asked for.
 *Twice*: tiled cells that cover one another by more than half though different tiles found them
-and the whole image shows no such pair, or that match the same cell. *Cut*: tiled cells that lie in
-a larger cell of the whole image and end at a tile's border. The network itself finds some cells in
-one place, such as two neighbours and both as one; these *covering* pairs are counted for both.
+and the whole image does not show both, or that match a cell that another one matches better.
+*Cut*: tiled cells that lie in a larger cell of the whole image and end at a tile's border. The
+network itself finds some cells in one place, such as two neighbours and both as one; these
+*covering* pairs are counted for both.
 """
 
 

@@ -5,6 +5,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from mmdet.registry import MODELS
 from mmengine.registry import init_default_scope
@@ -16,6 +17,10 @@ from benchmarks.dense.scenes import Scene
 from benchmarks.dense.stock import STOCK_TYPES, read_model_config
 from benchmarks.dense.works import WORKS
 from benchmarks.proposal_recall import measure_coverage, write_table
+from benchmarks.tiled.agreement import compare_predictions
+from cellseg.inference import Cells
+from cellseg.inference.tiles import make_tile_grid
+from cellseg.structures.rle import encode_crop
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
@@ -174,6 +179,36 @@ def test_coverage_when_more_proposals_are_kept_then_recall_does_not_fall():
     assert all(a <= b for a, b in zip(few.recalls, many.recalls, strict=True))
     assert many.recalls[0] >= many.recalls[1]
     assert write_table([few, many]).count("|") == 20
+
+
+def cells_of(*boxes: tuple[int, int, int, int]) -> Cells:
+    """Make cells that fill boxes x1, y1, x2, y2."""
+    masks = [np.ones((y2 - y1, x2 - x1), dtype=bool) for x1, y1, x2, y2 in boxes]
+    rles = [encode_crop(m, b[0], b[1], 200, 200) for m, b in zip(masks, boxes, strict=True)]
+    return Cells(boxes, [0.9] * len(boxes), [0] * len(boxes), rles, 200, 200, ("a",))
+
+
+CELL, SHIFTED, BESIDE = (80, 30, 100, 50), (81, 30, 101, 50), (90, 30, 110, 50)
+
+
+@pytest.mark.parametrize(
+    ("whole", "tiled", "origins", "twice"),
+    [
+        ([CELL], [CELL, SHIFTED], [0, 1], 1),
+        ([CELL], [CELL, SHIFTED], [0, 0], 1),
+        ([CELL, SHIFTED], [CELL, SHIFTED], [0, 1], 0),  # the network's own double
+        ([CELL, (91, 30, 111, 50)], [SHIFTED, BESIDE], [0, 1], 0),  # two cells that overlap
+        ([CELL], [CELL, (88, 30, 102, 50)], [0, 1], 1),
+        ([CELL], [CELL, (120, 30, 140, 50)], [0, 1], 0),
+    ],
+)
+def test_compare_predictions_when_tiles_find_a_cell_again_then_it_counts_as_found_twice(
+    whole, tiled, origins, twice
+):
+    tiles = make_tile_grid(200, 200, 120, 40)
+    found = compare_predictions(cells_of(*whole), cells_of(*tiled), tiles, np.array(origins))
+    assert found.twice == twice
+    assert found.holds == (twice == 0)
 
 
 @pytest.mark.slow

@@ -26,8 +26,8 @@ class Agreement:
         tiled: Cells of the tiled prediction.
         matched: Cells of the whole image that the tiled prediction holds at MATCH_IOU.
         twice: Pairs of tiled cells that cover one another though different tiles found them and
-            the whole image shows no such pair, and cells of the whole image that two tiled cells
-            match.
+            the whole image does not show both, and tiled cells that match a cell of the whole
+            image which another one matches better.
         cut: Tiled cells that are parts of larger ones of the whole image and end at a tile's
             border.
         whole_covering: Pairs of cells of the whole image that cover one another.
@@ -109,35 +109,36 @@ def compare_predictions(
     pairs = overlaps.pairs[in_tiled] - count
     found_in = np.full(len(tiled), -1) if origins is None else origins
     strangers = (found_in[pairs[:, 0]] != found_in[pairs[:, 1]]) | (found_in[pairs] < 0).any(axis=1)
-    own = _list_twins(overlaps.pairs[in_whole], overlaps.pairs[alike], count)
-    strangers &= np.array([tuple(pair) not in own for pair in pairs.tolist()], dtype=bool)
+    partnered = np.zeros(len(tiled), dtype=bool)
+    partnered[_pair_up(first[alike], second[alike] - count, overlaps.iou[alike])] = True
+    strangers &= ~partnered[pairs].all(axis=1)
+    spare = held & ~partnered
+    spare[pairs[strangers]] = False  # counted as a pair
     parts = _find_parts(whole, tiled, overlaps.pairs[across], overlaps.intersections[across])
     return Agreement(
         whole=count,
         crossing=int(cross_borders(whole, tiles).sum()),
         tiled=len(tiled),
         matched=int((matches > 0).sum()),
-        twice=int(strangers.sum() + (matches > 1).sum()),
+        twice=int(strangers.sum() + spare.sum()),
         cut=int((parts & ~held & _end_at_borders(tiled, tiles)).sum()),
         whole_covering=int(in_whole.sum()),
         tiled_covering=int(in_tiled.sum()),
     )
 
 
-def _list_twins(
-    covering: NDArray[np.int64], alike: NDArray[np.int64], count: int
-) -> set[tuple[int, int]]:
-    """List pairs of tiled cells whose counterparts cover one another in the whole image, too."""
-    counterparts: dict[int, list[int]] = {}
-    for cell, tiled in alike.tolist():
-        counterparts.setdefault(cell, []).append(tiled - count)
-    return {
-        (min(one, two), max(one, two))
-        for cell, other in covering.tolist()
-        for one in counterparts.get(cell, [])
-        for two in counterparts.get(other, [])
-        if one != two
-    }
+def _pair_up(
+    whole: NDArray[np.int64], tiled: NDArray[np.int64], iou: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """Match one to one, best first; returns the tiled cells that have a partner of their own."""
+    taken: set[int] = set()
+    partnered: dict[int, int] = {}
+    for place in np.argsort(-iou, kind="stable").tolist():
+        cell, other = int(whole[place]), int(tiled[place])
+        if cell not in taken and other not in partnered:
+            taken.add(cell)
+            partnered[other] = cell
+    return np.array(list(partnered), dtype=np.int64)
 
 
 def cross_borders(cells: Cells, tiles: Sequence[Tile]) -> NDArray[np.bool_]:
