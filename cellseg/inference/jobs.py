@@ -95,6 +95,7 @@ class PredictionJob:
         self.options = options
         shown = {**asdict(options), "folder": "", "formats": "", "submission_index": ""}
         self._settings = {**(settings or {}), "options": shown, "tiling": asdict(predictor.tiling)}
+        self._failed: set[str] = set()
 
     def run(self, progress: Progress | None = None) -> list[ImageOutcome]:
         """Predict what is not finished yet.
@@ -122,20 +123,29 @@ class PredictionJob:
                 outcomes.update(
                     {index: outcome for index, outcome in other.items() if index not in shared}
                 )
+        self._failed = {one.name for one in outcomes.values() if one.error is not None}
         return [outcomes[index] for index in sorted(outcomes)]
 
     def write_submission(self, path: Path) -> int:
-        """Collect the parts of the submission into one zip file.
+        """Collect the parts of the submission into one zip file, those of failed images left out.
 
         Returns:
             How many images of the index have no prediction.
+
+        Raises:
+            CellsegError: If no image was predicted; a zip file of an earlier run is kept.
         """
         index = self.options.submission_index or {}
         parts = [
             self._part_path(image)
             for image in sorted(self.images, key=lambda image: image.name)
-            if self._part_path(image).is_file()
+            if image.name not in self._failed and self._part_path(image).is_file()
         ]
+        if not parts:
+            raise CellsegError(
+                f"{path} is not written, because none of the {len(self.images)} images was "
+                "predicted; mend what failed and run the command again."
+            )
         results = [result for part in parts for result in json.loads(part.read_text())]
         write_submission(results, path, index, len(self.predictor.class_names))
         return len(index) - len(parts)

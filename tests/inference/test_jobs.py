@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from cellseg.errors import CellsegError
 from cellseg.inference.image_list import InputImage, find_input_images
 from cellseg.inference.jobs import OutputOptions, PredictionJob
 
@@ -145,6 +146,20 @@ def test_submission_of_an_image_of_another_size_is_an_error(make_job):
     index = {"a.tif": {"file_name": "a.tif", "id": 5, "height": 10, "width": 250}}
     outcomes = make_job(submission_index=index).run()
     assert "250 x 250 pixels, but the index says 10 x 250" in outcomes[0].error
+
+
+def test_submission_when_every_image_fails_is_not_written(make_job, tmp_path, folder):
+    index = {"a.tif": {"file_name": "a.tif", "id": 5, "height": 250, "width": 250}}
+    path = tmp_path / "out" / "submission.zip"
+    make_job(submission_index=index).run()
+    (folder / "a.tif").write_bytes(b"II*\0 truncated")  # its part of the submission is outdated
+    job = make_job(submission_index=index)
+    assert all(outcome.error for outcome in job.run())
+    with pytest.raises(
+        CellsegError, match=r"submission\.zip is not written.* none of the 3 images"
+    ):
+        job.write_submission(path)
+    assert not path.exists()
 
 
 def test_png_beside_tiff_is_predicted_too(make_predictor, tmp_path):
