@@ -70,8 +70,8 @@ class CellDataset(BaseDetDataset):
 
     METAINFO = {
         "classes": ("epithelial", "lymphocyte", "neutrophil", "macrophage"),
-        # Bright colours that no stain has, apart from each other on dark nuclei and pink tissue.
-        "palette": [(0, 210, 60), (255, 225, 25), (0, 200, 255), (255, 80, 0)],
+        # Colours that no stain has, apart from each other for the colour-blind as well.
+        "palette": [(0, 245, 150), (255, 245, 25), (40, 110, 255), (230, 40, 0)],
     }
 
     def __init__(

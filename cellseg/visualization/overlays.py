@@ -22,10 +22,10 @@ Masks: TypeAlias = Sequence[RLE] | BaseInstanceMasks | NDArray[np.bool_] | torch
 Crop: TypeAlias = tuple[NDArray[np.bool_], int, int]
 
 DEFAULT_PALETTE: tuple[Colour, ...] = (
-    (0, 210, 60),
-    (255, 225, 25),
-    (0, 200, 255),
-    (255, 80, 0),
+    (0, 245, 150),
+    (255, 245, 25),
+    (40, 110, 255),
+    (230, 40, 0),
     (20, 20, 20),
     (255, 255, 255),
     (150, 90, 0),

@@ -1,15 +1,20 @@
 """Outlines lie on the borders of cells, whatever the masks are made of."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmdet.structures.mask import BitmapMasks
+from skimage.color import rgb2lab
 
+from cellseg.datasets.cell_dataset import CellDataset
 from cellseg.structures.label_map_masks import LabelMapMasks
 from cellseg.structures.rle import encode_label_map
 from cellseg.visualization.overlays import (
+    DEFAULT_PALETTE,
     IGNORED_COLOUR,
     choose_line_width,
     draw_boxes,
@@ -153,3 +158,24 @@ def test_draw_boxes_when_given_then_draws_their_edges() -> None:
 @pytest.mark.parametrize(("size", "width"), [(30, 1), (1024, 1), (1500, 2), (9000, 3)])
 def test_choose_line_width_when_images_grow_then_lines_do(size: int, width: int) -> None:
     assert choose_line_width(size, size) == width
+
+
+# Machado, Oliveira and Fernandes 2009: how colours look without the red, green or blue cones.
+COLOUR_BLIND = {
+    "protan": [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
+    "deutan": [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
+    "tritan": [[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]],
+}
+
+
+@pytest.mark.parametrize("kind", COLOUR_BLIND)
+def test_palette_when_seen_by_the_colour_blind_then_classes_differ(kind: str) -> None:
+    palette = CellDataset.METAINFO["palette"]
+    assert tuple(palette) == DEFAULT_PALETTE[:4]
+    rgb = np.array(palette) / 255
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    seen = (linear @ np.array(COLOUR_BLIND[kind]).T).clip(0, 1)
+    shown = np.where(seen <= 0.0031308, seen * 12.92, 1.055 * seen ** (1 / 2.4) - 0.055)
+    lab = rgb2lab(shown[None])[0]
+    distances = [np.linalg.norm(a - b) for a, b in itertools.combinations(lab, 2)]
+    assert min(distances) > 35  # about 2 is the least that is noticed
