@@ -22,7 +22,7 @@ from cellseg.inference.image_list import InputImage
 from cellseg.inference.image_source import ImageSource
 from cellseg.inference.predictor import Predictor
 from cellseg.inference.sources import open_image
-from cellseg.inference.tiles import Tile
+from cellseg.inference.tiles import Tile, check_range
 from cellseg.inference.writers import output_files, write_outputs
 from cellseg.inference.writers.coco_json import BoxFormat, write_coco_results, write_submission
 
@@ -51,6 +51,16 @@ class OutputOptions:
     pixel_size_um: float | None = None
     submission_index: dict[str, dict[str, Any]] | None = None
     box_format: BoxFormat = "xywh"
+
+    def __post_init__(self) -> None:
+        """Check the numbers.
+
+        Raises:
+            CellsegError: If one makes no sense, so that it is said before an image is read.
+        """
+        check_range("The score threshold", self.score_thr, 0, 1)
+        check_range("The pixel size to predict at", self.mpp, 0, open_end=True)
+        check_range("The pixel size of the files", self.pixel_size_um, 0, open_end=True)
 
 
 @dataclass

@@ -35,7 +35,7 @@ from cellseg.inference.image_source import ImageSource
 from cellseg.inference.mask_tta import CellTTAModel
 from cellseg.inference.merging import merge_tiles
 from cellseg.inference.sources import ArraySource, open_image
-from cellseg.inference.tiles import Tile, is_background, make_tile_grid
+from cellseg.inference.tiles import Tile, check_range, is_background, make_tile_grid
 
 ImageLike = NDArray[np.uint8] | str | Path | ImageSource
 Progress = Callable[[int, int], None]
@@ -67,6 +67,17 @@ class TileOptions:
     whole: bool | None = None
     batch_size: int = 2
     skip_background: bool = True
+
+    def __post_init__(self) -> None:
+        """Check the sizes.
+
+        Raises:
+            CellsegError: If one makes no sense, so that it is said before an image is read.
+        """
+        check_range("The side of a tile", self.tile_px, 1)
+        check_range("The overlap of tiles", self.overlap_px, 0)
+        check_range("The scale", self.scale, 0, open_end=True)
+        check_range("The batch size", self.batch_size, 1)
 
 
 @dataclass

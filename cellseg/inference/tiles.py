@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from cellseg.errors import CellsegError
+
 # A 64 px block whose brightness varies less than this, after averaging noise away, holds no cell.
 _FLAT_RANGE = 14.0
 _AVERAGED_PX = 4
@@ -92,6 +94,29 @@ def _cut_axis(
     ends = [min(origin + tile_px, length) for origin in origins]
     seams = [(end + origin) / 2 for end, origin in zip(ends, origins[1:], strict=False)]
     return list(zip(origins, ends, [0.0, *seams], [*seams, float(length)], strict=True))
+
+
+def check_range(
+    name: str, value: float | None, low: float, high: float = math.inf, open_end: bool = False
+) -> None:
+    """Check an option that a user gave.
+
+    Args:
+        name: What it is called in the error.
+        value: Its value; None passes.
+        low: The least value allowed, or with open_end the one it must exceed.
+        high: The greatest value allowed; infinity itself is not.
+        open_end: Whether low itself is refused.
+
+    Raises:
+        CellsegError: If the value is outside, or not a number.
+    """
+    if value is None:
+        return
+    if not low <= value <= high or math.isinf(value) or (open_end and value == low):
+        least = "more than" if open_end else "at least"
+        most = "" if math.isinf(high) else f" and at most {high:g}"
+        raise CellsegError(f"{name} must be {least} {low:g}{most}, not {value}.")
 
 
 def is_background(tile: NDArray[np.uint8], flat_range: float = _FLAT_RANGE) -> bool:

@@ -162,6 +162,19 @@ def test_submission_when_every_image_fails_is_not_written(make_job, tmp_path, fo
     assert not path.exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"score_thr": 7}, "score threshold must be at least 0 and at most 1, not 7"),
+        ({"mpp": -1.0}, "pixel size to predict at must be more than 0, not -1"),
+        ({"pixel_size_um": float("nan")}, "pixel size of the files must be more than 0, not nan"),
+    ],
+)
+def test_output_options_that_make_no_sense_are_refused(tmp_path, options, message):
+    with pytest.raises(CellsegError, match=message):
+        OutputOptions(tmp_path, ("labels",), **options)
+
+
 def test_png_beside_tiff_is_predicted_too(make_predictor, tmp_path):
     image = paint_label_map(draw_label_map(200))
     cv2.imwrite(str(tmp_path / "p.png"), image)

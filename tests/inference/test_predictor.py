@@ -165,6 +165,22 @@ def test_test_time_views_of_a_perfect_detector_change_nothing(make_predictor):
     np.testing.assert_allclose(merged.scores, expected.scores, rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"tile_px": 0},
+        {"overlap_px": -1},
+        {"scale": 0.0},
+        {"scale": float("nan")},
+        {"scale": float("inf")},
+        {"batch_size": 0},
+    ],
+)
+def test_tile_options_that_make_no_sense_are_refused(options):
+    with pytest.raises(CellsegError, match="must be"):
+        TileOptions(**options)
+
+
 def test_config_that_is_missing_is_reported():
     with pytest.raises(CellsegError, match=r"no config file gone\.py"):
         Predictor("gone.py", None)
