@@ -21,7 +21,7 @@ from cellseg.visualization.overlays import Colour, draw_outlines
 from cellseg.visualization.panels import resize_for_display
 from cellseg.web.uploads import UploadedImage
 
-DOWNLOADS = {"labels": "label TIFF", "geojson": "GeoJSON", "csv": "CSV"}
+DOWNLOADS = {"labels": "Label TIFF", "geojson": "GeoJSON", "csv": "CSV"}
 """Formats that can be downloaded, as `writers.FORMATS` names them, and their names for people."""
 
 TABLE_COLUMNS = {
@@ -92,8 +92,8 @@ class FoundCells:
         """List the first cells for people, one row a cell in the order of TABLE_COLUMNS."""
         columns = [list(self.table[name][:limit]) for name in TABLE_COLUMNS]
         return [
-            [round(float(value), 2) if isinstance(value, np.floating) else value for value in row]
-            for row in zip(*columns, strict=True)
+            [int(cell), kind, f"{score:.3f}", int(area), round(float(x), 1), round(float(y), 1)]
+            for cell, kind, score, area, x, y in zip(*columns, strict=True)
         ]
 
     def draw(self, with_scores: bool) -> NDArray[np.uint8]:

@@ -19,7 +19,7 @@ TITLE = "Find cells"
 
 _MOST_ROWS = 1000
 _UPLOADS_KEPT_S = (60, 300)  # looked at every, deleted after; sessions keep copies of their own
-_COLUMN_KINDS = ["number", "str", "number", "number", "number", "number"]
+_COLUMN_KINDS = ["number", "str", "str", "number", "number", "number"]
 
 
 @dataclass(frozen=True)

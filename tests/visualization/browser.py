@@ -97,14 +97,13 @@ class Page:
         """Go back to a page that `open` opened."""
         self._session = session
 
-    def wait_until(self, expression: str, limit_s: float = 120) -> Any:
-        """Evaluate JavaScript until it is true; return its value."""
+    def wait_until(self, expression: str, limit_s: float = 120) -> None:
+        """Evaluate JavaScript until it is true."""
         end = time.monotonic() + limit_s
-        while not (value := self.evaluate(expression)):
+        while not self.evaluate(f"Boolean({expression})"):
             if time.monotonic() > end:
                 raise TimeoutError(f"{expression} is not true after {limit_s} s.")
             time.sleep(0.1)
-        return value
 
     def choose_file(self, selector: str, path: Path) -> None:
         """Give a file to the input element that a CSS selector finds, as its user would."""

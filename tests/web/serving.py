@@ -43,7 +43,7 @@ def serve_page(folder: Path) -> Iterator[Served]:
         limits = UploadLimits(max_bytes=2**20, max_pixels=200 * 200)
         service = CellService(finder, SessionStore(folder / "pages"), limits)
         with listen("127.0.0.1", 0) as listener:
-            server = make_server(build_app(service, build_page(service, "blobs")))
+            server = make_server(build_app(service, build_page(service, "blobs", 0.05)))
             thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
             thread.start()
             try:

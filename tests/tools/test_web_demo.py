@@ -1,0 +1,117 @@
+"""tools/web_demo.py: what it asks for, what it refuses, and that nothing stays after Ctrl-C."""
+
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+from cellseg.errors import CellsegError
+from cellseg.inference import Predictor
+
+from ..inference.oracle import oracle_config
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def tool() -> ModuleType:
+    """Return the tool as a module."""
+    spec = importlib.util.spec_from_file_location("web_demo", ROOT / "tools" / "web_demo.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _parse(tool: ModuleType, monkeypatch: pytest.MonkeyPatch, *words: str):
+    monkeypatch.setattr(sys, "argv", ["web_demo.py", "config.py", "weights.pth", *words])
+    return tool.parse_args()
+
+
+def test_web_demo_without_gradio_says_how_to_install_it(tool, monkeypatch):
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "gradio" else find_spec(name)
+    )
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(tool, "set_thread_counts", lambda: None)
+    _parse(tool, monkeypatch)
+    with pytest.raises(CellsegError, match=r"pip install --no-deps -r requirements-web\.txt"):
+        tool.main()
+
+
+def test_web_demo_by_default_listens_on_loopback_only(tool, monkeypatch):
+    args = _parse(tool, monkeypatch)
+    assert (args.host, args.port, args.score_thr) == ("127.0.0.1", 7860, 0.5)
+
+
+@pytest.mark.parametrize(
+    "flags", [("--score-thr", "1.5"), ("--max-mb", "0"), ("--max-megapixels", "-1")]
+)
+def test_web_demo_with_impossible_limits_says_so(tool, monkeypatch, tmp_path, flags):
+    args = _parse(tool, monkeypatch, *flags)
+    with pytest.raises(CellsegError, match=flags[0]):
+        tool.build_service(args, tmp_path / "pages")
+
+
+def test_web_demo_finds_cells_down_to_the_lowest_score_of_the_slider(tool, monkeypatch, tmp_path):
+    made = []
+
+    def build(config: str, checkpoint: str, **options) -> Predictor:
+        made.append(options["score_thr"])
+        return Predictor(oracle_config(), None, **options)
+
+    monkeypatch.setattr(tool, "Predictor", build)
+    for index, given in enumerate((0.5, 0.01)):
+        args = _parse(tool, monkeypatch, "--score-thr", str(given), "--device", "cpu")
+        service = tool.build_service(args, tmp_path / f"pages{index}")
+        assert service.limits.max_bytes == 64 * 2**20
+    assert made == [0.05, 0.01]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_web_demo_when_interrupted_then_it_ends_cleanly_and_leaves_no_file(tmp_path, name):
+    pytest.importorskip("gradio", reason="the extra web is not installed")
+    cfg = oracle_config()
+    cfg.custom_imports = dict(imports=["oracle"], allow_failed_imports=False)
+    cfg.dump(tmp_path / "config.py")
+    torch.save({"state_dict": {}, "meta": {}}, tmp_path / "weights.pth")
+    (tmp_path / "tmp").mkdir()
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            str(ROOT / "tools" / "web_demo.py"),
+            str(tmp_path / "config.py"),
+            str(tmp_path / "weights.pth"),
+            *("--port", "0", "--device", "cpu"),
+        ],
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests" / "inference")]),
+            "TMPDIR": str(tmp_path / "tmp"),
+            "OMP_NUM_THREADS": "1",
+        },
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        line = next(line for line in process.stdout if line.startswith("Open "))
+        assert urllib.request.urlopen(line.split()[1], timeout=60).status == 200
+        assert list((tmp_path / "tmp").glob("cellseg-web-*"))
+        process.send_signal(getattr(signal, name))
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert (process.returncode, out) == (0, "The page is closed.\n"), err
+    assert "Traceback" not in err
+    assert list((tmp_path / "tmp").glob("cellseg-web-*")) == []
+    assert not (tmp_path / ".gradio").exists()
