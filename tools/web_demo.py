@@ -10,6 +10,7 @@ needs the extra web: .venv/bin/pip install --no-deps -r requirements-web.txt
 import argparse
 import signal
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from mmengine.config import DictAction
@@ -114,10 +115,9 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
     with tempfile.TemporaryDirectory(prefix="cellseg-web-", ignore_cleanup_errors=True) as folder:
         prepare_gradio(Path(folder) / "gradio")
-        try:
+        with suppress(KeyboardInterrupt):
             serve(args, Path(folder))
-        except KeyboardInterrupt:
-            print("The page is closed.")
+    print("The page is closed.")
     return 0
 
 
