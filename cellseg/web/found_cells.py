@@ -41,7 +41,7 @@ class ClassCount(NamedTuple):
     """How many cells of a class there are, and the colour it is drawn in."""
 
     name: str
-    count: int
+    cells: int
     colour: Colour
 
 

@@ -39,10 +39,10 @@ def make_counts(counts: Sequence[ClassCount]) -> str:
     """Show how many cells each class has, beside its colour."""
     rows = [
         f'<tr><td><span class="cells-colour" style="background: rgb{count.colour}"></span>'
-        f"{escape(count.name)}</td><td>{count.count:,}</td></tr>"
+        f"{escape(count.name)}</td><td>{count.cells:,}</td></tr>"
         for count in counts
     ]
-    total = sum(count.count for count in counts)
+    total = sum(count.cells for count in counts)
     rows.append(f'<tr class="cells-total"><td>all cells</td><td>{total:,}</td></tr>')
     head = '<thead><tr><th scope="col">class</th><th scope="col">cells</th></tr></thead>'
     return f'<table class="cells-counts">{head}<tbody>{"".join(rows)}</tbody></table>'

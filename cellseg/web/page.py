@@ -19,7 +19,7 @@ TITLE = "Find cells"
 
 _MOST_ROWS = 1000
 _UPLOADS_KEPT_S = (60, 300)  # looked at every, deleted after; sessions keep copies of their own
-_COLUMN_KINDS = ["number", "str", "str", "number", "number", "number"]
+_COLUMN_KINDS: Any = ["number", "str", "str", "number", "number", "number"]
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def _lay_out(service: CellService, model_name: str, score_thr: float) -> Parts:
     gr.Markdown(f"# {TITLE}\nModel `{model_name}` for {classes}. Images stay on this server.")
     with gr.Row():
         with gr.Column(scale=1, min_width=300):
-            upload = gr.File(
+            upload: Any = gr.File(
                 label=f"Image: TIFF, PNG, JPEG or BMP, up to {service.limits.describe()}",
                 file_types=list(SUFFIXES),
                 type="filepath",

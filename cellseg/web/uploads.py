@@ -166,7 +166,7 @@ def _too_large(name: str, pixels: str, limits: UploadLimits) -> str:
 
 def _check_segments(name: str, page: tifffile.TiffPage, limits: UploadLimits) -> None:
     """Raise CellDataError if a TIFF's strips or tiles could become larger than its tags say."""
-    check_colours(name, page)
+    check_colours(Path(name), page)
     samples = math.prod(page.chunks)
     itemsize = page.dtype.itemsize if page.dtype is not None else _LARGEST_SAMPLE_BYTES
     of_image = page.imagelength * page.imagewidth * page.samplesperpixel

@@ -31,7 +31,7 @@ def test_found_cells_at_a_threshold_then_all_views_hold_the_same_cells(tmp_path,
     expected = int((found.cells.scores >= score_thr).sum())
     assert len(shown.cells) == expected
     assert [entry.name for entry in shown.count_classes()] == list(CLASS_NAMES)
-    assert sum(entry.count for entry in shown.count_classes()) == expected
+    assert sum(entry.cells for entry in shown.count_classes()) == expected
     rows = shown.rows(100)
     assert [row[0] for row in rows] == list(range(1, expected + 1))
     assert all(len(row) == len(TABLE_COLUMNS) for row in rows)
@@ -52,6 +52,14 @@ def test_download_then_it_is_the_file_that_predict_writes(tmp_path, kind):
     path = tmp_path / f"slide{FORMATS[kind].suffix}"
     FORMATS[kind].write(shown.cells, ArraySource(shown.image.pixels, 0.5), path)
     assert shown.encode_download(kind, tmp_path) == (path.name, path.read_bytes())
+
+
+def test_found_cells_when_they_come_in_any_order_then_numbers_are_those_of_the_label_map(tmp_path):
+    found = _find(9)
+    shown = FoundCells.measured("slide", found.image, found.cells[::-1]).at(0.5)
+    labels = tifffile.imread(io.BytesIO(shown.encode_download("labels", tmp_path)[1]))
+    for number, _, _, _, x, y in shown.rows(100):
+        assert labels[round(y), round(x)] == number
 
 
 def test_rows_when_limited_then_the_surest_come_first():
