@@ -1,0 +1,160 @@
+"""Run tools as child processes that end with their parent and have their folder to themselves."""
+
+import contextlib
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any, Self, TextIO
+
+from cellseg.errors import CellsegError
+
+_LOCK_NAME = ".in_use"
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+
+
+class ChildProcesses:
+    """Run commands, several at a time if called from several threads; none outlives the block.
+
+    A stop signal ends the block, and with it the commands and the processes that these started:
+    data loaders left alone would wait forever. Should this process be killed outright, a command
+    goes on, but its folder stays in use, so that no second one trains in it meanwhile.
+
+    Args:
+        threads: Threads of each command (OMP_NUM_THREADS); None leaves that to the command.
+    """
+
+    def __init__(self, threads: int | None = None) -> None:
+        """Keep the settings."""
+        self.threads = threads
+        self._running: set[subprocess.Popen] = set()
+        self._guard = threading.Lock()
+        self._closed = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        """Let stop signals end the block, where nobody else cares for them."""
+        if threading.current_thread() is threading.main_thread():
+            for number in _STOP_SIGNALS:
+                if signal.getsignal(number) is signal.SIG_DFL:
+                    self._before[number] = signal.signal(number, _leave)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End what still runs."""
+        with self._guard:
+            self._closed = True
+            running = list(self._running)
+        for process in running:
+            process.terminate()  # all at once; a command may take its time to end
+        for process in running:
+            _end_group(process)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def run(self, command: Sequence[str], folder: Path, log: Path | None = None) -> None:
+        """Run a command that works in a folder, and wait for its end.
+
+        Args:
+            command: Program and arguments.
+            folder: The folder that no other command may work in meanwhile; made if absent.
+            log: Where to append what it prints; None shows it.
+
+        Raises:
+            CellsegError: If the folder is in use, the block has ended, or the command fails.
+        """
+        with ExitStack() as files:
+            lock = _hold(folder, files)
+            output = files.enter_context(log.open("a")) if log else None
+            with self._guard:
+                if self._closed:
+                    raise CellsegError(f"{command[1]} was not started: this program is ending.")
+                process = subprocess.Popen(
+                    list(command),
+                    stdout=output,
+                    stderr=output,
+                    env=self._environment(),
+                    start_new_session=True,  # a group of its own, to end it as a whole
+                )
+                self._running.add(process)
+            lock.write(_identify(process.pid))
+            lock.flush()
+            try:
+                status = process.wait()
+            finally:
+                _end_group(process)
+                self._running.discard(process)
+        if status:
+            where = f"{log} has its output" if log else "what it printed stands above"
+            raise CellsegError(
+                f"{command[1]} failed in {folder}; {where}. Run the same command again to go on."
+            )
+
+    def _environment(self) -> dict[str, str] | None:
+        if self.threads is None:
+            return None
+        number = str(self.threads)
+        return {**os.environ, "OMP_NUM_THREADS": number, "MKL_NUM_THREADS": number}
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    """End this program as a signal would, but through every `finally`."""
+    sys.exit(128 + number)
+
+
+def _hold(folder: Path, files: ExitStack) -> TextIO:
+    """Take a folder until the files are closed.
+
+    Returns:
+        An empty file, to write into who works in the folder.
+
+    Raises:
+        CellsegError: If another process has it, or a command that outlived its parent works there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = files.enter_context((folder / _LOCK_NAME).open("a+"))
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise _refuse(folder, "Another process") from None
+    lock.seek(0)
+    pid, _, started = lock.read().partition(" ")
+    if pid.isdigit() and _identify(int(pid)) == f"{pid} {started}":
+        raise _refuse(folder, f"The process {pid}")
+    lock.truncate(0)
+    return lock
+
+
+def _refuse(folder: Path, who: str) -> CellsegError:
+    return CellsegError(f"{who} works in {folder}; wait for its end, or end it, and start again.")
+
+
+def _identify(pid: int) -> str:
+    """Name a process by its id and when it started, as ids come again; "" where it has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if fields[0] == "Z" else f"{pid} {fields[19]}"
+
+
+def _end_group(process: subprocess.Popen) -> None:
+    """End a command, if it still runs, and what it left behind."""
+    if process.poll() is None:
+        process.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(10)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
