@@ -1,26 +1,52 @@
 """Train with and without each choice of the dsb2018 recipe, and write the table.
 
 python benchmarks/ablation.py --data-root data/dsb2018 --hw3-root data/train
+python benchmarks/ablation.py --data-root data/dsb2018 --jobs 2    # two trainings side by side
 python benchmarks/ablation.py --rows small-anchor default-anchor --seeds 0 --iterations 200
 
 Rows already done are read, a row cut off goes on where it stopped. Writes docs/ablation.md,
-docs/images/ablation.png, and config and log of each run to docs/ablation/.
+docs/images/ablation.png and ablation_curves.png, and config and log of each run to docs/ablation/.
 """
 
 import argparse
 import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
 from pathlib import Path
 
 from dense.report import describe_machine
 from recipes.anchors import measure_dsb2018, measure_hw3, read_rows, write_rows
-from recipes.plan import ROW_NAMES, TEST_ROWS, TRAIN_ROWS, TrainRow
-from recipes.report import Outcome, draw_outcomes, keep_records, write_report
-from recipes.runs import Place, judge, train
+from recipes.plan import ROW_NAMES, TEST_ROWS, TRAIN_ROWS, TestRow, TrainRow
+from recipes.report import Outcome, draw_outcomes, keep_records, read_runs, write_report
+from recipes.runs import Place, judge, prepare, prepare_test, read_starts, train
 
+from cellseg.engine.child_processes import ChildProcesses
+from cellseg.engine.process_group import count_cores
 from cellseg.engine.run_config import run_tool
-from cellseg.visualization.curves import save_figure
+from cellseg.errors import CellsegError
+from cellseg.visualization.curves import SEED_PATTERN, plot_runs, save_figure
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training with one seed, and the rows that test it."""
+
+    source: TrainRow
+    seed: int
+    rows: tuple[TrainRow | TestRow, ...]
+
+    def run(self, place: Place, children: ChildProcesses) -> list[str]:
+        """Train and test what is not done; return a line for each row."""
+        train(self.source, self.seed, place, children.run)
+        lines = []
+        for row in self.rows:
+            scores = judge(row, self.source.name, self.seed, place, children.run)
+            figures = " ".join(f"{key} {value:.3f}" for key, value in scores.items())
+            lines.append(f"{row.name} seed {self.seed} {figures}")
+        return lines
 
 
 def parse_args() -> argparse.Namespace:
@@ -33,65 +59,105 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--hw3-root", type=Path, help="folder of hw3 images for anchor-recall")
     parser.add_argument("--work-dir", type=Path, default=ROOT / "work_dirs" / "ablation")
     parser.add_argument("--out", type=Path, default=ROOT / "docs", help="folder of the report")
+    parser.add_argument(
+        "--jobs", type=int, default=1, help="trainings side by side, which share the cores"
+    )
     parser.add_argument("--report-only", action="store_true", help="write what is done so far")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.jobs < 1 or args.iterations < 1:
+        raise CellsegError("--jobs and --iterations must be at least 1.")
+    return args
 
 
-def run_rows(args: argparse.Namespace, place: Place) -> None:
-    """Train and test what is asked for and not done; the table is written after each run."""
+def plan_jobs(names: list[str], seeds: list[int] | None) -> list[Job]:
+    """List each training that the rows need once, the first seed of every row before the second."""
+    jobs = []
+    for source in TRAIN_ROWS:
+        own = [row for row in TEST_ROWS if row.of == source.name]
+        rows = tuple(row for row in (source, *own) if row.name in names)
+        for seed in source.seeds:
+            if rows and (seeds is None or seed in seeds):
+                jobs.append(Job(source, seed, rows))
+    return sorted(jobs, key=lambda job: job.seed)
+
+
+def run_jobs(args: argparse.Namespace, place: Place) -> None:
+    """Train and test what is asked for and not done; the table is written after each training.
+
+    Raises:
+        CellsegError: If a training or test failed; the others were run all the same.
+    """
+    jobs = plan_jobs(args.rows, args.seeds)
+    for job in jobs:
+        prepare(job.source, job.seed, place)
+        for row in job.rows:
+            prepare_test(row, job.source.name, job.seed, place)
+    failures = []
+    with ThreadPoolExecutor(args.jobs) as pool, ChildProcesses(place.threads) as children:
+        try:
+            for future in as_completed([pool.submit(job.run, place, children) for job in jobs]):
+                error = future.exception()
+                if isinstance(error, CellsegError):
+                    failures.append(str(error))
+                else:
+                    print(*future.result(), sep="\n", flush=True)
+                report(args, place)
+        except BaseException:  # told to stop: nothing more is to start
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    if failures:
+        raise CellsegError("\n".join(failures))
+
+
+def list_rows() -> Iterator[tuple[TrainRow | TestRow, TrainRow, int]]:
+    """List every row with its training row and each seed."""
     plan = {row.name: row for row in TRAIN_ROWS}
     for row in (*TRAIN_ROWS, *TEST_ROWS):
-        if row.name not in args.rows:
-            continue
         source = row if isinstance(row, TrainRow) else plan[row.of]
         for seed in source.seeds:
-            if args.seeds is None or seed in args.seeds:
-                train(source, seed, place)
-                scores = judge(row, source.name, seed, place)
-                print(row.name, f"seed {seed}", *(f"{k} {v:.3f}" for k, v in scores.items()))
-                report(args, place)
+            yield row, source, seed
 
 
 def read_outcomes(place: Place) -> list[Outcome]:
     """Read what is done so far."""
-    plan = {row.name: row for row in TRAIN_ROWS}
-    outcomes = []
-    for row in (*TRAIN_ROWS, *TEST_ROWS):
-        source = row if isinstance(row, TrainRow) else plan[row.of]
-        scores, seconds = {}, {}
-        for seed in source.seeds:
-            path = place.score_file(row.name, source.name, seed)
-            if path.exists():
-                scores[seed] = json.loads(path.read_text())
-                times = place.run(source.name, seed) / "seconds.json"
-                trained = row is source and times.exists()
-                seconds[seed] = sum(json.loads(times.read_text())) if trained else 0
-        if scores:
-            outcomes.append(Outcome(row.name, row.meaning, scores, seconds))
-    return outcomes
+    outcomes: dict[str, Outcome] = {}
+    for row, source, seed in list_rows():
+        path = place.score_file(row.name, source.name, seed)
+        if path.exists():
+            outcome = outcomes.setdefault(row.name, Outcome(row.name, row.meaning, {}, {}))
+            outcome.scores[seed] = json.loads(path.read_text())
+            starts = read_starts(place.run(source.name, seed)) if row is source else []
+            outcome.starts[seed] = starts
+    return list(outcomes.values())
 
 
 def report(args: argparse.Namespace, place: Place) -> str:
-    """Write the table, the figure, and each run's config and log."""
+    """Write the table, the figures, and each run's config and log."""
     outcomes = read_outcomes(place)
     save_figure(draw_outcomes(outcomes), args.out / "images" / "ablation.png")
-    for row in TRAIN_ROWS:
-        for seed in row.seeds:
-            if place.score_file(row.name, row.name, seed).exists():
-                config, run = place.config_file(row.name, seed), place.run(row.name, seed)
-                keep_records(args.out / "ablation", config, run)
-    path = args.out / "ablation.md"
+    done = [
+        (place.config_file(row.name, seed), place.run(row.name, seed))
+        for row, source, seed in list_rows()
+        if row is source and place.score_file(row.name, row.name, seed).exists()
+    ]
+    for config, run in done:
+        keep_records(args.out / "ablation", config, run)
+    runs = read_runs([run for _, run in done])
+    if runs:
+        figure = plot_runs(runs, weight=0.8, group_pattern=SEED_PATTERN)
+        save_figure(figure, args.out / "images" / "ablation_curves.png")
     anchors = read_rows(args.work_dir / "anchor-recall.json")
-    return write_report(path, outcomes, anchors, place.iterations, describe_machine())
+    return write_report(args.out / "ablation.md", outcomes, anchors, place, describe_machine())
 
 
 def main() -> None:
     """Run the rows and write the report."""
     args = parse_args()
     folder = args.work_dir.resolve() / f"{args.iterations}-iterations"
-    place = Place(folder, args.data_root.resolve(), args.iterations)
+    threads = max(1, count_cores() // args.jobs) if args.jobs > 1 else None
+    place = Place(folder, args.data_root.resolve(), args.iterations, threads=threads)
     if not args.report_only:
-        run_rows(args, place)
+        run_jobs(args, place)
     if "anchor-recall" in args.rows and not args.report_only:
         rows = measure_dsb2018(args.data_root)
         rows += measure_hw3(args.hw3_root) if args.hw3_root else []

@@ -1,5 +1,6 @@
 """Write the ablation's table and draw it."""
 
+import contextlib
 import json
 import statistics
 from collections.abc import Sequence
@@ -9,10 +10,11 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from cellseg.visualization.training_logs import find_logs, read_run
+from cellseg.visualization.training_logs import TrainingRun, read_run
 
 from .anchors import AnchorRow
 from .plan import BASELINE
+from .runs import Place
 
 AP50 = "coco/segm_mAP_50"
 
@@ -25,17 +27,26 @@ class Outcome:
         name: The row.
         meaning: What it shows.
         scores: For each seed, the scores by key.
-        seconds: For each seed, how long training took; 0 for a row that does not train.
+        starts: For each seed, seconds and threads of each start of its training; none for a row
+            that does not train.
     """
 
     name: str
     meaning: str
     scores: dict[int, dict[str, float]]
-    seconds: dict[int, int]
+    starts: dict[int, list[dict[str, int]]]
 
     def values(self, key: str = AP50) -> list[float]:
         """Return a score of each seed."""
         return [score[key] for score in self.scores.values()]
+
+    def describe_times(self) -> str:
+        """Write the mean minutes of a training and the threads that it had."""
+        minutes = [sum(s["seconds"] for s in starts) / 60 for starts in self.starts.values()]
+        threads = sorted({s["threads"] for starts in self.starts.values() for s in starts})
+        if not threads:
+            return "-"
+        return f"{statistics.mean(minutes):.0f} on {' or '.join(map(str, threads))}"
 
 
 def describe(values: Sequence[float]) -> str:
@@ -63,7 +74,7 @@ def write_report(
     path: Path,
     outcomes: Sequence[Outcome],
     anchors: Sequence[AnchorRow],
-    iterations: int,
+    place: Place,
     machine: str,
 ) -> str:
     """Write the tables as Markdown.
@@ -72,7 +83,7 @@ def write_report(
         path: Where to.
         outcomes: The rows that are done; seeds may be missing.
         anchors: Recall of anchors; may be empty.
-        iterations: Steps of each training.
+        place: Steps of each training, and its data.
         machine: Processor and versions.
 
     Returns:
@@ -81,28 +92,33 @@ def write_report(
     baseline = next((outcome for outcome in outcomes if outcome.name == BASELINE), None)
     lines = [
         "| row | what it shows | seeds | segm AP50 | against small-anchor | segm AP | bbox AP50 "
-        "| training, minutes |",
+        "| training, minutes on threads |",
         "|---" * 8 + "|",
     ]
     for outcome in outcomes:
-        minutes = [seconds / 60 for seconds in outcome.seconds.values() if seconds]
         lines.append(
             f"| {outcome.name} | {outcome.meaning} | {', '.join(map(str, outcome.scores))} | "
             f"{describe(outcome.values())} | {compare(outcome, baseline)} | "
             f"{describe(outcome.values('coco/segm_mAP'))} | "
             f"{describe(outcome.values('coco/bbox_mAP_50'))} | "
-            f"{f'{statistics.mean(minutes):.0f}' if minutes else '-'} |"
+            f"{outcome.describe_times()} |"
         )
     text = TEXT.format(
         date=date.today().isoformat(),
         machine=machine,
-        iterations=iterations,
+        iterations=place.iterations,
+        num_train=_count_images(place.data_root / "train"),
+        num_val=_count_images(place.data_root / "val"),
         table="\n".join(lines),
         anchors=_tabulate_anchors(anchors),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
     return text
+
+
+def _count_images(folder: Path) -> int:
+    return sum(1 for _ in folder.glob("*/image.tif"))
 
 
 def _tabulate_anchors(rows: Sequence[AnchorRow]) -> str:
@@ -140,6 +156,15 @@ def draw_outcomes(outcomes: Sequence[Outcome]) -> Figure:
     return figure
 
 
+def read_runs(folders: Sequence[Path]) -> list[TrainingRun]:
+    """Read the logs of trainings; one without a log is left out."""
+    runs = []
+    for folder in folders:
+        with contextlib.suppress(FileNotFoundError):
+            runs.append(read_run(folder))
+    return runs
+
+
 def keep_records(folder: Path, config: Path, run: Path) -> None:
     """Keep the config of a run, and its log joined over resumes, as small files.
 
@@ -150,27 +175,25 @@ def keep_records(folder: Path, config: Path, run: Path) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / config.name).write_text(config.read_text(), encoding="utf-8")
-    try:
-        find_logs(run)
-    except FileNotFoundError:
-        return
-    training = read_run(run)
-    rows = [json.dumps(record) for record in (*training.train, *training.val)]
-    (folder / f"{config.stem}.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    for training in read_runs([run]):
+        rows = [json.dumps(record) for record in (*training.train, *training.val)]
+        (folder / f"{config.stem}.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
 
 
 TEXT = """# Ablation on real nuclei
 
 Written by `python benchmarks/ablation.py`, {date}, on {machine}.
 
-65 training and 21 validation images of the 2018 Data Science Bowl's stained images, from random
-weights, {iterations} steps a run: `mask-rcnn_r18_small-anchor_dsb2018.py`, its schedule shortened.
-The last weight average is judged on val, never the best one. ± is the standard deviation over
-seeds. So short a training ranks choices; it does not say how far they get.
+{num_train} training and {num_val} validation images, stained ones of the 2018 Data Science Bowl,
+from random weights, {iterations} steps a run: `mask-rcnn_r18_small-anchor_dsb2018.py`, its schedule
+shortened. The last weight average is judged on val, never the best one. ± is the standard deviation
+over seeds. So short a training ranks choices; it does not say how far they get.
 
 {table}
 
 ![AP50 of every run](images/ablation.png)
+
+![Loss and AP50 while training, mean and spread over seeds](images/ablation_curves.png)
 
 Config and log of each run: [ablation/](ablation/).
 

@@ -1,25 +1,26 @@
-"""Train and test the rows one by one; what is done is kept, what was cut off goes on."""
+"""Train and test the rows; what is done is kept, what was cut off goes on."""
 
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mmengine.config import Config
 
+from cellseg.engine.process_group import count_cores
 from cellseg.errors import CellsegError
 from cellseg.fileio import write_atomically
 
 from .plan import CONFIG, TestRow, TrainRow
 
 ROOT = Path(__file__).resolve().parents[2]
+TOOLS = ROOT / "tools"
 SCORES = ("coco/segm_mAP_50", "coco/segm_mAP", "coco/bbox_mAP_50")
 
-Execute = Callable[[list[str], Path], None]
+Execute = Callable[[list[str], Path, Path], None]
+"""Runs a command that works in a folder and appends what it prints to a log."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,14 @@ class Place:
         data_root: Folder with train/ and val/.
         iterations: Steps of each training.
         config: The config that the rows change.
+        threads: Threads of each training; None for all cores.
     """
 
     folder: Path
     data_root: Path
     iterations: int
     config: Path = ROOT / CONFIG
+    threads: int | None = None
 
     def run(self, row: str, seed: int) -> Path:
         """Return the folder of one training."""
@@ -50,17 +53,9 @@ class Place:
         """Return the file that says that a row is done, with its scores."""
         return self.run(of, seed) / f"{row}.json"
 
-
-def execute(command: list[str], log: Path) -> None:
-    """Run a command in the repository's root and keep what it prints.
-
-    Raises:
-        CellsegError: If it fails.
-    """
-    with log.open("a") as file:
-        done = subprocess.run(command, cwd=ROOT, stdout=file, stderr=file, check=False)
-    if done.returncode:
-        raise CellsegError(f"{' '.join(command[1:3])} failed; {log} has its output.")
+    def test_folder(self, row: str, of: str, seed: int) -> Path:
+        """Return the folder of one test."""
+        return self.run(of, seed) / f"test_{row}"
 
 
 def make_config(row: TrainRow, place: Place) -> Config:
@@ -92,62 +87,92 @@ def make_config(row: TrainRow, place: Place) -> Config:
                 dict(type="CosineAnnealingLR", by_epoch=False, T_max=steps, eta_min=lr / 100),
             ],
             "log_processor.by_epoch": False,
-            # The last checkpoint counts, not the best one.
-            "default_hooks.checkpoint": dict(by_epoch=False, interval=part, save_best=None),
+            # The last checkpoint counts, not the best one; one is enough to go on from.
+            "default_hooks.checkpoint": dict(
+                by_epoch=False, interval=part, save_best=None, max_keep_ckpts=1
+            ),
             "default_hooks.visualization.draw": False,
         }
     )
     return cfg
 
 
-def train(row: TrainRow, seed: int, place: Place, run: Execute = execute) -> Path:
-    """Train a row with one seed, going on from its last checkpoint if it has one.
+def prepare(row: TrainRow, seed: int, place: Place) -> Path:
+    """Write the config of one training, unless it is there.
+
+    Raises:
+        CellsegError: If the folder holds a run of another config.
+    """
+    config, text = place.config_file(row.name, seed), make_config(row, place).pretty_text
+    if config.exists() and config.read_text() != text:
+        raise CellsegError(
+            f"{config} is not what the row {row.name} is now; remove it and "
+            f"{place.run(row.name, seed)} to train it again, or give another --work-dir."
+        )
+    if not config.exists():
+        write_atomically(config, text)
+    return config
+
+
+def prepare_test(row: TrainRow | TestRow, of: str, seed: int, place: Place) -> Path:
+    """Write the config of one test, from that of the training."""
+    config = Config.fromfile(place.config_file(of, seed))
+    config.merge_from_dict(row.options if isinstance(row, TestRow) else {})
+    path = place.test_folder(row.name, of, seed) / "config.py"
+    return write_atomically(path, config.pretty_text)
+
+
+def train(row: TrainRow, seed: int, place: Place, run: Execute) -> Path:
+    """Train a row that was prepared, going on from its last checkpoint if it has one.
 
     Args:
         row: What to train.
         seed: Random seed.
         place: Where, on what, how long.
-        run: Runs a command; another one in tests.
+        run: Runs a command.
 
     Returns:
         The last checkpoint. Nothing runs where it exists.
 
     Raises:
-        CellsegError: If training fails, or the folder holds a run of another config.
+        CellsegError: If training fails.
     """
-    folder = place.run(row.name, seed)
+    folder, config = place.run(row.name, seed), place.config_file(row.name, seed)
     checkpoint = folder / f"iter_{place.iterations}.pth"
-    folder.mkdir(parents=True, exist_ok=True)
-    config, text = place.config_file(row.name, seed), make_config(row, place).pretty_text
-    if config.exists() and config.read_text() != text:
-        raise CellsegError(
-            f"{config} is not what the row {row.name} is now; remove it and {folder} to train it "
-            "again, or give another --work-dir."
-        )
-    if not config.exists():
-        write_atomically(config, text)
     if checkpoint.exists():
         return checkpoint
+    folder.mkdir(parents=True, exist_ok=True)
     begin = time.monotonic()
-    tool = [sys.executable, "tools/train.py", str(config), "--work-dir", str(folder), "--resume"]
-    run([*tool, "--cfg-options", f"randomness.seed={seed}", *_data_options(place)], folder / "log")
-    seconds = folder / "seconds.json"
-    before = json.loads(seconds.read_text()) if seconds.exists() else []
-    write_atomically(seconds, json.dumps([*before, round(time.monotonic() - begin)]))
+    tool = [sys.executable, str(TOOLS / "train.py"), str(config), "--work-dir", str(folder)]
+    words = ["--resume", "--cfg-options", f"randomness.seed={seed}", *_data_options(place)]
+    try:
+        run([*tool, *words], folder, folder / "log")
+    finally:
+        seconds = round(time.monotonic() - begin)
+        start = {"seconds": seconds, "threads": place.threads or count_cores()}
+        if seconds or checkpoint.exists():  # not where the folder was in use
+            write_atomically(folder / "starts.json", json.dumps([*read_starts(folder), start]))
     return checkpoint
 
 
+def read_starts(folder: Path) -> list[dict[str, int]]:
+    """Read how long each start of a training took, and on how many threads; may be empty."""
+    path = folder / "starts.json"
+    starts: list[dict[str, int]] = json.loads(path.read_text()) if path.exists() else []
+    return starts
+
+
 def judge(
-    row: TrainRow | TestRow, of: str, seed: int, place: Place, run: Execute = execute
+    row: TrainRow | TestRow, of: str, seed: int, place: Place, run: Execute
 ) -> dict[str, float]:
-    """Test the last checkpoint of a training as a row says.
+    """Test the last checkpoint of a training as a row that was prepared says.
 
     Args:
         row: A training row itself, or a way to test one.
         of: Name of the training row.
         seed: Its seed.
         place: Where, on what.
-        run: Runs a command; another one in tests.
+        run: Runs a command.
 
     Returns:
         The scores SCORES, from the row's score file where it exists.
@@ -155,19 +180,13 @@ def judge(
     Raises:
         CellsegError: If testing fails.
     """
-    path, folder = place.score_file(row.name, of, seed), place.run(of, seed)
+    path, out = place.score_file(row.name, of, seed), place.test_folder(row.name, of, seed)
     if not path.exists():
-        out = folder / f"test_{row.name}"
-        out.mkdir(exist_ok=True)
-        options: dict[str, Any] = row.options if isinstance(row, TestRow) else {}
-        config = Config.fromfile(place.config_file(of, seed))
-        config.merge_from_dict(options)
-        write_atomically(out / "config.py", config.pretty_text)
-        checkpoint = folder / f"iter_{place.iterations}.pth"
+        checkpoint = place.run(of, seed) / f"iter_{place.iterations}.pth"
         flags = row.flags if isinstance(row, TestRow) else ()
-        tool = [sys.executable, "tools/test.py", str(out / "config.py"), str(checkpoint)]
+        tool = [sys.executable, str(TOOLS / "test.py"), str(out / "config.py"), str(checkpoint)]
         tool += ["--work-dir", str(out), *flags, "--cfg-options", *_data_options(place)]
-        run(tool, out / "log")
+        run(tool, out, out / "log")
         write_atomically(path, json.dumps(read_scores(out), indent=2))
     return {key: float(value) for key, value in json.loads(path.read_text()).items()}
 

@@ -1,6 +1,7 @@
 """The ablation's rows: what they change, that done ones are skipped, and what the table says."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,9 +10,18 @@ import pytest
 from mmengine.config import Config
 
 from benchmarks.recipes.anchors import AnchorRow, read_rows, write_rows
-from benchmarks.recipes.plan import BASELINE, TEST_ROWS, TRAIN_ROWS
+from benchmarks.recipes.plan import BASELINE, CONFIG, TEST_ROWS, TRAIN_ROWS
 from benchmarks.recipes.report import Outcome, compare, describe, write_report
-from benchmarks.recipes.runs import SCORES, Place, judge, make_config, train
+from benchmarks.recipes.runs import (
+    SCORES,
+    Place,
+    judge,
+    make_config,
+    prepare,
+    prepare_test,
+    read_starts,
+    train,
+)
 from cellseg.datasets.synthetic import SamplePlan, draw_sample_set
 from cellseg.errors import CellsegError
 from cellseg.evaluation.anchor_recall import RecallFigures
@@ -27,7 +37,7 @@ class StandIn:
         self.commands: list[list[str]] = []
         self.fails = fails
 
-    def __call__(self, command: list[str], log: Path) -> None:
+    def __call__(self, command: list[str], used: Path, log: Path) -> None:
         self.commands.append(command)
         if self.fails:
             raise CellsegError("cut off")
@@ -78,8 +88,10 @@ def test_rows_always_have_the_seeds_that_were_promised() -> None:
 def test_run_when_done_then_nothing_runs_again(place) -> None:
     tools = StandIn()
     for _ in range(2):
+        prepare(ROWS[BASELINE], 1, place)
         train(ROWS[BASELINE], 1, place, tools)
         for row in (ROWS[BASELINE], *TEST_ROWS):
+            prepare_test(row, BASELINE, 1, place)
             assert judge(row, BASELINE, 1, place, tools)["coco/segm_mAP_50"] == 0.25
     names = [Path(command[1]).name for command in tools.commands]
     assert names == ["train.py", "test.py", *["test.py"] * len(TEST_ROWS)]
@@ -89,30 +101,52 @@ def test_run_when_done_then_nothing_runs_again(place) -> None:
     assert tested.model.test_cfg.rcnn.max_per_img == 100
 
 
-def test_run_when_cut_off_then_it_resumes(place) -> None:
+def test_run_when_cut_off_then_it_resumes_and_all_its_time_counts(place, monkeypatch) -> None:
+    ticks = iter((0, 60, 100, 190))
+    monkeypatch.setattr("benchmarks.recipes.runs.time.monotonic", lambda: next(ticks))
     with pytest.raises(CellsegError, match="cut off"):
         train(ROWS[BASELINE], 0, place, StandIn(fails=True))
     tools = StandIn()
     assert train(ROWS[BASELINE], 0, place, tools).exists()
     assert "--resume" in tools.commands[0]
+    assert [start["seconds"] for start in read_starts(place.run(BASELINE, 0))] == [60, 90]
 
 
 def test_run_when_the_row_has_changed_since_then_error(place) -> None:
-    train(ROWS[BASELINE], 0, place, StandIn())
+    prepare(ROWS[BASELINE], 0, place)
     place.config_file(BASELINE, 0).write_text("model = None\n")
     with pytest.raises(CellsegError, match="is not what the row small-anchor is now"):
-        train(ROWS[BASELINE], 0, place, StandIn())
+        prepare(ROWS[BASELINE], 0, place)
+
+
+def test_run_when_only_a_comment_of_its_config_has_changed_then_it_still_stands(
+    tmp_path: Path,
+) -> None:
+    copies = tmp_path / "configs"
+    shutil.copytree(ROOT / "configs", copies)
+    source = copies / "cell" / Path(CONFIG).name
+    place = Place(tmp_path / "runs", tmp_path / "data", 8, source)
+    prepare(ROWS[BASELINE], 0, place)
+    for path in (source, *(copies / "_base_").glob("*.py")):
+        path.write_text(f"{path.read_text()}\n# a remark\n")
+    prepare(ROWS[BASELINE], 0, place)
+    source.write_text(f"{source.read_text()}\noptim_wrapper['clip_grad'] = None\n")
+    with pytest.raises(CellsegError, match="is not what the row small-anchor is now"):
+        prepare(ROWS[BASELINE], 0, place)
 
 
 def make_outcome(name: str, *values: float) -> Outcome:
     scores = {seed: dict.fromkeys(SCORES, value) for seed, value in enumerate(values)}
-    return Outcome(name, f"what {name} shows", scores, dict.fromkeys(scores, 120))
+    starts = [{"seconds": 100, "threads": 1}, {"seconds": 80, "threads": 2}]
+    return Outcome(name, f"what {name} shows", scores, dict.fromkeys(scores, starts))
 
 
 def test_report_when_a_row_contradicts_the_baseline_then_it_stands_as_it_is(tmp_path) -> None:
     rows = [make_outcome(BASELINE, 0.5, 0.6, 0.7), make_outcome("default-anchor", 0.6, 0.8)]
     anchors = [AnchorRow("dsb", "small", RecallFigures(9, 0.9, 0.4, 0.6), (8.0, 26.0, 60.0))]
-    text = write_report(tmp_path / "docs" / "a.md", rows, anchors, 8, "a machine")
+    place = Place(tmp_path, tmp_path, 8)
+    text = write_report(tmp_path / "docs" / "a.md", rows, anchors, place, "a machine")
+    assert "| 3 on 1 or 2 |" in text
     assert "| 0.600 ± 0.100 |" in text
     assert "+0.150 (better in 2 of 2)" in text
     assert "| dsb | small | 9 | 0.900 | 0.400 | 0.600 | 8, 26, 60 |" in text
