@@ -312,11 +312,12 @@ def _draw_panel(ax: Axes, curves_of_keys: Sequence[Sequence[Curve]], names: Sequ
             low, high = curve.values - curve.spread, curve.values + curve.spread
             ax.fill_between(curve.places, low, high, color=colour, alpha=0.2, linewidth=0)
     ax.set_ylabel(keys[0] if len(keys) == 1 else "")
-    if all("mAP" in key or "_AP" in key or "_AR" in key for key in keys):
+    rising = all("mAP" in key or "_AP" in key or "_AR" in key for key in keys)
+    if rising:
         ax.set_ylim(bottom=0)
     ax.grid(alpha=0.3)
     ax.spines[["top", "right"]].set_visible(False)
-    ax.legend(fontsize="small", framealpha=0.8)
+    ax.legend(fontsize="small", framealpha=0.8, loc="lower right" if rising else "best")
 
 
 def _add_epoch_axis(ax: Axes, iters_per_epoch: int) -> None:
