@@ -65,7 +65,7 @@ def _lay_out(service: CellService, model_name: str, score_thr: float) -> Parts:
     with gr.Row():
         with gr.Column(scale=1, min_width=300):
             upload: Any = gr.File(
-                label=f"Image: TIFF, PNG, JPEG or BMP, up to {service.limits.describe()}",
+                label="Image",
                 file_types=list(SUFFIXES),
                 type="filepath",
                 height=160,
@@ -88,9 +88,7 @@ def _lay_out(service: CellService, model_name: str, score_thr: float) -> Parts:
             counts = gr.HTML(elem_id="counts")
             downloads = gr.HTML(elem_id="downloads")
         with gr.Column(scale=3, min_width=320):
-            status = gr.HTML(
-                fragments.make_status("Drop an image to find its cells."), elem_id="status"
-            )
+            status = gr.HTML(_invite(service), elem_id="status")
             picture = gr.HTML(elem_id="picture")
             table = gr.Dataframe(
                 headers=list(TABLE_COLUMNS.values()),
@@ -111,7 +109,7 @@ def _connect(page: gr.Blocks, parts: Parts, service: CellService) -> None:
     def receive(path: str | None, request: gr.Request) -> list[Any]:
         service.store.open(_key(request)).forget()
         if path is None:
-            return _clear(fragments.make_status("Drop an image to find its cells."))
+            return _clear(_invite(service))
         try:
             upload = service.receive(_key(request), Path(path))
         except CellsegError as error:
@@ -185,6 +183,13 @@ def _connect(page: gr.Blocks, parts: Parts, service: CellService) -> None:
 def _key(request: gr.Request) -> str:
     """Name the open page that a request comes from."""
     return str(request.session_hash)
+
+
+def _invite(service: CellService) -> str:
+    """Say what can be dropped."""
+    return fragments.make_status(
+        f"Drop a TIFF, PNG, JPEG or BMP of up to {service.limits.describe()} to find its cells."
+    )
 
 
 def _clear(status: str) -> list[Any]:

@@ -87,7 +87,7 @@ def check_upload(path: Path, name: str, limits: UploadLimits) -> str:
     if size > limits.max_bytes:
         raise CellDataError(
             f"{name} has {size / 2**20:,.1f} MiB, more than the limit of "
-            f"{limits.max_bytes / 2**20:.3g} MiB; use tools/predict.py, which has no limit."
+            f"{limits.max_bytes / 2**20:.3g} MiB; use tools/predict.py, for any size."
         )
     with path.open("rb") as file:
         is_tiff = file.read(4) in _TIFF_MARKS
@@ -159,8 +159,8 @@ def _too_large(name: str, pixels: str, limits: UploadLimits) -> str:
     """Say that an image has too many pixels."""
     return (
         f"{name} has {pixels} pixels, more than the limit of {limits.max_pixels / 1e6:.3g} million "
-        f"pixels and {limits.max_side_px:,} a side; use tools/predict.py, which has no limit, or "
-        "cut out a part."
+        f"pixels and {limits.max_side_px:,} a side; use tools/predict.py, for any size, or cut "
+        "out a part."
     )
 
 
