@@ -3,31 +3,31 @@
     python tools/cross_validate.py configs/cell/mask-rcnn_r101_small-anchor.py
     python tools/cross_validate.py CONFIG --num-folds 3 --cfg-options train_cfg.max_epochs=30
 
-A fold that is done is read, one that was cut off goes on; its last checkpoint is tested.
+The images in the training data's folder are split. A fold that is done is read, one that was cut
+off goes on; its last checkpoint is tested.
 """
 
 import argparse
 import json
 import math
 import statistics
-import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from mmengine.config import DictAction
+from mmengine.config import Config, DictAction
 
 import cellseg  # noqa: F401  (registers the project's parts)
 from cellseg.engine.checkpoints import find_resumable_checkpoint
+from cellseg.engine.child_processes import ChildProcesses
 from cellseg.engine.run_config import run_tool
 from cellseg.errors import CellsegError
-from cellseg.evaluation.data_source import dataset_config, read_config
+from cellseg.evaluation.data_source import SPLITS, dataset_config, read_config
 from cellseg.fileio import write_atomically
 
 ROOT = Path(__file__).resolve().parents[1]
-LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 
-Execute = Callable[[list[str]], None]
+Execute = Callable[[list[str], Path], None]
 Scores = Mapping[str, float]
 
 
@@ -45,54 +45,79 @@ def parse_args(words: Sequence[str] | None = None) -> argparse.Namespace:
     checker.add_argument("--cfg-options", nargs="*", action=DictAction)
     options = checker.parse_args(["--cfg-options", *args.cfg_options]).cfg_options
     config = read_config(args.config, options)
-    args.classes = list(dataset_config(config, "train").metainfo["classes"])
-    args.num_folds = args.num_folds or int(dataset_config(config, "train").get("num_folds", 0))
+    data = dataset_config(config, "train")
+    args.classes = list(data.metainfo["classes"])
+    args.num_folds = int(data.get("num_folds", 0)) if args.num_folds is None else args.num_folds
     if args.num_folds < 2:
         raise CellsegError(f"{args.config} has no folds; give --num-folds, at least 2.")
+    args.settings = config.pretty_text
+    args.fold_options = make_fold_options(config, args.num_folds)
     args.work_dir = args.work_dir or Path("work_dirs") / f"{Path(args.config).stem}_folds"
     return args
 
 
-def execute(command: list[str]) -> None:
-    """Run a tool as this process's child.
+def make_fold_options(config: Config, num_folds: int) -> list[str]:
+    """Write the options that split the training images, and only these, into folds.
+
+    Args:
+        config: The config; its images to validate may lie elsewhere, and are left aside then.
+        num_folds: Number of folds.
+
+    Returns:
+        Words for --cfg-options; "{fold}" stands for the fold to hold out.
 
     Raises:
-        CellsegError: If it fails; what it printed stands above.
+        CellsegError: If training and validation choose images in ways that do not agree.
     """
-    if subprocess.run(command, check=False).returncode:
-        raise CellsegError(f"{command[1]} failed; run the same command again to go on from there.")
+    data, words = dataset_config(config, "train"), []
+    for split in SPLITS:
+        own = dataset_config(config, split)
+        for key in ("include", "groups_file", "test_index"):
+            if own.get(key) != data.get(key):
+                raise CellsegError(
+                    f"{key} of the {split} images is not that of the training images, which are "
+                    f"what is split into folds; give {split}_dataloader.dataset.{key} alike."
+                )
+        key, loader = f"{split}_dataloader.dataset", config[f"{split}_dataloader"].dataset
+        while "dataset" in loader:  # a wrapper such as RepeatDataset
+            key, loader = f"{key}.dataset", loader.dataset
+        root = data.data_root
+        root = root if isinstance(root, str) else f"[{','.join(map(str, root))}]"
+        words += [f"{key}.fold={{fold}}", f"{key}.num_folds={num_folds}", f"{key}.data_root={root}"]
+    return words
 
 
-def run_fold(args: argparse.Namespace, fold: int, run: Execute = execute) -> Scores:
+def run_fold(args: argparse.Namespace, fold: int, run: Execute) -> Scores:
     """Train and test one fold, or read its scores if that is done.
 
     Args:
         args: As parsed.
         fold: The fold that is held out.
-        run: Runs a command; another one in tests.
+        run: Runs a command that works in a folder.
 
     Returns:
         The scores of the fold's last checkpoint.
     """
     folder = args.work_dir / f"fold{fold}"
-    done, plan = folder / "scores.json", {"folds": args.num_folds, "options": args.cfg_options}
-    record = folder / "plan.json"
+    done, record = folder / "scores.json", folder / "plan.json"
+    plan = {"folds": args.num_folds, "options": args.cfg_options, "config": args.settings}
     if record.exists() and json.loads(record.read_text()) != plan:
-        raise CellsegError(f"{folder} is of other options or folds; give another --work-dir.")
+        raise CellsegError(
+            f"{folder} is of another config, other options or folds; give another --work-dir."
+        )
     write_atomically(record, json.dumps(plan))
     if not done.exists():
-        options = [*args.cfg_options]
-        for loader in LOADERS:
-            options += [f"{loader}.dataset.fold={fold}"]
-            options += [f"{loader}.dataset.num_folds={args.num_folds}"]
-        tail = ["--cfg-options", *options]
+        words = [word.replace("{fold}", str(fold)) for word in args.fold_options]
+        tail = ["--cfg-options", *args.cfg_options, *words]
         train, test = (str(ROOT / "tools" / name) for name in ("train.py", "test.py"))
-        run([sys.executable, train, args.config, "--work-dir", str(folder), "--resume", *tail])
+        tool = [sys.executable, train, args.config, "--work-dir", str(folder), "--resume", *tail]
+        run(tool, folder)
         checkpoint = find_resumable_checkpoint(folder)
         if checkpoint is None:
             raise CellsegError(f"{folder} holds no checkpoint; set default_hooks.checkpoint.")
         out = folder / "test"
-        run([sys.executable, test, args.config, str(checkpoint), "--work-dir", str(out), *tail])
+        tool = [sys.executable, test, args.config, str(checkpoint), "--work-dir", str(out), *tail]
+        run(tool, out)
         found = sorted(out.glob("*/*.json"))
         if not found:
             raise CellsegError(f"{out} holds no scores; look at its log.")
@@ -143,7 +168,8 @@ def _describe(values: Sequence[float | None]) -> str:
 def main() -> None:
     """Run the folds and print the table."""
     args = parse_args()
-    folds = [run_fold(args, fold) for fold in range(args.num_folds)]
+    with ChildProcesses() as children:
+        folds = [run_fold(args, fold, children.run) for fold in range(args.num_folds)]
     print(write_table(folds, args.classes))
 
 

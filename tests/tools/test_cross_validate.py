@@ -24,8 +24,9 @@ class StandIn:
         self.commands: list[list[str]] = []
         self.fails_at = fails_at
 
-    def __call__(self, command: list[str]) -> None:
+    def __call__(self, command: list[str], used: Path) -> None:
         self.commands.append(command)
+        assert str(used) == command[command.index("--work-dir") + 1]
         name = Path(command[1]).name
         if name == self.fails_at:
             raise CellsegError("cut off")
@@ -69,6 +70,48 @@ def test_fold_when_of_other_options_then_error(tmp_path: Path) -> None:
     other = make_args(tmp_path, "--cfg-options", "train_cfg.max_epochs=3")
     with pytest.raises(CellsegError, match="other options or folds"):
         tool.run_fold(other, 0, StandIn())
+
+
+def test_fold_when_its_config_has_changed_since_then_error(tmp_path: Path) -> None:
+    config = tmp_path / "config.py"
+    config.write_text(f"_base_ = '{CONFIG}'\n")
+    words = [str(config), "--work-dir", str(tmp_path / "folds")]
+    tool.run_fold(tool.parse_args(words), 0, StandIn())
+    config.write_text(f"_base_ = '{CONFIG}'\n# a remark changes nothing\n")
+    tool.run_fold(tool.parse_args(words), 0, StandIn())
+    config.write_text(f"_base_ = '{CONFIG}'\ntrain_cfg = dict(max_epochs=3)\n")
+    with pytest.raises(CellsegError, match="of another config"):
+        tool.run_fold(tool.parse_args(words), 0, StandIn())
+
+
+def test_folds_when_validation_images_lie_elsewhere_then_training_images_are_split(
+    tmp_path: Path,
+) -> None:
+    words = ["--num-folds", "3", "--work-dir", str(tmp_path / "folds")]
+    args, run = tool.parse_args([CONFIG.replace("anchor", "anchor_dsb2018"), *words]), StandIn()
+    tool.run_fold(args, 1, run)
+    for command in run.commands:
+        for split in ("train", "val", "test"):
+            assert f"{split}_dataloader.dataset.data_root=data/dsb2018/train" in command
+            assert f"{split}_dataloader.dataset.fold=1" in command
+
+
+def test_folds_when_the_data_set_is_wrapped_then_the_inner_one_is_split(tmp_path: Path) -> None:
+    config = tmp_path / "config.py"
+    config.write_text(
+        f"_base_ = '{CONFIG}'\n"
+        "train_dataloader = dict(dataset=dict(_delete_=True, type='RepeatDataset', times=2,\n"
+        "    dataset=_base_.train_dataloader.dataset))\n"
+    )
+    args = tool.parse_args([str(config)])
+    assert "train_dataloader.dataset.dataset.fold={fold}" in args.fold_options
+    assert "val_dataloader.dataset.fold={fold}" in args.fold_options
+
+
+def test_folds_when_images_are_chosen_in_other_ways_then_error() -> None:
+    option = "val_dataloader.dataset.include=[a,b]"
+    with pytest.raises(CellsegError, match="include of the val images"):
+        tool.parse_args([CONFIG, "--cfg-options", option])
 
 
 def test_table_when_a_class_is_absent_from_a_fold_then_it_says_so() -> None:
