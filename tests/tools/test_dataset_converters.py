@@ -114,6 +114,21 @@ def test_layout_through_geojson_and_back_is_the_same(layout, run, tmp_path):
     assert "Nothing was left out or changed." in printed
 
 
+def test_layout_when_exported_with_its_images_then_they_are_red_first_and_bear_its_names(
+    layout, run, tmp_path
+):
+    run("tiff2geojson", layout, tmp_path / "out", "--images", tmp_path / "flat")
+    order = ("--channel-order", "bgr")
+    run("tiff2geojson", layout, tmp_path / "out", "--images", tmp_path / "turned", *order)
+    for name in ("one", "two"):
+        pixels = tifffile.imread(layout / name / "image.tif")
+        np.testing.assert_array_equal(tifffile.imread(tmp_path / "flat" / f"{name}.tif"), pixels)
+        turned = tifffile.imread(tmp_path / "turned" / f"{name}.tif")
+        np.testing.assert_array_equal(turned, pixels[..., ::-1])
+    run("geojson2tiff", tmp_path / "flat", tmp_path / "out", tmp_path / "after", "--skip-unknown")
+    assert len(list_cells(tmp_path / "after" / "one", "class1.tif")) > 0
+
+
 def test_layout_through_coco_polygons_and_back_is_the_same(layout, run, monkeypatch, tmp_path):
     """Cells without holes: a COCO polygon has none."""
     for path in layout.glob("*/class*.tif"):

@@ -2,8 +2,10 @@
 
 python tools/dataset_converters/tiff2geojson.py DATA_ROOT OUT_FOLDER
 python tools/dataset_converters/tiff2geojson.py DATA_ROOT OUT_FOLDER --classes nucleus
+python tools/dataset_converters/tiff2geojson.py DATA_ROOT OUT_FOLDER --images IMAGE_FOLDER
 
-Regions to ignore get QuPath's class Ignore*.
+Regions to ignore get QuPath's class Ignore*. --images writes each image, too, under a name of its
+own and with red first, so that QuPath shows it as it is.
 """
 
 import argparse
@@ -15,6 +17,9 @@ import numpy as np
 from tqdm import tqdm
 
 from cellseg.datasets.cell_dataset import CellDataset
+from cellseg.datasets.converters.command_line import add_order_argument
+from cellseg.datasets.converters.image_folder import write_tiff
+from cellseg.datasets.converters.pictures import read_image
 from cellseg.datasets.converters.qupath import IGNORED_CLASS
 from cellseg.engine.run_config import run_tool
 from cellseg.inference.cells import Cells
@@ -32,6 +37,8 @@ def parse_args() -> argparse.Namespace:
         default=list(CellDataset.METAINFO["classes"]),
         help="class names in the order of the class files",
     )
+    parser.add_argument("--images", type=Path, help="folder to write each image to, as <id>.tif")
+    add_order_argument(parser)
     parser.add_argument("--skip-bad", action="store_true", help="leave out images that are bad")
     return parser.parse_args()
 
@@ -67,6 +74,9 @@ def main() -> None:
     for info in tqdm(dataset.data_list, unit="image", desc="writing"):
         cells = collect_cells(info, dataset.classes)
         write_geojson(cells, args.out / f"{info['img_name']}.geojson")
+        if args.images:
+            pixels = read_image(Path(info["img_path"]), args.channel_order)
+            write_tiff(args.images / f"{info['img_name']}.tif", pixels)
         total += len(cells)
     sys.stdout.write(f"{len(dataset.data_list)} images, {total} outlines in {args.out}\n")
 

@@ -74,10 +74,10 @@ def write_image_folder(
     aside = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(aside, ignore_errors=True)  # left by a run that was stopped
     try:
-        _write_tiff(aside / "image.tif", pixels)
+        write_tiff(aside / "image.tif", pixels)
         for index, label_map in layers.items():
             name = "ignore.tif" if index == IGNORED else f"class{index + 1}.tif"
-            _write_tiff(aside / name, label_map)
+            write_tiff(aside / name, label_map)
         row = asdict(log) | {"losses": [loss._asdict() for loss in log.losses]}
         write_atomically(aside / LOG_NAME, json.dumps(row, indent=1))
         aside.rename(folder)
@@ -86,8 +86,13 @@ def write_image_folder(
         raise
 
 
-def _write_tiff(path: Path, pixels: NDArray[Any]) -> None:
-    """Write a TIFF with LZW, as the layout's files have it."""
+def write_tiff(path: Path, pixels: NDArray[Any]) -> None:
+    """Write a TIFF with LZW, as the layout's files have it.
+
+    Args:
+        path: Where it goes.
+        pixels: (H, W), or (H, W, 3) in R, G, B.
+    """
     pixels = np.ascontiguousarray(pixels)
 
     def write(file: BinaryIO) -> None:
