@@ -130,5 +130,6 @@ def test_parent_when_killed_then_its_child_keeps_the_folder(tmp_path: Path) -> N
             children.run(python("pass"), tmp_path)
     finally:
         os.kill(child, signal.SIGKILL)
+    assert ends(child)  # a kill is sent at once, and takes effect a moment later
     with ChildProcesses() as children:
         children.run(python("pass"), tmp_path)
