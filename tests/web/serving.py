@@ -1,6 +1,7 @@
 """Serve a page in this process, on a free port of loopback, for as long as a test needs it."""
 
 import os
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -34,6 +35,13 @@ def serve_page(folder: Path) -> Iterator[Served]:
     with pytest.MonkeyPatch.context() as patch:
         for name in (*SETTINGS, *FOLDERS):
             patch.setenv(name, os.environ.get(name, ""))
+        asked: list[object] = []
+        look_up = socket.getaddrinfo
+        patch.setattr(
+            socket,
+            "getaddrinfo",
+            lambda host, *rest, **options: asked.append(host) or look_up(host, *rest, **options),
+        )
         prepare_gradio(folder / "gradio")
         from cellseg.web.page import build_page
         from cellseg.web.server import address_of, build_app, listen, make_server
@@ -54,3 +62,4 @@ def serve_page(folder: Path) -> Iterator[Served]:
                 server.should_exit = True
                 thread.join(60)
         assert not thread.is_alive()
+        assert set(asked) <= {"127.0.0.1", "localhost"}  # the server itself asks nobody else
