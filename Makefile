@@ -6,7 +6,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow lint
+.PHONY: help install demo test test-slow lint docs
 
 BIN := .venv/bin
 DEMO_DATA := data/sample
@@ -46,3 +46,6 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: install
+	$(BIN)/python tools/make_reference.py
