@@ -106,7 +106,7 @@ def check_image(args: argparse.Namespace, source: ImageSource, name: str, scale:
     tiled, tiles, origins = predict_tiles(build_predictor(args, scale), source)
     agreement = compare_predictions(whole, tiled, tiles, origins)
     size = (source.height, source.width)
-    return Row(name, size, scale, len(tiles), args.tile, args.overlap, agreement)
+    return Row(name, size, scale, len(tiles), tiles[0].width, args.overlap, agreement)
 
 
 def write_row(row: Row) -> str:

@@ -51,7 +51,9 @@ class TileOptions:
 
     Attributes:
         tile_px: Side of a tile in image pixels; when None, the side of the network's input, at
-            least 512. Images up to twice this are predicted whole.
+            least 512. Where the scale allows, it is rounded up to whole strides of the network, so
+            that a tile is resized just as the whole image is. Images up to twice this are
+            predicted whole.
         overlap_px: Least overlap of tiles, more than the largest cell; a quarter of a tile, up to
             128, when None.
         scale: Pixels of the network's input per image pixel. When None, tiles are shown as they
@@ -304,7 +306,7 @@ class Predictor:
         overlap_px = min(tile_px // 4, 128) if options.overlap_px is None else options.overlap_px
         align = _STRIDE / scale
         align_px = round(align) if abs(align - round(align)) < 1e-9 and align >= 1 else 1
-        return tile_px, overlap_px, align_px
+        return math.ceil(tile_px / align_px) * align_px, overlap_px, align_px
 
     def _input_size(self) -> tuple[int, int]:
         """Find the size that the test pipeline resizes to."""

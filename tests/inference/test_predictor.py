@@ -118,10 +118,12 @@ def test_small_images_are_predicted_whole_and_large_ones_tiled(make_predictor):
 
 def test_tiles_start_at_whole_strides_of_the_network(make_predictor):
     source = ArraySource(np.zeros((1500, 1300, 3), np.uint8))
-    for scale in (0.5, 1.0, 2.0):
+    for scale, tile_px in ((0.5, 512), (1.0, 512), (1.6, 520), (2.0, 512)):
         predictor = make_predictor(whole=False, scale=scale, tile_px=512, overlap_px=64)
         tiles = predictor.plan_tiles(source)
-        assert all((tile.x1 * scale) % 64 == 0 and (tile.y1 * scale) % 64 == 0 for tile in tiles)
+        assert {tile.width for tile in tiles if tile.x2 < source.width} == {tile_px}
+        for side in {side for tile in tiles for side in (tile.x1, tile.y1)} | {tile_px}:
+            assert side * scale % 64 == pytest.approx(0)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 300), (33, 90)])
