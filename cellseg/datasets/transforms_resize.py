@@ -9,6 +9,29 @@ from mmdet.datasets.transforms import Resize
 from mmdet.registry import TRANSFORMS
 
 
+def limited_size(
+    height: int,
+    width: int,
+    scale: tuple[int, int],
+    factor_range: tuple[float, float] = (1.0, 2.5),
+    jitter: float = 1.0,
+) -> tuple[int, int]:
+    """Compute the size that `LimitedResize` gives an image.
+
+    Args:
+        height: Of the image, in pixels.
+        width: Of the image, in pixels.
+        scale: Goal for width and height, in pixels; the longer side goes to the larger of both.
+        factor_range: Smallest and largest factor before jitter.
+        jitter: A factor on top.
+
+    Returns:
+        Height and width in pixels, at least 1 each.
+    """
+    factor = jitter * min(max(max(scale) / max(height, width), factor_range[0]), factor_range[1])
+    return max(round(height * factor), 1), max(round(width * factor), 1)
+
+
 @TRANSFORMS.register_module()
 class LimitedResize(BaseTransform):
     """Resize the longer side to a goal, by a factor within limits.
@@ -48,10 +71,8 @@ class LimitedResize(BaseTransform):
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Resize image, boxes and masks of an entry."""
         height, width = results["img"].shape[:2]
-        factor = float(np.clip(max(self.scale) / max(height, width), *self.factor_range))
-        factor *= self._draw()
-        size = (max(round(width * factor), 1), max(round(height * factor), 1))
-        resized: dict[str, Any] = Resize(scale=size, keep_ratio=False).transform(results)
+        size = limited_size(height, width, self.scale, self.factor_range, self._draw())
+        resized: dict[str, Any] = Resize(scale=size[::-1], keep_ratio=False).transform(results)
         resized["keep_ratio"] = True
         return resized
 

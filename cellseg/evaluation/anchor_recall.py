@@ -6,7 +6,7 @@ decides, and one in y. Each shrinks (or stays) with the distance of the centres,
 anchor shape the grid position nearest to the box's centre is the best one.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from mmdet.registry import TASK_UTILS
 from mmengine.config import Config
 from numpy.typing import NDArray
 
+from cellseg.datasets.transforms_resize import limited_size
 from cellseg.errors import CellsegError
 
 FloatArray = NDArray[np.float64]
@@ -47,7 +48,8 @@ class AnchorSetting:
     Attributes:
         name: Name of the config.
         grids: One entry a level.
-        resize: Settings of the test pipeline's Resize, or None where it has none.
+        resize: Type and settings of the step of the test pipeline that resizes, or None where it
+            has none.
         size_divisor: The padded input's sides are multiples of this, in pixels.
     """
 
@@ -60,16 +62,8 @@ class AnchorSetting:
         """Return height and width that an image of the given size has as input, without padding."""
         if self.resize is None:
             return height, width
-        factor = self.resize.get("scale_factor")
-        if factor is not None:
-            scale_w, scale_h = (factor, factor) if isinstance(factor, int | float) else factor
-            return int(height * scale_h + 0.5), int(width * scale_w + 0.5)
-        scale = self.resize["scale"]
-        scale = (scale, scale) if isinstance(scale, int) else tuple(scale)
-        if not self.resize.get("keep_ratio", False):
-            return int(scale[1]), int(scale[0])
-        new_width, new_height = rescale_size((width, height), scale)
-        return int(new_height), int(new_width)
+        settings = dict(self.resize)
+        return _INPUT_SIZES[settings.pop("type")](height, width, **settings)
 
 
 @dataclass(frozen=True)
@@ -236,17 +230,53 @@ def _best_of_grid(boxes: FloatArray, padded: IntArray, grid: AnchorGrid) -> Floa
 
 
 def _find_resize(config: Config) -> Mapping[str, Any] | None:
-    """Find the Resize of the test pipeline."""
+    """Find the step of the test pipeline that resizes."""
     dataset = (config.get("test_dataloader") or {}).get("dataset") or {}
     while "dataset" in dataset:
         dataset = dataset["dataset"]
     resizes = [step for step in dataset.get("pipeline", ()) if "Resize" in str(step["type"])]
     if not resizes:
         return None
-    if len(resizes) > 1 or resizes[0]["type"] != "Resize":
+    if len(resizes) > 1 or resizes[0]["type"] not in _INPUT_SIZES:
         names = ", ".join(str(step["type"]) for step in resizes)
         raise CellsegError(
             f"{config.filename}: the test pipeline resizes by {names}; anchor recall knows one "
-            "Resize only."
+            f"{' or '.join(_INPUT_SIZES)} only."
         )
     return dict(resizes[0])
+
+
+def _size_of_resize(
+    height: int,
+    width: int,
+    scale: int | tuple[int, int] | None = None,
+    scale_factor: float | tuple[float, float] | None = None,
+    keep_ratio: bool = False,
+    **_: Any,
+) -> tuple[int, int]:
+    """Compute the height and width that mmdet's Resize gives an image."""
+    if scale is None:
+        factors = (scale_factor,) * 2 if isinstance(scale_factor, int | float) else scale_factor
+        if factors is None:
+            raise CellsegError("Resize in the test pipeline has neither scale nor scale_factor.")
+        scale = int(width * factors[0] + 0.5), int(height * factors[1] + 0.5)
+    scale = (scale, scale) if isinstance(scale, int) else (scale[0], scale[1])
+    if keep_ratio:
+        scale = rescale_size((width, height), scale)
+    return int(scale[1]), int(scale[0])
+
+
+def _size_of_limited(
+    height: int,
+    width: int,
+    ratio_range: tuple[float, float] = (1.0, 1.0),  # jitter would differ from image to image
+    **settings: Any,
+) -> tuple[int, int]:
+    """Compute the height and width that LimitedResize gives an image, without jitter."""
+    return limited_size(height, width, **settings)
+
+
+_INPUT_SIZES: dict[str, Callable[..., tuple[int, int]]] = {
+    "Resize": _size_of_resize,
+    "LimitedResize": _size_of_limited,
+}

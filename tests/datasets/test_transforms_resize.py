@@ -5,7 +5,7 @@ import pytest
 from mmdet.registry import TRANSFORMS
 from mmdet.structures.bbox import HorizontalBoxes
 
-from cellseg.datasets.transforms_resize import LimitedResize
+from cellseg.datasets.transforms_resize import LimitedResize, limited_size
 from cellseg.structures.label_map_masks import LabelMapMasks
 
 
@@ -28,6 +28,7 @@ def test_image_when_resized_then_its_factor_is_limited(
 ) -> None:
     results = TRANSFORMS.build(dict(type="LimitedResize", scale=(1024, 1024)))(make_results(*shape))
     assert results["img_shape"] == expected
+    assert limited_size(*shape, (1024, 1024)) == expected
     assert (results["gt_masks"].height, results["gt_masks"].width) == expected
     assert results["gt_bboxes"].tensor[:, 2].max() <= expected[1]
     assert results["scale_factor"] == pytest.approx(

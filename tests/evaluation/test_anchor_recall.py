@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mmdet.registry import TASK_UTILS
+from mmdet.registry import TASK_UTILS, TRANSFORMS
 from mmdet.structures.bbox import bbox_overlaps
 from mmengine.config import Config
 
@@ -23,6 +23,8 @@ from cellseg.evaluation.anchor_recall import (
     summarise,
     summarise_groups,
 )
+
+CONFIGS = Path(__file__).parents[2] / "configs" / "cell"
 
 SMALL: dict[str, Any] = {
     "type": "AnchorGenerator",
@@ -119,6 +121,9 @@ def test_best_ious_when_there_are_more_boxes_than_a_block_then_each_gets_its_own
         ({"scale": (60, 50)}, (50, 60)),
         ({"scale_factor": 2.0}, (200, 400)),
         ({"scale_factor": (1.5, 0.5)}, (50, 300)),
+        ({"scale_factor": (1.5, 0.5), "keep_ratio": True}, (50, 100)),
+        ({"type": "LimitedResize", "scale": (1024, 1024)}, (250, 500)),
+        ({"type": "LimitedResize", "scale": (60, 60), "ratio_range": (0.5, 2)}, (100, 200)),
     ],
 )
 def test_input_size_when_resized_then_as_the_pipeline_does(
@@ -135,6 +140,9 @@ def test_read_setting_when_the_config_does_not_fit_then_says_so() -> None:
     odd = make_config(SMALL, {"type": "RandomResize", "scale": (9, 9)})
     with pytest.raises(CellsegError, match="resizes by RandomResize"):
         read_setting(odd, "x")
+    bare = read_setting(make_config(SMALL, {"type": "Resize"}), "x")
+    with pytest.raises(CellsegError, match="neither scale nor scale_factor"):
+        bare.input_size(9, 9)
 
 
 def test_collect_boxes_when_regions_are_ignored_then_left_out() -> None:
@@ -170,10 +178,19 @@ def test_summarise_groups_when_a_band_or_class_is_empty_then_its_figures_are_nan
 def test_read_setting_when_given_the_headline_configs_then_their_anchors_are_read(
     name: str,
 ) -> None:
-    path = Path(__file__).parents[2] / "configs" / "cell" / f"mask-rcnn_r101_{name}.py"
-    setting = read_setting(Config.fromfile(path), name)
+    setting = read_setting(Config.fromfile(CONFIGS / f"mask-rcnn_r101_{name}.py"), name)
     sides = [grid.shapes_xyxy[:, 2:] - grid.shapes_xyxy[:, :2] for grid in setting.grids]
     sizes = [float(np.sqrt(side.prod(axis=1)).mean()) for side in sides]
     expected = [16, 32, 48, 64, 96] if name == "small-anchor" else [32, 64, 128, 256, 512]
     assert sizes == pytest.approx(expected, rel=1e-5)
-    assert setting.input_size(500, 1000) == (512, 1024)
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("shape", [(61, 100), (1500, 1000)])
+def test_read_setting_when_given_a_shipped_config_then_sizes_are_those_of_its_pipeline(
+    path: Path, shape: tuple[int, int]
+) -> None:
+    config = Config.fromfile(path)
+    step = next(s for s in config.test_dataloader.dataset.pipeline if "Resize" in s.type)
+    resized = TRANSFORMS.build(step)({"img": np.zeros((*shape, 3), np.uint8)})
+    assert read_setting(config, path.stem).input_size(*shape) == resized["img_shape"]
