@@ -9,6 +9,7 @@ from mmdet.registry import HOOKS
 from mmengine.dist import get_rank, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from torch import Tensor
 
 from cellseg.errors import CellsegError
 from cellseg.fileio import write_atomically
@@ -66,14 +67,14 @@ class FiniteLossHook(Hook):
         """
         if not outputs or not self.every_n_train_iters(runner, self.interval):
             return
-        total = float(outputs["loss"]) if "loss" in outputs else 0.0
+        total = _sum_losses(outputs)
         if math.isfinite(total) and total <= self.max_loss:
             return
         report = {
             "epoch": runner.epoch + 1,
             "iter": runner.iter + 1,
             "rank": get_rank(),
-            "losses": {name: str(float(value)) for name, value in outputs.items()},
+            "losses": {name: str(_to_number(value)) for name, value in outputs.items()},
             "images": _describe_images(data_batch),
         }
         path = Path(runner.work_dir) / _FILE_NAME
@@ -84,6 +85,24 @@ class FiniteLossHook(Hook):
             f"names of the batch's images are in {path}. Look at these images and their labels, or "
             "lower optim_wrapper.optimizer.lr, or set optim_wrapper.clip_grad, then --resume."
         )
+
+
+def _sum_losses(outputs: dict[str, Any]) -> float:
+    """Return a step's total loss.
+
+    Args:
+        outputs: What the model's train_step gave, by name. A model with a train_step of its own
+            may leave the total out; then it is the sum of all that MMEngine would add up, which
+            is every value with "loss" in its name.
+    """
+    if "loss" in outputs:
+        return _to_number(outputs["loss"])
+    return sum(_to_number(value) for name, value in outputs.items() if "loss" in name)
+
+
+def _to_number(value: Any) -> float:
+    """Read one number, off the graph: torch warns where a loss becomes a number on it."""
+    return float(value.detach() if isinstance(value, Tensor) else value)
 
 
 def _describe_images(data_batch: Any) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
 from cellseg.engine import FiniteLossHook, NonFiniteLossError
-from tests.engine.toy_training import ToyModel, build_runner
+from tests.engine.toy_training import ToyData, ToyModel, build_runner
 
 
 def make_runner(work_dir: Path, iteration: int = 0) -> Any:
@@ -46,6 +46,23 @@ def test_step_when_loss_is_no_number_or_explodes_then_error_and_names(
         {"img_id": 1, "img_name": "dense/b", "img_path": "/data/dense/b/image.tif", "num_cells": 1},
     ]
     assert (report["epoch"], report["iter"], report["losses"]["loss_cls"]) == (5, 8, "0.5")
+
+
+@pytest.mark.parametrize(
+    "losses", [(0.5, math.nan), (math.inf, 0.5), (math.inf, -math.inf), (6e3, 6e3)]
+)
+def test_step_when_the_model_gives_no_total_then_the_sum_of_its_losses_is_looked_at(
+    losses: tuple[float, float], tmp_path: Path
+) -> None:
+    outputs = dict(zip(("loss_cls", "dec.loss_box"), map(torch.tensor, losses), strict=True))
+    with pytest.raises(NonFiniteLossError, match="non_finite_batch.json"):
+        FiniteLossHook().after_train_iter(make_runner(tmp_path), 0, make_batch("a"), outputs)
+
+
+def test_step_when_what_is_no_loss_is_large_then_nothing(tmp_path: Path) -> None:
+    outputs = {"loss_cls": torch.tensor(0.5), "num_pixels": torch.tensor(1e9)}
+    FiniteLossHook().after_train_iter(make_runner(tmp_path), 0, None, outputs)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(("limit", "loss"), [(1e4, 9999.0), (None, 1e30), (0.5, 0.5)])
@@ -83,24 +100,52 @@ def test_interval_when_not_positive_then_error() -> None:
         FiniteLossHook(interval=0)
 
 
-def test_runner_when_loss_turns_nan_then_stops_and_last_checkpoint_is_finite(
+class NamedData(ToyData):
+    """The toy's points, each with the image that it was drawn from."""
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return dict(
+            super().__getitem__(index), data_samples=make_batch(f"image-{index}")["data_samples"][0]
+        )
+
+
+class TurnsNan(ToyModel):
+    """Give a loss that is no number in the fourth step, and keep the names of its images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps = 0
+        self.names: list[str] = []
+
+    def forward(
+        self, inputs: Any, targets: Any, mode: str = "tensor", data_samples: Any = ()
+    ) -> Any:
+        outputs = super().forward(torch.stack(inputs), torch.stack(targets), mode)
+        if mode == "loss":
+            self.steps += 1
+            self.names = [sample.img_name for sample in data_samples]
+            outputs["loss"] = outputs["loss"] * (math.nan if self.steps == 4 else 1)
+        return outputs
+
+
+def test_runner_when_loss_turns_nan_then_names_its_images_and_last_checkpoint_is_finite(
     tmp_path: Path,
 ) -> None:
-    class TurnsNan(ToyModel):
-        def forward(self, inputs: Any, targets: Any, mode: str = "tensor") -> Any:
-            outputs = super().forward(inputs, targets, mode)
-            if mode == "loss" and self.steps > 2:
-                outputs["loss"] = outputs["loss"] * math.nan
-            self.steps += mode == "loss"
-            return outputs
-
     model = TurnsNan()
-    model.steps = 0
     (tmp_path / "non_finite_batch.json").write_text("of an earlier run")
-    runner = build_runner(tmp_path, model=model, custom_hooks=[dict(type="FiniteLossHook")])
+    runner = build_runner(
+        tmp_path,
+        model=model,
+        data=NamedData(),
+        collate="pseudo_collate",
+        custom_hooks=[dict(type="FiniteLossHook")],
+    )
     with pytest.raises(NonFiniteLossError, match="epoch 2, iteration 4"):
         runner.train()
-    assert json.loads((tmp_path / "non_finite_batch.json").read_text())["iter"] == 4
+    report = json.loads((tmp_path / "non_finite_batch.json").read_text())
+    assert report["iter"] == 4
+    assert [image["img_name"] for image in report["images"]] == model.names
+    assert len(set(model.names)) == 4
     assert (tmp_path / "epoch_1.pth").is_file()
     assert not (tmp_path / "epoch_2.pth").exists()
     assert HOOKS.get("FiniteLossHook") is FiniteLossHook

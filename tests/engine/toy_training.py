@@ -93,9 +93,9 @@ def build_runner(
     checkpoint.update(settings.pop("checkpoint", {}))
     metric = ToyMetric(settings.pop("scores", SCORES))
     loader = dict(
-        dataset=ToyData(),
+        dataset=settings.pop("data", None) or ToyData(),
         sampler=dict(type="DefaultSampler", shuffle=True),
-        collate_fn=dict(type="default_collate"),
+        collate_fn=dict(type=settings.pop("collate", "default_collate")),
     )
     cfg = Config(
         dict(work_dir=str(work_dir), load_from=settings.pop("load_from", None), resume=False)
