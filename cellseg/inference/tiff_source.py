@@ -121,7 +121,8 @@ class TiffSource(ImageSource):
             from regions spread over the image.
 
     Raises:
-        CellDataError: If the pixels are of a kind that cannot be used, or cannot be read in parts.
+        CellDataError: If the file is a stack, or its pixels are of a kind that cannot be used, or
+            cannot be read in parts.
     """
 
     def __init__(
@@ -145,6 +146,11 @@ class TiffSource(ImageSource):
     def _prepare(self, image_format: dict[str, Any]) -> None:
         """Check that the page can be read in parts and settle how values become 8 bit."""
         page = self._page
+        if tiff_io._is_stack(self._tiff, self._tiff.pages.first):
+            raise CellDataError(
+                f"{self._path}: is a stack of several images; save the one image as a file of its "
+                "own."
+            )
         image_format.pop("max_pixels", None)
         options = check_image_format(image_format)
         tiff_io.check_colours(self._path, page)

@@ -88,6 +88,38 @@ def test_16_bit_values_without_a_range_are_refused(tmp_path, image):
         open_source(path)
 
 
+@pytest.mark.parametrize(
+    ("shape", "options"),
+    [
+        ((2, 290, 330, 3), dict(photometric="rgb")),
+        ((4, 290, 330), dict(photometric="minisblack", ome=True, metadata={"axes": "CYX"})),
+        ((3, 290, 330), dict(imagej=True)),
+    ],
+)
+def test_stack_is_refused_and_not_read_as_its_first_image(tmp_path, shape, options):
+    path = tmp_path / "image.tif"
+    tifffile.imwrite(path, np.ones(shape, np.uint8), **options)
+    with pytest.raises(CellDataError, match=r"image\.tif: is a stack of several images"):
+        open_source(path)
+
+
+@pytest.mark.parametrize("level", [0, 1])
+def test_slide_with_thumbnail_label_and_macro_is_no_stack(tmp_path, image, level):
+    path = tmp_path / "slide.svs"
+    description = "Aperio Image Library v12\r\n330x290|AppMag = 20|MPP = 0.5"
+    options = dict(photometric="rgb", metadata=None, description=description)
+    with tifffile.TiffWriter(path) as writer:
+        writer.write(image, tile=(64, 64), **options)
+        writer.write(image[::5, ::5], **options)  # thumbnail
+        writer.write(image[::2, ::2], tile=(64, 64), **options)
+        writer.write(image[:40, :30], subfiletype=1, **{**options, "description": "Aperio\nlabel"})
+        writer.write(image[:30, :90], subfiletype=9, **{**options, "description": "Aperio\nmacro"})
+    assert len(scan_tiff_levels(path)) == 2
+    with open_source(path, level=level) as source:
+        wanted = image[:: level + 1, :: level + 1][5:65, 3:73, ::-1]
+        np.testing.assert_array_equal(source.read(3, 5, 70, 60), wanted)
+
+
 def test_cache_when_small_is_kept_small_and_changes_nothing(tmp_path, image, monkeypatch):
     monkeypatch.setattr("cellseg.inference.tiff_source._CACHE_BYTES", 3 * 64 * 64 * 3)
     path = tmp_path / "image.tif"
