@@ -217,10 +217,28 @@ class Predictor:
             return make_tile_grid(source.height, source.width, max(source.height, source.width), 0)
         return make_tile_grid(source.height, source.width, tile_px, overlap_px, align_px)
 
-    def plan_batches(self, tiles: Sequence[Tile]) -> list[range]:
-        """Group tiles into batches; the same ones whatever the number of processes."""
-        size = self.tiling.batch_size
-        return [range(begin, min(begin + size, len(tiles))) for begin in range(0, len(tiles), size)]
+    def plan_batches(self, tiles: Sequence[Tile]) -> list[list[int]]:
+        """Group tiles of equal size into batches; the same ones whatever the number of processes.
+
+        Tiles at the right and lower border may be smaller than the others. Beside those they would
+        be padded, and the detector's limits would be set for the larger ones: the cells found would
+        depend on the batch size.
+
+        Args:
+            tiles: From `plan_tiles`.
+
+        Returns:
+            Indices into tiles, each in one batch; batches in the order of their first tiles.
+        """
+        alike: dict[tuple[int, int], list[int]] = {}
+        for index, tile in enumerate(tiles):
+            alike.setdefault((tile.height, tile.width), []).append(index)
+        step = self.tiling.batch_size
+        return sorted(
+            group[begin : begin + step]
+            for group in alike.values()
+            for begin in range(0, len(group), step)
+        )
 
     def predict_batches(
         self,
@@ -238,7 +256,8 @@ class Predictor:
             progress: As for `__call__`.
 
         Returns:
-            Tile index and cells, in the pixels of the image, of each tile with cells.
+            Tile index and cells, in the pixels of the image, of each tile with cells, in the order
+            of the tiles.
         """
         planned = self.plan_batches(tiles)
         self.last_count = TileCount()
@@ -261,13 +280,13 @@ class Predictor:
             self.last_count.background += len(indices) - len(kept)
             if progress is not None:
                 progress(len(indices), sum(len(cells) for cells in found))
-        return parts
+        return sorted(parts, key=_tile_of)
 
     def merge(
         self, source: ImageSource, tiles: Sequence[Tile], parts: Sequence[tuple[int, Cells]]
     ) -> Cells:
         """Merge the cells of an image's tiles, whichever process found them."""
-        parts = sorted(parts, key=lambda part: part[0])
+        parts = sorted(parts, key=_tile_of)
         cells = Cells.empty(source.height, source.width, self.class_names)
         if parts:
             cells = Cells.concatenate([cells, *(part for _, part in parts)])
@@ -321,11 +340,11 @@ class Predictor:
         return self.tiling.scale or (1.0 if is_tile else None)
 
     def _read_ahead(
-        self, source: ImageSource, tiles: Sequence[Tile], batches: Sequence[range]
-    ) -> Iterator[tuple[range, list[NDArray[np.uint8] | None]]]:
+        self, source: ImageSource, tiles: Sequence[Tile], batches: Sequence[list[int]]
+    ) -> Iterator[tuple[list[int], list[NDArray[np.uint8] | None]]]:
         """Read batches of tiles one ahead, in a thread; a tile of background comes as None."""
 
-        def read(batch: range) -> list[NDArray[np.uint8] | None]:
+        def read(batch: list[int]) -> list[NDArray[np.uint8] | None]:
             images = []
             for index in batch:
                 tile = tiles[index]
@@ -343,7 +362,7 @@ class Predictor:
 
     @torch.inference_mode()
     def _predict(self, images: Sequence[NDArray[np.uint8]], scale: float | None) -> list[Cells]:
-        """Send images through the pipeline and the network; cells in the pixels of each image."""
+        """Send images of one size through the network; cells in the pixels of each image."""
         if not images:
             return []
         pipeline = self._pipeline(scale)
@@ -355,7 +374,7 @@ class Predictor:
         if scale is None:
             self._limits.scale(1.0)
         else:
-            height, width = np.max([image.shape[:2] for image in images], axis=0).tolist()
+            height, width = images[0].shape[:2]  # as are the others'
             self._limits.scale(height * width * scale**2 / math.prod(self._input_size()))
         lower = torch.bfloat16 if self.device.type == "cpu" else torch.float16
         precision = torch.autocast(self.device.type, dtype=lower) if self.amp else nullcontext()
@@ -394,6 +413,11 @@ class Predictor:
                         steps[index] = {"type": "Resize", "scale_factor": scale, "keep_ratio": True}
             self._pipelines[scale] = Compose(steps)
         return self._pipelines[scale]
+
+
+def _tile_of(part: tuple[int, Cells]) -> int:
+    """Give the index of the tile that a part was found in."""
+    return part[0]
 
 
 def _as_entry(image: NDArray[np.uint8]) -> dict[str, Any]:

@@ -93,7 +93,39 @@ def test_prediction_in_any_batch_size_is_the_same(make_predictor, batch_size):
     )
     assert cells.rles == expected.rles
     assert sum(tiles for tiles, _ in calls) == 9
-    assert len(calls) == -(-9 // batch_size)
+    assert len(calls) == {1: 9, 3: 5, 50: 4}[batch_size]  # 4, 2, 2 and 1 tiles are of one size
+
+
+def test_prediction_by_a_real_network_in_any_batch_size_is_the_same():
+    cfg = _small_mask_rcnn()
+    torch.manual_seed(0)
+    predictor = Predictor(cfg, None, device="cpu", score_thr=0.0)
+    image = np.random.default_rng(0).integers(0, 256, (300, 340, 3), dtype=np.uint8)
+    found = []
+    for batch_size in (1, 2, 3):
+        predictor.tiling = TileOptions(
+            whole=False, scale=1.0, tile_px=128, overlap_px=32, batch_size=batch_size
+        )
+        found.append(predictor(image))
+    tiles = predictor.plan_tiles(ArraySource(image))
+    assert len({(tile.height, tile.width) for tile in tiles}) > 1
+    assert len(found[0]) > 0
+    for cells in found[1:]:
+        assert cells.rles == found[0].rles
+        np.testing.assert_allclose(cells.scores, found[0].scores, rtol=1e-5)
+        np.testing.assert_allclose(cells.boxes, found[0].boxes, atol=1e-3)
+
+
+def test_batches_hold_each_tile_once_and_tiles_of_one_size_only(make_predictor):
+    predictor = make_predictor(whole=False, tile_px=128, overlap_px=16, batch_size=3)
+    tiles = predictor.plan_tiles(ArraySource(np.zeros((500, 620, 3), np.uint8)))
+    batches = predictor.plan_batches(tiles)
+    assert sorted(index for batch in batches for index in batch) == list(range(len(tiles)))
+    assert batches == sorted(batches)
+    for batch in batches:
+        assert len({(tiles[index].height, tiles[index].width) for index in batch}) == 1
+    assert max(map(len, batches)) == 3
+    assert predictor.plan_batches([]) == []
 
 
 def test_prediction_skips_background_tiles_and_counts_them(make_predictor):
