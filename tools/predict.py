@@ -221,7 +221,7 @@ def main() -> int:
     args = parse_args()
     check_formats(args.format)
     rank, device = start_processes()
-    images = find_input_images(args.inputs, skip=args.out)
+    images = find_input_images(args.inputs, out=args.out)
     predictor = build_predictor(args, device)
     options = OutputOptions(
         folder=args.out,

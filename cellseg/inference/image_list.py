@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,6 +12,9 @@ from pathlib import Path
 
 from cellseg.errors import CellsegError
 from cellseg.inference.sources import is_readable_name
+
+RECORD_SUFFIX = ".done.json"
+"""What follows an image's name in the name of the record that marks it as finished."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,7 @@ class InputImage:
     name: str
 
 
-def find_input_images(inputs: Sequence[str | Path], skip: Path | None = None) -> list[InputImage]:
+def find_input_images(inputs: Sequence[str | Path], out: Path | None = None) -> list[InputImage]:
     """Find all images behind a command line's inputs.
 
     A folder is searched at every depth; label maps (class1.tif, ignore.tif) beside an image are
@@ -30,7 +34,8 @@ def find_input_images(inputs: Sequence[str | Path], skip: Path | None = None) ->
 
     Args:
         inputs: Files, folders or glob patterns.
-        skip: A folder that is not searched, such as the output's.
+        out: The outputs' folder. It is not searched where it lies inside an input; where it is
+            itself an input, what an earlier run has written there is left out.
 
     Returns:
         The images without repeats, in the order of the inputs, folders sorted.
@@ -38,7 +43,11 @@ def find_input_images(inputs: Sequence[str | Path], skip: Path | None = None) ->
     Raises:
         CellsegError: If an input matches nothing, or names cannot be told apart.
     """
-    paths = list(dict.fromkeys(path for item in inputs for path in _expand(str(item), skip)))
+    written = _list_written(out)
+    found = dict.fromkeys(path for item in inputs for path in _expand(str(item), out))
+    paths = [path for path in found if path.resolve() not in written]
+    if not paths:
+        raise CellsegError(f"All images among the inputs are outputs in {out}; give the images.")
     names = [_name_of(path) for path in paths]
     for depth, with_kind in ((1, False), (2, False), (3, False), (0, True), (1, True)):
         counts = Counter(names)
@@ -54,6 +63,22 @@ def find_input_images(inputs: Sequence[str | Path], skip: Path | None = None) ->
             "of their own."
         )
     return [InputImage(path, name) for path, name in zip(paths, names, strict=True)]
+
+
+def _list_written(out: Path | None) -> set[Path]:
+    """List what the records of finished images in a folder name as their outputs."""
+    if out is None:
+        return set()
+    records = out.glob(f"*{RECORD_SUFFIX}")
+    return {out.resolve() / name for record in records for name in list_written_names(record)}
+
+
+def list_written_names(record: Path) -> set[str]:
+    """List the names of the files that a finished image's record tells of; none if it is none."""
+    try:
+        return {str(name) for name in json.loads(record.read_text())["files"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
 
 
 def _expand(item: str, skip: Path | None) -> Iterable[Path]:

@@ -18,7 +18,7 @@ from torch import distributed
 from cellseg.errors import CellsegError
 from cellseg.fileio import write_atomically
 from cellseg.inference.cells import Cells
-from cellseg.inference.image_list import InputImage
+from cellseg.inference.image_list import RECORD_SUFFIX, InputImage, list_written_names
 from cellseg.inference.image_source import ImageSource
 from cellseg.inference.predictor import Predictor
 from cellseg.inference.sources import open_image
@@ -115,8 +115,13 @@ class PredictionJob:
 
         Returns:
             One outcome an image, in their order; in processes other than 0, those of their share.
+
+        Raises:
+            CellsegError: If an output would replace one of the images.
         """
-        finished, shared = _broadcast(self._plan() if _rank() == 0 else None)
+        # Another process may have listed the inputs when outputs were already among them.
+        plan = (self.images, *self._plan()) if _rank() == 0 else None
+        self.images, finished, shared = _broadcast(plan)
         outcomes: dict[int, ImageOutcome] = dict(finished)
         alone = [
             index
@@ -162,6 +167,7 @@ class PredictionJob:
 
     def _plan(self) -> tuple[dict[int, ImageOutcome], list[int]]:
         """Find which images are finished, and which large ones the processes share."""
+        self._refuse_outputs_over_inputs()
         finished: dict[int, ImageOutcome] = {}
         shared = []
         processes = _world_size()
@@ -254,12 +260,14 @@ class PredictionJob:
         outcome = ImageOutcome(
             image.name, len(shown), counts[0], counts[1], seconds=seconds, notes=notes
         )
+        before = list_written_names(self._record_path(image))  # of other formats, still there
         record = {
             "image": str(image.path),
             "cells": len(shown),
             "tiles": counts[0],
             "background_tiles": counts[1],
             "formats": list(options.formats),
+            "files": sorted({path.name for path in self._output_files(image)} | before),
             "notes": notes,
             "fingerprint": self._fingerprint(image),
         }
@@ -270,17 +278,12 @@ class PredictionJob:
         """Return the outcome of an earlier run whose outputs are all there and still right."""
         try:
             record = json.loads(self._record_path(image).read_text())
-            wanted = output_files(
-                self.options.folder / image.name,
-                list(self.options.formats),
-                self.predictor.class_names,
-            )
-            if self.options.submission_index is not None:
-                wanted.append(self._part_path(image))
+            wanted = self._output_files(image)
+            parts = [self._part_path(image)] if self.options.submission_index is not None else []
             done = (
                 set(self.options.formats) <= set(record["formats"])
                 and record["fingerprint"] == self._fingerprint(image)
-                and all(path.is_file() for path in wanted)
+                and all(path.is_file() for path in wanted + parts)
             )
             return ImageOutcome(image.name, record["cells"], resumed=True) if done else None
         except (OSError, ValueError, KeyError, TypeError):
@@ -306,9 +309,27 @@ class PredictionJob:
                 f"{image.path} is not in the index of test images, so it has no id to submit."
             )
 
+    def _refuse_outputs_over_inputs(self) -> None:
+        """Raise CellsegError if an output would replace one of the images."""
+        inputs = {image.path.resolve() for image in self.images}
+        folder = self.options.folder.resolve()
+        for image in self.images:
+            for path in self._output_files(image):
+                if folder / path.name in inputs:
+                    raise CellsegError(
+                        f"{path} would be replaced by an output of {image.path}; predict into "
+                        "another folder, or remove the file if a stopped run left it."
+                    )
+
+    def _output_files(self, image: InputImage) -> list[Path]:
+        """List the files that the formats make for an image."""
+        options = self.options
+        names = self.predictor.class_names
+        return output_files(options.folder / image.name, list(options.formats), names)
+
     def _record_path(self, image: InputImage) -> Path:
         """Where the record of a finished image lies."""
-        return self.options.folder / f"{image.name}.done.json"
+        return self.options.folder / f"{image.name}{RECORD_SUFFIX}"
 
     def _part_path(self, image: InputImage) -> Path:
         """Where an image's part of the submission lies."""

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ def test_folder_in_the_data_layout_gives_images_named_by_folder(tmp_path):
 
 def test_folder_is_searched_deep_but_not_hidden_files_or_the_output(tmp_path):
     touch(tmp_path, "a.svs", "deep/er/b.PNG", "notes.txt", ".hidden.tif", ".git/c.tif", "out/d.tif")
-    assert names_of(find_input_images([tmp_path], skip=tmp_path / "out")) == ["a", "b"]
+    assert names_of(find_input_images([tmp_path], out=tmp_path / "out")) == ["a", "b"]
 
 
 def test_class_file_without_an_image_beside_it_is_an_image(tmp_path):
@@ -42,6 +43,17 @@ def test_globs_files_and_folders_together_name_each_image_once(tmp_path):
     touch(tmp_path, "a1.tif", "a2.tif", "b.tif", "sub/c.tif")
     inputs = [tmp_path / "a2.tif", tmp_path / "a*.tif", tmp_path / "s*"]
     assert names_of(find_input_images(inputs)) == ["a2", "a1", "c"]
+
+
+@pytest.mark.parametrize("inputs", [".", "*.png", "a.png", "a*.png"])
+def test_outputs_of_an_earlier_run_in_the_input_folder_are_left_out(tmp_path, inputs):
+    touch(tmp_path, "a.png", "a.overlay.png", "a.labels.tif", "broken.done.json", "list.done.json")
+    record = {"files": ["a.overlay.png", "a.labels.tif"]}
+    (tmp_path / "a.done.json").write_text(json.dumps(record))
+    (tmp_path / "list.done.json").write_text("[]")
+    assert names_of(find_input_images([tmp_path / inputs], out=tmp_path)) == ["a"]
+    with pytest.raises(CellsegError, match="are outputs in"):
+        find_input_images([tmp_path / "a.overlay.png"], out=tmp_path)
 
 
 def test_images_of_one_name_are_told_apart_by_their_folders(tmp_path):

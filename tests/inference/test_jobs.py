@@ -26,10 +26,11 @@ def folder(tmp_path):
 
 @pytest.fixture
 def make_job(make_predictor, folder, tmp_path):
-    def make(formats=("labels",), settings=None, predictor=None, **options):
-        options = OutputOptions(tmp_path / "out", tuple(formats), **options)
+    def make(formats=("labels",), settings=None, predictor=None, out=None, **options):
+        options = OutputOptions(out or tmp_path / "out", tuple(formats), **options)
         predictor = predictor or make_predictor()
-        return PredictionJob(predictor, find_input_images([folder]), options, settings)
+        images = find_input_images([folder], out=options.folder)
+        return PredictionJob(predictor, images, options, settings)
 
     return make
 
@@ -80,6 +81,30 @@ def test_job_run_again_makes_anew_what_is_no_longer_right(make_job, tmp_path, fo
     assert outcomes[0].resumed is False
     assert (tmp_path / "out" / "a.labels.tif").is_file()
     assert make_job(formats, settings).run()[0].resumed
+
+
+@pytest.mark.parametrize("formats", [["labels", "overlay"], ["labels"]])
+def test_job_into_the_input_folder_run_again_leaves_its_outputs_out(make_job, folder, formats):
+    make_job(["labels", "overlay"], out=folder).run()
+    before = stamps(folder)
+    assert "a.overlay.png" in before
+    outcomes = make_job(formats, out=folder).run()
+    assert [(outcome.name, outcome.resumed) for outcome in outcomes] == [
+        ("a", True),
+        ("b", False),
+        ("c", True),
+    ]
+    assert stamps(folder) == before
+    again = make_job(formats, {"weights": 2}, out=folder).run()  # now some outputs are old
+    assert [outcome.name for outcome in again] == ["a", "b", "c"]
+    assert len(make_job(formats, out=folder).images) == 3
+
+
+def test_job_whose_output_would_replace_an_image_is_refused(make_job, folder):
+    cv2.imwrite(str(folder / "a.overlay.png"), np.zeros((9, 9, 3), np.uint8))
+    with pytest.raises(CellsegError, match=r"a\.overlay\.png would be replaced .*a\.tif"):
+        make_job(["overlay"], out=folder).run()
+    assert make_job(["labels"], out=folder).run()[0].error is None
 
 
 def test_job_stopped_while_writing_leaves_no_half_file_and_no_record(
