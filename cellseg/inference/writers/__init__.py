@@ -10,7 +10,7 @@ from cellseg.inference.cells import Cells
 from cellseg.inference.image_source import ImageSource
 from cellseg.inference.writers.coco_json import write_coco_results
 from cellseg.inference.writers.geojson import write_geojson
-from cellseg.inference.writers.label_tiff import class_label_path, write_label_tiffs
+from cellseg.inference.writers.label_tiff import class_label_paths, write_label_tiffs
 from cellseg.inference.writers.measurements import (
     check_parquet,
     measure_cells,
@@ -92,7 +92,7 @@ def output_files(stem: Path, formats: list[str], class_names: tuple[str, ...]) -
         path = stem.with_name(stem.name + FORMATS[name].suffix)
         files.append(path)
         if name == "labels":
-            files += [class_label_path(path, class_name) for class_name in class_names]
+            files += class_label_paths(path, class_names)
     return files
 
 

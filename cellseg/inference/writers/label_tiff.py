@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,7 +73,7 @@ def write_label_tiffs(cells: Cells, path: str | Path) -> LabelFiles:
 
     Args:
         cells: Cells of one image; may be empty.
-        path: The combined file, ending in .tif; a class file is named `<stem>.<class>.tif`.
+        path: The combined file, ending in .tif; class files are named by `class_label_paths`.
 
     Returns:
         The files, and the pixels of the combined one that a cell lost to a surer one.
@@ -81,19 +82,38 @@ def write_label_tiffs(cells: Cells, path: str | Path) -> LabelFiles:
     kind = np.uint16 if len(cells) < 2**16 else np.uint32
     numbers: NDArray[Any] = np.arange(1, len(cells) + 1, dtype=kind)
     painted = _write(cells, numbers, path)
-    per_class = []
-    for label in range(len(cells.class_names)):
+    per_class = class_label_paths(path, cells.class_names)
+    for label, class_path in enumerate(per_class):
         own = np.flatnonzero(cells.labels == label)
-        class_path = class_label_path(path, cells.class_names[label])
         _write(cells[own], numbers[own], class_path)
-        per_class.append(class_path)
     return LabelFiles(path, per_class, int(cells.measure()[1].sum()) - painted)
 
 
-def class_label_path(path: Path, class_name: str) -> Path:
-    """Name the label file of one class: `image.labels.tif` gives `image.labels.lymphocyte.tif`."""
-    safe_name = re.sub(r"[^\w-]+", "_", class_name)
-    return path.with_name(f"{path.stem}.{safe_name}{path.suffix}")
+def class_label_paths(path: Path, class_names: Sequence[str]) -> list[Path]:
+    """Name the label file of each class: `image.labels.tif` gives `image.labels.lymphocyte.tif`.
+
+    What a file name may not hold becomes "_". Classes whose names are then the same, or differ in
+    capitals only, get their number behind it: `image.labels.CD3__1.tif`, `image.labels.CD3__2.tif`.
+
+    Args:
+        path: The combined file.
+        class_names: Names of all classes.
+
+    Returns:
+        One file a class, no two the same.
+    """
+    safe_names = [re.sub(r"[^\w-]+", "_", name) for name in class_names]
+    counts = Counter(name.lower() for name in safe_names)
+    taken = {name for name, count in counts.items() if count == 1}
+    paths = []
+    for number, name in enumerate(safe_names, 1):
+        if counts[name.lower()] > 1:
+            name = f"{name}_{number}"
+            while name.lower() in taken:
+                name += "_"
+            taken.add(name.lower())
+        paths.append(path.with_name(f"{path.stem}.{name}{path.suffix}"))
+    return paths
 
 
 def _write(cells: Cells, numbers: NDArray[Any], path: Path) -> int:

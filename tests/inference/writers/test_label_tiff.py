@@ -3,7 +3,7 @@ import pytest
 import tifffile
 
 from cellseg.inference.cells import Cells
-from cellseg.inference.writers import label_tiff
+from cellseg.inference.writers import label_tiff, output_files
 from cellseg.inference.writers.label_tiff import paint_strips, write_label_tiffs
 from cellseg.structures.rle import encode_crops, measure_rles
 
@@ -42,6 +42,27 @@ def test_label_tiffs_read_back_hold_every_class_and_count_lost_pixels(tmp_path):
         own = np.flatnonzero(cells.labels == label)
         expected = np.append(0, own + 1)[cells[own].label_map()]
         np.testing.assert_array_equal(tifffile.imread(path), expected)
+
+
+@pytest.mark.parametrize(
+    ("class_names", "wanted"),
+    [
+        (("CD3 +", "CD3 /", "b"), ["CD3__1", "CD3__2", "b"]),
+        (("T cell", "t cell"), ["T_cell_1", "t_cell_2"]),
+        (("a+", "a__1", "a/"), ["a__1_", "a__1", "a__3"]),
+    ],
+)
+def test_label_files_of_classes_named_alike_are_different_files(tmp_path, class_names, wanted):
+    cells = random_cells()
+    cells.class_names = class_names
+    cells.labels %= len(class_names)
+    files = write_label_tiffs(cells, tmp_path / "x.labels.tif")
+    assert [path.name for path in files.per_class] == [f"x.labels.{name}.tif" for name in wanted]
+    for label, path in enumerate(files.per_class):
+        own = np.flatnonzero(cells.labels == label)
+        assert set(np.unique(tifffile.imread(path))) <= {0, *(own + 1)}
+    listed = output_files(tmp_path / "x", ["labels"], class_names)
+    assert listed == [files.combined, *files.per_class]
 
 
 def test_label_tiff_without_cells_is_all_background(tmp_path):
