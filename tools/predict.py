@@ -15,6 +15,7 @@ import hashlib
 import os
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -31,6 +32,7 @@ from cellseg.inference.jobs import ImageOutcome, OutputOptions, PredictionJob
 from cellseg.inference.writers import FORMATS, check_formats
 from cellseg.inference.writers.coco_json import read_image_index
 
+_LONGEST_WAIT = timedelta(days=30)  # of a process that is done, for one with the larger slides
 _SUBMISSION_SCORE_THR = 0.05  # average precision counts unsure cells, too
 
 
@@ -140,7 +142,7 @@ def start_processes() -> tuple[int, str | None]:
         set_thread_counts()
         return 0, None
     set_thread_counts("pytorch")
-    distributed.init_process_group("gloo")
+    distributed.init_process_group("gloo", timeout=_LONGEST_WAIT)
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     gpus = torch.cuda.device_count()
     return distributed.get_rank(), f"cuda:{local_rank % gpus}" if gpus else None

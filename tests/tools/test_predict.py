@@ -1,8 +1,10 @@
 import hashlib
+import importlib.util
 import json
 import os
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,15 @@ def setting(tmp_path_factory):
     slide = paint_label_map(draw_label_map(1300, seed=9))
     tifffile.imwrite(folder / "images" / "slide.tif", slide, photometric="rgb", tile=(256, 256))
     return folder
+
+
+@pytest.fixture(scope="module")
+def predict():
+    """The tool as a module."""
+    spec = importlib.util.spec_from_file_location("predict", ROOT / "tools" / "predict.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def run(setting, out, *flags, processes=1):
@@ -94,6 +105,20 @@ def test_predict_in_two_processes_writes_the_same_bytes_as_one(setting, tmp_path
     assert two.returncode == 0, two.stderr
     assert digests(tmp_path / "one") == digests(tmp_path / "two")
     assert "5 images predicted" in two.stdout
+
+
+def test_processes_that_are_done_wait_for_the_others_for_days(predict, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    started = {}
+    distributed = predict.distributed
+    monkeypatch.setattr(
+        distributed, "init_process_group", lambda backend, **options: started.update(options)
+    )
+    monkeypatch.setattr(distributed, "get_rank", lambda: 1)
+    monkeypatch.setattr(predict, "set_thread_counts", lambda *launcher: 1)
+    assert predict.start_processes()[0] == 1
+    assert started["timeout"] >= timedelta(days=1)
 
 
 def test_predict_without_a_checkpoint_file_is_one_sentence(setting, tmp_path):
