@@ -114,6 +114,22 @@ def test_layout_through_geojson_and_back_is_the_same(layout, run, tmp_path):
     assert "Nothing was left out or changed." in printed
 
 
+def test_geojson_when_corrected_then_the_next_run_takes_it(layout, run, tmp_path):
+    go_through_geojson(run, layout, tmp_path)
+    before = list_cells(tmp_path / "after" / "one", "class1.tif")
+    path = tmp_path / "geojson" / "one.geojson"
+    features = json.loads(path.read_text())["features"]
+    epithelial = [f for f in features if f["properties"]["classification"]["name"] == "epithelial"]
+    path.write_text(json.dumps(epithelial[:3]))
+    classes = ("epithelial", "lymphocyte", "neutrophil", "macrophage")
+    folders = (layout, tmp_path / "geojson", tmp_path / "after")
+    printed = run("geojson2tiff", *folders, "--classes", *classes)
+    assert "2 images written, 1 of them by an earlier run, 1 anew because" in printed
+    assert len(list_cells(tmp_path / "after" / "one", "class1.tif")) == 3 < len(before)
+    assert list_cells(tmp_path / "after" / "one", "class3.tif") == []
+    assert len(list_cells(tmp_path / "after" / "two", "class3.tif")) > 0
+
+
 def test_layout_when_exported_with_its_images_then_they_are_red_first_and_bear_its_names(
     layout, run, tmp_path
 ):

@@ -52,7 +52,8 @@ class Loss(NamedTuple):
     """Something of the data that did not come through as it was.
 
     Attributes:
-        kind: 'image' or 'cell' (or region) that is left out, or 'change' to one that is kept.
+        kind: 'image' or 'cell' (or region) that is left out, 'change' to one that is kept, or
+            'file' that is no part of the data, which is counted but never an error.
         image: The image it belongs to.
         label: The annotation, as `Annotation.label`; empty for an image.
         class_name: Its class; may be empty.
@@ -60,7 +61,7 @@ class Loss(NamedTuple):
         pixels: How many pixels it cost, where that is known.
     """
 
-    kind: Literal["image", "cell", "change"]
+    kind: Literal["image", "cell", "change", "file"]
     image: str
     label: str
     class_name: str
@@ -77,11 +78,14 @@ class AnnotatedImage:
         origin: The file it comes from, for messages.
         load: Reads it: pixels (H, W) or (H, W, 3) in R, G, B, of the file's own type, and its
             annotations. Raises CellDataError where the image cannot be used.
+        fingerprint: Returns a text that changes when what `load` reads does, such as that of
+            `fingerprints.fingerprint_files`; asked on every run, so it must be quick.
     """
 
     name: str
     origin: str
     load: Callable[[], tuple[NDArray[Any], Iterable[Annotation]]]
+    fingerprint: Callable[[], str]
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from cellseg.datasets.converters.annotations import (
     UnusableAnnotationError,
 )
 from cellseg.datasets.converters.drawing import draw_polygons, draw_rle
+from cellseg.datasets.converters.fingerprints import fingerprint_files
 from cellseg.datasets.converters.json_files import read_json
 from cellseg.datasets.converters.names import find_inside, name_folder
 from cellseg.datasets.converters.pictures import read_image
@@ -79,6 +80,7 @@ def read_coco(path: Path, images: Path, channel_order: str = "rgb") -> Source:
             name_folder(file.relative_to(images)),
             str(file.absolute()),
             partial(_load, file, rows[key], grouped[key], channel_order),
+            partial(fingerprint_files, file, details=[rows[key], grouped[key]]),
         )
         for key, file in files.items()
     ]

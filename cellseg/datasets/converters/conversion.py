@@ -15,6 +15,7 @@ from cellseg.datasets.converters.image_folder import (
     LOG_NAME,
     ImageLog,
     read_log,
+    remove_image_folder,
     write_image_folder,
 )
 from cellseg.datasets.converters.names import IGNORED, ClassTable
@@ -37,6 +38,8 @@ def convert(
 ) -> ConversionReport:
     """Convert a data set; run again, it goes on where it stopped.
 
+    An image that an earlier run finished is converted anew where its fingerprint has changed.
+
     Args:
         source: The data.
         table: The class of each name, from `names.settle_classes`.
@@ -54,26 +57,34 @@ def convert(
             another conversion, or an image cannot be used and skip_bad is not set.
     """
     _check_names(source)
-    if source.losses and not skip_bad:
-        _refuse_losses(source.losses)
+    unfit = [loss for loss in source.losses if loss.kind != "file"]
+    if unfit and not skip_bad:
+        _refuse_losses(unfit)
     _claim_folder(out, {"classes": table.classes, "places": table.places, **(settings or {})})
     report = ConversionReport(table.classes, losses=list(source.losses))
     for image in progress(source.images):
-        folder = out / image.name
-        log = _find_finished(folder, image)
+        folder, state = out / image.name, image.fingerprint()
+        earlier = _find_earlier(folder, image)
+        if earlier is not None and earlier.fingerprint == state:
+            report.add(earlier, "kept")
+            continue
         try:
-            report.add(log or _convert_image(image, table, folder), is_new=log is None)
+            log = _convert_image(image, state, table, folder)
         except CellDataError as error:
             if not skip_bad:
                 raise
+            remove_image_folder(folder)
             report.losses.append(Loss("image", image.name, "", "", str(error)))
+        else:
+            report.add(log, "written" if earlier is None else "renewed")
+    report.strangers = _list_strangers(out, source)
     write_atomically(out / "conversion.txt", report.to_text() + "\n")
     write_atomically(out / "conversion.csv", report.to_csv())
     return report
 
 
-def _find_finished(folder: Path, image: AnnotatedImage) -> ImageLog | None:
-    """Return the log of an image that an earlier run finished; CellDataError if of another one."""
+def _find_earlier(folder: Path, image: AnnotatedImage) -> ImageLog | None:
+    """Return the log of an image that an earlier run wrote; CellDataError if of another one."""
     log = read_log(folder)
     if log is not None and log.origin != image.origin:
         raise CellDataError(
@@ -83,7 +94,9 @@ def _find_finished(folder: Path, image: AnnotatedImage) -> ImageLog | None:
     return log
 
 
-def _convert_image(image: AnnotatedImage, table: ClassTable, folder: Path) -> ImageLog:
+def _convert_image(
+    image: AnnotatedImage, fingerprint: str, table: ClassTable, folder: Path
+) -> ImageLog:
     """Read, paint and write one image."""
     pixels, annotations = image.load()
     height, width = pixels.shape[:2]
@@ -94,9 +107,16 @@ def _convert_image(image: AnnotatedImage, table: ClassTable, folder: Path) -> Im
     layers: dict[int, NDArray[Any]] = {
         index: layer for index, layer in painted.layers.items() if np.any(layer)
     }
-    log = ImageLog(image.origin, cells, regions, tuple(painted.losses))
+    log = ImageLog(image.origin, cells, regions, tuple(painted.losses), fingerprint)
     write_image_folder(folder, pixels, layers, log)
     return log
+
+
+def _list_strangers(out: Path, source: Source) -> list[str]:
+    """List the folders that earlier runs wrote for images that are not in the data now."""
+    names = {image.name for image in source.images}
+    folders = sorted(log.parent.name for log in out.glob(f"*/{LOG_NAME}"))
+    return [name for name in folders if name not in names and not name.startswith(".")]
 
 
 def _check_names(source: Source) -> None:
@@ -128,14 +148,30 @@ def _refuse_losses(losses: list[Loss]) -> None:
 
 
 def _claim_folder(out: Path, settings: Mapping[str, Any]) -> None:
-    """Note the settings in the output folder; raise CellDataError where others are noted."""
+    """Note the settings in the output folder; raise CellDataError where others are noted.
+
+    Names of the data may come and go, as annotations are corrected, but none may change its class.
+    """
     path = out / LOG_NAME
-    wanted = json.dumps(settings, indent=1, sort_keys=True) + "\n"
+    wanted = json.loads(json.dumps(settings))  # as the file gives them back
     if path.is_file():
-        if path.read_text(encoding="utf-8") != wanted:
+        noted = _read_settings(path)
+        places = noted.get("places", {})
+        moved = any(places.get(name, place) != place for name, place in wanted["places"].items())
+        wanted["places"] = {**places, **wanted["places"]}
+        if moved or {**noted, "places": None} != {**wanted, "places": None}:
             raise CellDataError(
                 f"{out}: holds a conversion of other data, classes or options (see {LOG_NAME}); "
                 "choose another output folder, or remove this one."
             )
-        return
-    write_atomically(path, wanted)
+    write_atomically(path, json.dumps(wanted, indent=1, sort_keys=True) + "\n")
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    """Read the settings that an earlier run noted; empty where the file is none of a conversion."""
+    try:
+        noted = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return {}
+    whole = isinstance(noted, dict) and isinstance(noted.get("places", {}), dict)
+    return noted if whole else {}

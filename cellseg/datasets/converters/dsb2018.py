@@ -20,6 +20,7 @@ from cellseg.datasets.converters.annotations import (
     UnusableAnnotationError,
 )
 from cellseg.datasets.converters.drawing import NO_PIXEL
+from cellseg.datasets.converters.fingerprints import fingerprint_files
 from cellseg.datasets.converters.names import name_folder
 from cellseg.datasets.converters.pictures import read_image, read_labels
 from cellseg.datasets.tiff_io import CellDataError
@@ -46,7 +47,8 @@ def read_dsb2018(folder: Path, class_name: str = "nucleus") -> Source:
         masks = sorted((own / "masks").glob("*.png"))
         if len(pictures) == 1 and masks:
             load = partial(_load, pictures[0], masks, class_name)
-            images.append(AnnotatedImage(name_folder(own.name), str(own.absolute()), load))
+            state = partial(fingerprint_files, pictures[0], *masks)
+            images.append(AnnotatedImage(name_folder(own.name), str(own.absolute()), load, state))
         elif not own.name.startswith("."):
             reason = "has no masks" if pictures else "has no image"
             if len(pictures) > 1:

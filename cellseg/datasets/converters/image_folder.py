@@ -30,12 +30,14 @@ class ImageLog:
         cells: Number of cells by class name.
         ignored_regions: Number of regions to ignore.
         losses: What was left out or changed.
+        fingerprint: What `AnnotatedImage.fingerprint` gave; empty in logs that lack it.
     """
 
     origin: str
     cells: Mapping[str, int]
     ignored_regions: int
     losses: tuple[Loss, ...]
+    fingerprint: str = ""
 
 
 def read_log(folder: Path) -> ImageLog | None:
@@ -66,7 +68,7 @@ def write_image_folder(
     """Write `image.tif`, `class{k}.tif`, `ignore.tif` and the log aside, then rename the folder.
 
     Args:
-        folder: Where they go; must not exist.
+        folder: Where they go, in place of what an earlier run wrote there.
         pixels: (H, W) or (H, W, 3) in R, G, B.
         layers: (H, W) label map by class index, regions to ignore under IGNORED.
         log: What became of the image.
@@ -80,10 +82,20 @@ def write_image_folder(
             write_tiff(aside / name, label_map)
         row = asdict(log) | {"losses": [loss._asdict() for loss in log.losses]}
         write_atomically(aside / LOG_NAME, json.dumps(row, indent=1))
+        remove_image_folder(folder)
         aside.rename(folder)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
+
+
+def remove_image_folder(folder: Path) -> None:
+    """Remove what an earlier run wrote for an image, so that no half of it is ever there."""
+    aside = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(aside, ignore_errors=True)  # left by a run that was stopped
+    if folder.exists():
+        folder.rename(aside)
+        shutil.rmtree(aside)
 
 
 def write_tiff(path: Path, pixels: NDArray[Any]) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from cellseg.datasets.converters.annotations import Loss
 from cellseg.datasets.converters.pictures import IMAGE_SUFFIXES
@@ -22,7 +23,7 @@ class ImagePair(NamedTuple):
 
 
 def pair_files(
-    images: Path, annotations: Path, endings: Sequence[str]
+    images: Path, annotations: Path, endings: Sequence[str], extras: re.Pattern[str] | None = None
 ) -> tuple[list[ImagePair], list[Loss]]:
     """Match images with their annotation files.
 
@@ -35,9 +36,12 @@ def pair_files(
         images: Folder of images, at any depth; below it and below `annotations` the paths agree.
         annotations: Folder of annotation files; may be the same one.
         endings: How their names may end, the preferred one first, such as ('_masks.tif',).
+        extras: What a program adds, in lower case, to an image's name for files that are neither
+            image nor annotation: '_flows[.]tif' for `a_flows.tif` beside `a.png`.
 
     Returns:
-        The pairs in order of path, and a loss for each image or annotation file without partner.
+        The pairs in order of path, and a loss for each image or annotation file without partner,
+        and for each of the extras.
 
     Raises:
         CellDataError: If a folder is absent, or there is no annotation file at all.
@@ -55,27 +59,46 @@ def pair_files(
             f"{annotations}: holds no file that ends in {' or '.join(endings)}; give the folder of "
             "the annotations."
         )
-    taken: set[Path] = set()
+    pictures = _list_images(images, set(marks.values()))
+    besides = _find_extras(images, annotations, pictures, extras) if extras else {}
+    marks = {name: path for name, path in marks.items() if path not in besides}
     pairs, losses = [], []
-    for image in _list_images(images, set(marks.values())):
-        if images != annotations and annotations in image.parents:
+    for image in pictures:
+        if image in besides or (images != annotations and annotations in image.parents):
             continue
         whole = image.relative_to(images).as_posix().lower()
         bases = [whole, whole.removesuffix(image.suffix.lower())]
         if image.name == LAYOUT_IMAGE:
             bases.append(image.parent.relative_to(images).as_posix().lower())
         names = (f"{base}{end}" for end in endings for base in bases)
-        own = next((marks[name] for name in names if name in marks), None)
+        own, *others = [marks.pop(name) for name in names if name in marks] or [None]
         if own is None:
-            reason = "the image has no annotation file"
-            losses.append(Loss("image", str(image), "", "", reason))
+            losses.append(_lose(image, "the image has no annotation file"))
         else:
-            taken.add(own)
             pairs.append(ImagePair(image, own))
-    left = [mark for mark in marks.values() if mark not in taken]
-    reason = "the annotation file has no image"
-    losses += [Loss("image", str(mark), "", "", reason) for mark in left]
+        losses += [_lose(other, "the image has another annotation file, too") for other in others]
+    losses += [_lose(mark, "the annotation file has no image") for mark in marks.values()]
+    losses += [_lose(path, "is neither an image nor its annotations", "file") for path in besides]
     return pairs, losses
+
+
+def _lose(path: Path, reason: str, kind: Literal["image", "file"] = "image") -> Loss:
+    """Say that a file is left out."""
+    return Loss(kind, str(path), "", "", reason)
+
+
+def _find_extras(
+    images: Path, annotations: Path, pictures: Sequence[Path], extras: re.Pattern[str]
+) -> dict[Path, None]:
+    """Find the files, in order, whose name is that of another image and one of the extras."""
+    stems = {picture.stem.lower() for picture in pictures}
+    found: dict[Path, None] = {}
+    for path in [*_list_files(images), *_list_files(annotations)]:
+        name = path.name.lower()
+        places = [match.start() for match in re.finditer("_", name)]
+        if any(name[:place] in stems and extras.fullmatch(name, place) for place in places):
+            found[path] = None
+    return found
 
 
 def _list_files(folder: Path) -> list[Path]:

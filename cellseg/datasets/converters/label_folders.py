@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from cellseg.datasets.converters.annotations import AnnotatedImage, Annotation, Source
 from cellseg.datasets.converters.drawing import list_labels
+from cellseg.datasets.converters.fingerprints import fingerprint_files
 from cellseg.datasets.converters.image_pairs import pair_files
 from cellseg.datasets.converters.names import name_folder
 from cellseg.datasets.converters.pictures import read_image, read_labels
@@ -19,6 +21,9 @@ from cellseg.datasets.tiff_io import CellDataError
 _SUFFIXES = (".tif", ".tiff", ".png")
 CELLPOSE_ENDINGS = tuple(
     f"{mark}{suffix}" for mark in ("_cp_masks", "_masks") for suffix in _SUFFIXES
+)
+_CELLPOSE_EXTRAS = re.compile(
+    r"_(flows|dp|outlines|cp_output)(_.*)?\.(tiff?|png)|_seg\.npy|_cp_outlines\.txt|_rois\.zip"
 )
 
 
@@ -30,7 +35,8 @@ def read_label_folders(
     Args:
         images: Folder of images.
         labels: Folder of label maps: StarDist's masks/ with the images' names, or Cellpose's
-            `<image>_masks.tif` or .png; these are looked for beside the images when None.
+            `<image>_masks.tif` or .png; these are looked for beside the images when None. What
+            Cellpose writes besides, such as `<image>_flows.tif`, is counted and left out.
         class_name: The class of all cells.
         channel_order: 'bgr' for TIFFs that store blue first.
 
@@ -41,16 +47,29 @@ def read_label_folders(
         CellDataError: If there is no label map.
     """
     endings = CELLPOSE_ENDINGS if labels is None else (*CELLPOSE_ENDINGS, *_SUFFIXES)
-    pairs, losses = pair_files(images, labels or images, endings)
+    _check_masks(labels or images, endings)
+    pairs, losses = pair_files(images, labels or images, endings, _CELLPOSE_EXTRAS)
     converted = [
         AnnotatedImage(
             name_folder(pair.image.relative_to(images)),
             str(pair.image.absolute()),
             partial(_load, pair.image, pair.annotations, class_name, channel_order),
+            partial(fingerprint_files, *pair),
         )
         for pair in pairs
     ]
     return Source(converted, [class_name], losses=losses)
+
+
+def _check_masks(folder: Path, endings: tuple[str, ...]) -> None:
+    """Raise CellDataError for a folder whose masks are in Cellpose's pickles only."""
+    names = [path.name.lower() for path in folder.rglob("*")]
+    pickled = any(name.endswith("_seg.npy") for name in names)
+    if pickled and not any(name.endswith(endings) for name in names):
+        raise CellDataError(
+            f"{folder}: holds masks only as Cellpose's _seg.npy, which are pickles and not read; "
+            "save the masks from Cellpose as PNG or TIFF, too."
+        )
 
 
 def _load(

@@ -17,6 +17,7 @@ from cellseg.datasets.converters.annotations import (
     UnusableAnnotationError,
 )
 from cellseg.datasets.converters.drawing import draw_polygons
+from cellseg.datasets.converters.fingerprints import fingerprint_files
 from cellseg.datasets.converters.image_pairs import pair_files
 from cellseg.datasets.converters.names import name_folder
 from cellseg.datasets.converters.pictures import read_image
@@ -71,6 +72,7 @@ def read_monusac(folder: Path, channel_order: str = "rgb") -> Source:
             name_folder(pair.image.name),
             str(pair.image.absolute()),
             partial(_load, pair.image, pair.annotations, channel_order),
+            partial(fingerprint_files, *pair),
         )
         for pair in pairs
     ]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cellseg.datasets.converters.annotations import AnnotatedImage, Annotation, Loss, Source
 from cellseg.datasets.converters.drawing import list_labels
+from cellseg.datasets.converters.fingerprints import fingerprint_files
 from cellseg.datasets.converters.names import name_folder
 from cellseg.datasets.converters.pictures import check_labels
 from cellseg.datasets.tiff_io import CellDataError
@@ -52,6 +53,7 @@ def read_pannuke(folder: Path) -> Source:
                 f"{fold}_{index:05d}",
                 f"{pictures.absolute()} [{index}]",
                 partial(_load, pictures, path, index),
+                partial(fingerprint_files, pictures, path),
             )
             for index in range(count)
         ]

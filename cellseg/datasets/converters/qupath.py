@@ -17,6 +17,7 @@ from cellseg.datasets.converters.annotations import (
     UnusableAnnotationError,
 )
 from cellseg.datasets.converters.drawing import draw_polygons
+from cellseg.datasets.converters.fingerprints import fingerprint_files
 from cellseg.datasets.converters.image_pairs import pair_files
 from cellseg.datasets.converters.json_files import read_json
 from cellseg.datasets.converters.names import name_folder
@@ -64,6 +65,7 @@ def read_qupath(
             name_folder(pair.image.relative_to(images)),
             str(pair.image.absolute()),
             partial(_load, pair.image, pair.annotations, channel_order, nuclei),
+            partial(fingerprint_files, *pair),
         )
         for pair in pairs
     ]

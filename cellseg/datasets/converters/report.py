@@ -7,12 +7,19 @@ import io
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Literal
 
 from cellseg.datasets.converters.annotations import Loss
 from cellseg.datasets.converters.image_folder import ImageLog
 
-_KINDS = {"image": "left out", "cell": "left out", "change": "changed"}
-_UNITS = {"image": ("image", "images"), "cell": ("cell", "cells"), "change": ("cell", "cells")}
+_KINDS = {"image": "left out", "cell": "left out", "file": "left out", "change": "changed"}
+_UNITS = {
+    "image": ("image", "images"),
+    "cell": ("cell", "cells"),
+    "file": ("file", "files"),
+    "change": ("cell", "cells"),
+}
+_MOST_NAMES = 5
 
 
 @dataclass
@@ -24,9 +31,11 @@ class ConversionReport:
         cells: Number of cells by class.
         images: Number of images with a cell, by class.
         ignored_regions: Regions to ignore, and images that have any.
-        written: Images written by this run.
+        written: Images that this run wrote for the first time.
+        renewed: Images that this run wrote anew, since what they are made from has changed.
         finished_before: Images that were there already.
         losses: Everything that was left out or changed.
+        strangers: Folders of images that are not in the data any more.
     """
 
     classes: tuple[str, ...]
@@ -34,10 +43,12 @@ class ConversionReport:
     images: Counter[str] = field(default_factory=Counter)
     ignored_regions: tuple[int, int] = (0, 0)
     written: int = 0
+    renewed: int = 0
     finished_before: int = 0
     losses: list[Loss] = field(default_factory=list)
+    strangers: list[str] = field(default_factory=list)
 
-    def add(self, log: ImageLog, is_new: bool) -> None:
+    def add(self, log: ImageLog, outcome: Literal["written", "renewed", "kept"]) -> None:
         """Count an image."""
         self.cells.update(log.cells)
         self.images.update(log.cells.keys())
@@ -45,8 +56,9 @@ class ConversionReport:
         has_any = log.ignored_regions > 0
         self.ignored_regions = regions + log.ignored_regions, images + has_any
         self.losses += log.losses
-        self.written += is_new
-        self.finished_before += not is_new
+        self.written += outcome == "written"
+        self.renewed += outcome == "renewed"
+        self.finished_before += outcome == "kept"
 
     def to_text(self) -> str:
         """Return the tables that a person reads."""
@@ -59,9 +71,7 @@ class ConversionReport:
             lines.append(
                 f"{'(regions to ignore)':<24} {'ignore.tif':<12} {images:>8,} {regions:>10,}"
             )
-        total = self.written + self.finished_before
-        before = f", {self.finished_before:,} of them by an earlier run"
-        lines.append(f"{total:,} images written{before if self.finished_before else ''}.")
+        lines += self._count_images()
         for kind in ("left out", "changed"):
             lines += _count_reasons(
                 [loss for loss in self.losses if _KINDS[loss.kind] == kind], kind
@@ -70,13 +80,30 @@ class ConversionReport:
             lines.append("Nothing was left out or changed.")
         return "\n".join(lines)
 
+    def _count_images(self) -> list[str]:
+        """Say how many images there are, which runs wrote them, and what is there besides."""
+        total = self.written + self.renewed + self.finished_before
+        before = f", {self.finished_before:,} of them by an earlier run"
+        anew = f", {self.renewed:,} anew because the image or its annotations changed"
+        lines = [
+            f"{total:,} images written{before if self.finished_before else ''}"
+            f"{anew if self.renewed else ''}."
+        ]
+        if self.strangers:
+            more = ", ..." if len(self.strangers) > _MOST_NAMES else ""
+            lines.append(
+                f"{len(self.strangers):,} more there, of images that are not in this data: "
+                f"{', '.join(self.strangers[:_MOST_NAMES])}{more}."
+            )
+        return lines
+
     def to_csv(self) -> str:
         """Return a row for everything that was left out or changed."""
         buffer = io.StringIO()
         table = csv.writer(buffer, lineterminator="\n")
         table.writerow(["image", "annotation", "class", "what", "outcome", "reason", "pixels"])
         for loss in self.losses:
-            what = "image" if loss.kind == "image" else "cell"
+            what = "cell" if loss.kind == "change" else loss.kind
             facts = [loss.image, loss.label, loss.class_name, what, _KINDS[loss.kind], loss.reason]
             table.writerow([*map(_defuse, facts), loss.pixels or ""])
         return buffer.getvalue()

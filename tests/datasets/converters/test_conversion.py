@@ -1,5 +1,6 @@
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,15 +17,16 @@ def box(x0, y0, side, class_name="a", is_ignored=False):
     return Annotation(f"{x0},{y0}", class_name, lambda h, w: drawing, is_ignored)
 
 
-def image(name, *annotations, pixels=PIXELS):
-    return AnnotatedImage(name, f"data/{name}.png", lambda: (pixels, annotations))
+def image(name, *annotations, pixels=PIXELS, fingerprint="as it was"):
+    load = lambda: (pixels, annotations)  # noqa: E731
+    return AnnotatedImage(name, f"data/{name}.png", load, lambda: fingerprint)
 
 
-def bad_image(name):
+def bad_image(name, fingerprint="as it was"):
     def fail():
         raise CellDataError(f"data/{name}.png: is truncated; replace it.")
 
-    return AnnotatedImage(name, f"data/{name}.png", fail)
+    return AnnotatedImage(name, f"data/{name}.png", fail, lambda: fingerprint)
 
 
 @pytest.fixture
@@ -97,6 +99,55 @@ def test_conversion_when_run_again_then_finished_images_are_kept_and_reported(
     assert (second.written, second.finished_before) == (0, 3)
     assert second.cells == first.cells
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.tif")} == stamps
+
+
+def test_conversion_when_an_image_has_changed_then_it_alone_is_converted_anew(
+    source, run, tmp_path, read
+):
+    run(source)
+    kept = (tmp_path / "out" / "one" / "class1.tif").stat().st_mtime_ns
+    cells = [box(1, 1, 2), box(8, 8, 3)]
+    changed = image("two", *cells, fingerprint="corrected")  # of class a now, none of class b
+    report = run(Source([source.images[0], changed, source.images[2]], ["a", "b"]))
+    assert (report.written, report.renewed, report.finished_before) == (0, 1, 2)
+    assert "3 images written, 2 of them by an earlier run, 1 anew because" in report.to_text()
+    assert report.cells == {"a": 4, "b": 1}
+    assert read("two/class1.tif").max() == 2
+    names = sorted(path.name for path in (tmp_path / "out").rglob("*"))
+    assert names.count("class2.tif") == 1
+    assert not [name for name in names if name.startswith(".")]
+    assert (tmp_path / "out" / "one" / "class1.tif").stat().st_mtime_ns == kept
+    assert run(Source([changed], ["a", "b"])).finished_before == 1
+
+
+def test_conversion_when_an_image_has_become_bad_then_nothing_older_of_it_stays(
+    source, run, tmp_path
+):
+    run(source)
+    worse = Source([*source.images[:2], bad_image("empty", "changed")], ["a", "b"])
+    with pytest.raises(CellDataError, match=r"empty\.png: is truncated"):
+        run(worse)
+    assert "1 image   data/empty.png: is truncated" in run(worse, skip_bad=True).to_text()
+    assert not (tmp_path / "out" / "empty").exists()
+
+
+def test_conversion_when_an_image_is_not_there_any_more_then_the_report_names_it(source, run):
+    run(source)
+    fewer = run(Source(source.images[:1], ["a", "b"]))
+    assert fewer.strangers == ["empty", "two"]
+    text = "2 more there, of images that are not in this data: empty, two."
+    assert text in fewer.to_text()
+
+
+def test_conversion_when_a_log_tells_no_state_then_the_image_is_converted_anew(
+    source, run, tmp_path
+):
+    run(source)
+    path = tmp_path / "out" / "two" / "conversion.json"
+    row = json.loads(path.read_text())
+    del row["fingerprint"]
+    path.write_text(json.dumps(row))
+    assert run(source).renewed == 1
 
 
 def test_conversion_when_stopped_while_writing_then_no_half_image_and_the_rest_follows(
@@ -181,9 +232,24 @@ def test_conversion_into_a_folder_of_other_classes_is_refused(source, run):
         run(source, classes=["b", "a"])
 
 
+def test_conversion_when_corrections_bring_another_name_then_it_goes_on(source, run):
+    part = {"classes": ["a", "b"], "class_map": {"B": "b"}}
+    run(Source(source.images[:1], ["a"]), **part)
+    assert run(source, **part).finished_before == 1
+    with pytest.raises(CellDataError, match="other data, classes or options"):
+        run(source, classes=["a", "b"], class_map={"b": "a"})
+
+
+def test_conversion_when_a_file_is_no_part_of_the_data_then_it_is_counted_and_no_error(source, run):
+    losses = [Loss("file", "x_flows.tif", "", "", "is no image")]
+    report = run(Source(source.images, source.found_classes, losses=losses))
+    assert "1 file    is no image" in report.to_text()
+    assert "x_flows.tif,,,file,left out,is no image," in report.to_csv()
+
+
 def test_conversion_of_another_image_of_the_same_name_is_refused(source, run):
     run(source)
-    other = AnnotatedImage("two", "elsewhere/two.png", source.images[1].load)
+    other = replace(source.images[1], origin="elsewhere/two.png")
     with pytest.raises(CellDataError, match=r"was made from data/two\.png"):
         run(Source([other], ["a", "b"]))
 
@@ -202,7 +268,12 @@ def test_conversion_without_an_image_is_refused(run):
 def test_conversion_when_a_log_is_damaged_then_error_names_the_folder(source, run, tmp_path):
     run(source)
     log = tmp_path / "out" / "two" / "conversion.json"
-    for text in ("{", "[]", json.dumps({"origin": 1})):
+    texts = ("{", "[]", json.dumps({"origin": 1}))
+    for text in texts:
         log.write_text(text)
         with pytest.raises(CellDataError, match="two: is there already"):
+            run(source)
+    for text in (*texts, json.dumps({"places": 1})):
+        (tmp_path / "out" / "conversion.json").write_text(text)
+        with pytest.raises(CellDataError, match="other data, classes or options"):
             run(source)

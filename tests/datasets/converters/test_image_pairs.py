@@ -51,6 +51,14 @@ def test_pairs_when_a_partner_is_missing_then_both_sides_are_losses(make):
     ]
 
 
+def test_pairs_when_an_image_is_annotated_twice_then_the_other_file_is_a_loss(make):
+    root = make("a.tif", "a.x", "a.tif.y")
+    pairs, losses = pair_files(root, root, (".x", ".y"))
+    assert names_of(pairs, root) == [("a.tif", "a.x")]
+    reason = "the image has another annotation file, too"
+    assert [(loss.image, loss.reason) for loss in losses] == [(str(root / "a.tif.y"), reason)]
+
+
 def test_pairs_of_an_absent_or_empty_folder_are_refused(make):
     root = make("a.tif")
     with pytest.raises(CellDataError, match="no such folder"):

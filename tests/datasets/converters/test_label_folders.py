@@ -43,6 +43,51 @@ def test_masks_in_a_folder_below_the_images_are_no_images(tmp_path, draw_picture
     assert run(read_label_folders(tmp_path / "data", tmp_path / "data" / "masks")).written == 1
 
 
+def test_what_cellpose_writes_besides_is_counted_and_left_out(tmp_path, draw_picture, run):
+    data = tmp_path / "data"
+    for name in ("a.tif", "b_flows.tif"):  # the second is an image, since it has masks
+        draw_picture(data / name)
+        tifffile.imwrite(data / name.replace(".tif", "_cp_masks.tif"), LABELS)
+    extras = [
+        *("a_flows.tif", "a_flows_cp_masks.tif", "a_dP_cp_masks.tif", "a_outlines_cp_masks.png"),
+        *("a_cp_output_cp_masks.png", "a_cp_output.png", "a_seg.npy", "a_cp_outlines.txt"),
+        *("a_rois.zip", "b_flows_flows.tif", "flows/a_flows_1.tif"),
+    ]
+    for name in extras:
+        (data / name).parent.mkdir(exist_ok=True)
+        (data / name).write_bytes(b"whatever")
+    report = run(read_label_folders(data))
+    assert report.written == 2
+    assert {(loss.kind, loss.reason) for loss in report.losses} == {
+        ("file", "is neither an image nor its annotations")
+    }
+    assert sorted(loss.image for loss in report.losses) == sorted(str(data / n) for n in extras)
+    assert "11 files   is neither an image nor its annotations" in report.to_text()
+
+
+def test_what_cellpose_writes_besides_is_no_label_map_either(tmp_path, draw_picture, run):
+    draw_picture(tmp_path / "images" / "a.tif")
+    (tmp_path / "masks").mkdir()
+    for name in ("a_cp_masks.tif", "a_flows.tif", "a_outlines_cp_masks.png"):
+        tifffile.imwrite(tmp_path / "masks" / name, LABELS)
+    report = run(read_label_folders(tmp_path / "images", tmp_path / "masks"))
+    assert (report.written, len(report.losses)) == (1, 2)
+
+
+def test_image_that_is_only_named_like_an_extra_is_missed(tmp_path, draw_picture):
+    for name in ("a.tif", "a_masks.tif", "c_flows.tif"):
+        draw_picture(tmp_path / name)
+    losses = read_label_folders(tmp_path).losses
+    assert [(loss.image[-11:], loss.kind) for loss in losses] == [("c_flows.tif", "image")]
+
+
+def test_masks_in_pickles_only_are_refused_with_the_mend(tmp_path, draw_picture):
+    draw_picture(tmp_path / "a.tif")
+    (tmp_path / "a_seg.npy").touch()
+    with pytest.raises(CellDataError, match=r"_seg\.npy.*save the masks from Cellpose as PNG"):
+        read_label_folders(tmp_path)
+
+
 def test_label_map_of_another_size_is_refused(tmp_path, draw_picture, run):
     draw_picture(tmp_path / "a.tif", (9, 9))
     tifffile.imwrite(tmp_path / "a_masks.tif", LABELS)
