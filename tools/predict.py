@@ -28,7 +28,8 @@ from cellseg.engine.process_group import set_thread_counts
 from cellseg.engine.run_config import run_tool
 from cellseg.inference import Predictor, TileOptions
 from cellseg.inference.image_list import find_input_images
-from cellseg.inference.jobs import ImageOutcome, OutputOptions, PredictionJob
+from cellseg.inference.jobs import ImageOutcome, PredictionJob
+from cellseg.inference.output_folder import OutputOptions
 from cellseg.inference.writers import FORMATS, check_formats
 from cellseg.inference.writers.coco_json import read_image_index
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -16,51 +14,18 @@ from mmengine.logging import print_log
 from torch import distributed
 
 from cellseg.errors import CellsegError
-from cellseg.fileio import write_atomically
 from cellseg.inference.cells import Cells
-from cellseg.inference.image_list import RECORD_SUFFIX, InputImage, list_written_names
+from cellseg.inference.image_list import InputImage
 from cellseg.inference.image_source import ImageSource
+from cellseg.inference.output_folder import OutputFolder, OutputOptions
 from cellseg.inference.predictor import Predictor
 from cellseg.inference.sources import open_image
-from cellseg.inference.tiles import Tile, check_range
-from cellseg.inference.writers import output_files, write_outputs
-from cellseg.inference.writers.coco_json import BoxFormat, write_coco_results, write_submission
+from cellseg.inference.tiles import Tile
+from cellseg.inference.writers import write_outputs
+from cellseg.inference.writers.coco_json import write_coco_results
 
 Progress = Callable[[int, int], None]
 _SHARED_BATCHES = 4  # an image of at least so many batches a process is shared out tile by tile
-
-
-@dataclass(frozen=True)
-class OutputOptions:
-    """What is written, and how images are read.
-
-    Attributes:
-        folder: Where outputs go.
-        formats: Keys of `writers.FORMATS`.
-        score_thr: Cells below this are not written.
-        mpp: Pixel size to predict at, in micrometres; that of the file when None.
-        pixel_size_um: Pixel size of the files, where they do not tell.
-        submission_index: Rows of the test index by file name, to write a submission.
-        box_format: Boxes in the submission.
-    """
-
-    folder: Path
-    formats: tuple[str, ...]
-    score_thr: float = 0.5
-    mpp: float | None = None
-    pixel_size_um: float | None = None
-    submission_index: dict[str, dict[str, Any]] | None = None
-    box_format: BoxFormat = "xywh"
-
-    def __post_init__(self) -> None:
-        """Check the numbers.
-
-        Raises:
-            CellsegError: If one makes no sense, so that it is said before an image is read.
-        """
-        check_range("The score threshold", self.score_thr, 0, 1)
-        check_range("The pixel size to predict at", self.mpp, 0, open_end=True)
-        check_range("The pixel size of the files", self.pixel_size_um, 0, open_end=True)
 
 
 @dataclass
@@ -103,9 +68,8 @@ class PredictionJob:
         self.predictor = predictor
         self.images = list(images)
         self.options = options
-        shown = {**asdict(options), "folder": "", "formats": "", "submission_index": ""}
-        self._settings = {**(settings or {}), "options": shown, "tiling": asdict(predictor.tiling)}
-        self._failed: set[str] = set()
+        everything = {**(settings or {}), "tiling": asdict(predictor.tiling)}
+        self._folder = OutputFolder(options, predictor.class_names, everything)
 
     def run(self, progress: Progress | None = None) -> list[ImageOutcome]:
         """Predict what is not finished yet.
@@ -138,7 +102,8 @@ class PredictionJob:
                 outcomes.update(
                     {index: outcome for index, outcome in other.items() if index not in shared}
                 )
-        self._failed = {one.name for one in outcomes.values() if one.error is not None}
+            if "coco" in self.options.formats:
+                self._folder.join_coco(self.images)
         return [outcomes[index] for index in sorted(outcomes)]
 
     def write_submission(self, path: Path) -> int:
@@ -150,31 +115,18 @@ class PredictionJob:
         Raises:
             CellsegError: If no image was predicted; a zip file of an earlier run is kept.
         """
-        index = self.options.submission_index or {}
-        parts = [
-            self._part_path(image)
-            for image in sorted(self.images, key=lambda image: image.name)
-            if image.name not in self._failed and self._part_path(image).is_file()
-        ]
-        if not parts:
-            raise CellsegError(
-                f"{path} is not written, because none of the {len(self.images)} images was "
-                "predicted; mend what failed and run the command again."
-            )
-        results = [result for part in parts for result in json.loads(part.read_text())]
-        write_submission(results, path, index, len(self.predictor.class_names))
-        return len(index) - len(parts)
+        return self._folder.write_submission(self.images, path)
 
     def _plan(self) -> tuple[dict[int, ImageOutcome], list[int]]:
         """Find which images are finished, and which large ones the processes share."""
-        self._refuse_outputs_over_inputs()
+        self._folder.refuse_replacing(self.images)
         finished: dict[int, ImageOutcome] = {}
         shared = []
         processes = _world_size()
         for index, image in enumerate(self.images):
-            outcome = self._finished(image)
-            if outcome is not None:
-                finished[index] = outcome
+            record = self._folder.read_finished(image)
+            if record is not None:
+                finished[index] = ImageOutcome(image.name, record["cells"], resumed=True)
             elif processes > 1:
                 try:
                     with self._open(image) as source:
@@ -252,48 +204,22 @@ class PredictionJob:
                     f"says {row['height']} x "
                     f"{row['width']}; submit the images as they were given."
                 )
-            write_coco_results(cells, self._part_path(image), row["id"], options.box_format)
+            write_coco_results(cells, self._folder.part_of(image), row["id"], options.box_format)
         shown = cells[cells.scores >= options.score_thr]
-        stem = options.folder / image.name
-        notes = write_outputs(shown, source, stem, list(options.formats))
+        notes = write_outputs(shown, source, self._folder.stem_of(image), list(options.formats))
         seconds = time.perf_counter() - begin
-        outcome = ImageOutcome(
-            image.name, len(shown), counts[0], counts[1], seconds=seconds, notes=notes
-        )
-        before = list_written_names(self._record_path(image))  # of other formats, still there
-        record = {
-            "image": str(image.path),
+        facts = {
+            "height": source.height,
+            "width": source.width,
             "cells": len(shown),
             "tiles": counts[0],
             "background_tiles": counts[1],
-            "formats": list(options.formats),
-            "files": sorted({path.name for path in self._output_files(image)} | before),
             "notes": notes,
-            "fingerprint": self._fingerprint(image),
         }
-        write_atomically(self._record_path(image), json.dumps(record, indent=2) + "\n")
-        return outcome
-
-    def _finished(self, image: InputImage) -> ImageOutcome | None:
-        """Return the outcome of an earlier run whose outputs are all there and still right."""
-        try:
-            record = json.loads(self._record_path(image).read_text())
-            wanted = self._output_files(image)
-            parts = [self._part_path(image)] if self.options.submission_index is not None else []
-            done = (
-                set(self.options.formats) <= set(record["formats"])
-                and record["fingerprint"] == self._fingerprint(image)
-                and all(path.is_file() for path in wanted + parts)
-            )
-            return ImageOutcome(image.name, record["cells"], resumed=True) if done else None
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-
-    def _fingerprint(self, image: InputImage) -> str:
-        """Sum up everything that decides an image's outputs."""
-        state = image.path.stat()
-        facts = {**self._settings, "size": state.st_size, "changed": state.st_mtime_ns}
-        return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
+        self._folder.finish(image, facts)
+        return ImageOutcome(
+            image.name, len(shown), counts[0], counts[1], seconds=seconds, notes=notes
+        )
 
     def _open(self, image: InputImage) -> ImageSource:
         """Open an image as the options say."""
@@ -308,32 +234,6 @@ class PredictionJob:
             raise CellsegError(
                 f"{image.path} is not in the index of test images, so it has no id to submit."
             )
-
-    def _refuse_outputs_over_inputs(self) -> None:
-        """Raise CellsegError if an output would replace one of the images."""
-        inputs = {image.path.resolve() for image in self.images}
-        folder = self.options.folder.resolve()
-        for image in self.images:
-            for path in self._output_files(image):
-                if folder / path.name in inputs:
-                    raise CellsegError(
-                        f"{path} would be replaced by an output of {image.path}; predict into "
-                        "another folder, or remove the file if a stopped run left it."
-                    )
-
-    def _output_files(self, image: InputImage) -> list[Path]:
-        """List the files that the formats make for an image."""
-        options = self.options
-        names = self.predictor.class_names
-        return output_files(options.folder / image.name, list(options.formats), names)
-
-    def _record_path(self, image: InputImage) -> Path:
-        """Where the record of a finished image lies."""
-        return self.options.folder / f"{image.name}{RECORD_SUFFIX}"
-
-    def _part_path(self, image: InputImage) -> Path:
-        """Where an image's part of the submission lies."""
-        return self.options.folder / ".submission" / f"{image.name}.json"
 
 
 def _failure(image: InputImage, error: Exception) -> ImageOutcome:

@@ -1,13 +1,18 @@
+import contextlib
+import io
 import json
+import zipfile
 
 import cv2
 import numpy as np
 import pytest
 import tifffile
+from pycocotools.coco import COCO
 
 from cellseg.errors import CellsegError
 from cellseg.inference.image_list import InputImage, find_input_images
-from cellseg.inference.jobs import OutputOptions, PredictionJob
+from cellseg.inference.jobs import PredictionJob
+from cellseg.inference.output_folder import OutputOptions
 
 from .oracle import draw_label_map, paint_label_map
 
@@ -158,13 +163,73 @@ def test_submission_keeps_unsure_cells_and_gives_index_ids(make_job, tmp_path):
     assert outcomes[0].error is None
     assert "not in the index" in outcomes[2].error
     assert job.write_submission(tmp_path / "out" / "submission.zip") == 2
-    import zipfile
-
     with zipfile.ZipFile(tmp_path / "out" / "submission.zip") as archive:
         rows = json.loads(archive.read("test-results.json"))
     assert {row["image_id"] for row in rows} == {5}
     assert len(rows) > outcomes[0].cells
     assert min(row["score"] for row in rows) < 0.6
+
+
+def test_submission_with_ids_swapped_in_the_index_has_the_new_ones(make_job, tmp_path):
+    path = tmp_path / "out" / "submission.zip"
+    submitted = []
+    for ids in ({"a.tif": 5, "c.tif": 9}, {"a.tif": 9, "c.tif": 5}):
+        index = {
+            name: {"file_name": name, "id": number, "height": 250, "width": 250}
+            for name, number in ids.items()
+        }
+        job = make_job(["coco"], submission_index=index)
+        outcomes = job.run()
+        job.write_submission(path)
+        with zipfile.ZipFile(path) as archive:
+            rows = json.loads(archive.read("test-results.json"))
+        submitted.append({row["segmentation"]["counts"]: row["image_id"] for row in rows})
+        joined = json.loads((tmp_path / "out" / "coco_results.json").read_text())
+        assert all(
+            submitted[-1][row["segmentation"]["counts"]] == row["image_id"] for row in joined
+        )
+    assert [outcome.resumed for outcome in outcomes] == [True, False, True]
+    assert submitted[1] == {counts: 14 - number for counts, number in submitted[0].items()}
+
+
+def read_results(folder):
+    """Read the per-image and the joined COCO results of a run, ids by name, and its image list."""
+    single = {
+        path.name.removesuffix(".coco.json"): json.loads(path.read_text())
+        for path in sorted(folder.glob("*.coco.json"))
+    }
+    ids = {name: {row["image_id"] for row in rows} for name, rows in single.items()}
+    joined = json.loads((folder / "coco_results.json").read_text())
+    assert joined == [row for rows in single.values() for row in rows]
+    return ids, joined, json.loads((folder / "coco_images.json").read_text())
+
+
+def test_coco_results_of_all_images_are_joined_under_ids_of_their_own(make_job, tmp_path, folder):
+    out = tmp_path / "out"
+    make_job(["coco"]).run()
+    ids, joined, images = read_results(out)
+    assert ids == {"a": {1}, "c": {3}}  # b failed and keeps its place
+    assert images == [
+        {"id": number, "name": name, "file_name": str(path), "height": 250, "width": 250}
+        for number, name, path in ((1, "a", folder / "a.tif"), (3, "c", folder / "c.tif"))
+    ]
+    coco = COCO()
+    coco.dataset = {"images": images, "annotations": [], "categories": []}
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco.createIndex()
+        assert len(coco.loadRes(str(out / "coco_results.json")).getAnnIds(imgIds=[3])) > 0
+    empty = np.full((40, 30, 3), 255, np.uint8)  # without cells, and first by its name
+    tifffile.imwrite(folder / "0.tif", empty, photometric="rgb")
+    outcomes = make_job(["coco"]).run()
+    assert [outcome.resumed for outcome in outcomes] == [False, True, False, True]
+    ids, again, images = read_results(out)
+    assert ids == {"0": set(), "a": {2}, "c": {4}}
+    assert [(row["id"], row["name"], row["height"]) for row in images] == [
+        (1, "0", 40),
+        (2, "a", 250),
+        (4, "c", 250),
+    ]
+    assert [{**row, "image_id": row["image_id"] - 1} for row in again] == joined
 
 
 def test_submission_of_an_image_of_another_size_is_an_error(make_job):

@@ -1,13 +1,14 @@
-"""COCO results JSON, and the hw3 submission made of it."""
+"""COCO results JSON of one image and of all, and the hw3 submission made of it."""
 
 from __future__ import annotations
 
 import io
 import json
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
@@ -59,14 +60,60 @@ def write_coco_results(
 ) -> Path:
     """Write the cells of one image as a COCO results file; see `cells_to_coco_results`."""
     results = cells_to_coco_results(cells, image_id, box_format)
-    return write_atomically(path, json.dumps(results, separators=(",", ":")))
+    return write_atomically(path, _encode(results))
+
+
+def read_parts(parts: Iterable[tuple[Path, int]]) -> Iterator[list[dict[str, Any]]]:
+    """Read the result files of single images, each with the id that the image has in this run.
+
+    Args:
+        parts: File from `write_coco_results`, and the image's COCO id.
+
+    Yields:
+        The results of one file, image_id set to that id, whatever the file says.
+    """
+    for path, image_id in parts:
+        yield [{**result, "image_id": image_id} for result in json.loads(path.read_text())]
+
+
+def join_coco_results(parts: Sequence[tuple[Path, int]], path: str | Path) -> Path:
+    """Join the result files of single images into one, which pycocotools' loadRes reads.
+
+    A file whose results have another image_id, from an earlier run over other images, is put right.
+
+    Args:
+        parts: As for `read_parts`.
+        path: The joined file.
+
+    Returns:
+        The joined file.
+    """
+
+    def write(file: BinaryIO) -> None:
+        file.write(b"[")
+        separator = b""
+        for (part, _), results in zip(parts, read_parts(parts), strict=True):
+            text = _encode(results).encode()
+            if text != part.read_bytes():
+                write_atomically(part, text)
+            if results:
+                file.write(separator + text[1:-1])
+                separator = b","
+        file.write(b"]")
+
+    return write_atomically(path, write)
+
+
+def _encode(results: Sequence[Mapping[str, Any]]) -> str:
+    """Turn results into compact JSON."""
+    return json.dumps(results, separators=(",", ":"))
 
 
 def read_image_index(path: str | Path) -> dict[str, dict[str, Any]]:
     """Read `test_image_name_to_ids.json`: file name to its row (file_name, id, height, width).
 
     Raises:
-        CellsegError: If the file is missing or holds something else.
+        CellsegError: If the file is missing, holds something else, or names a file or id twice.
     """
     path = Path(path)
     try:
@@ -86,6 +133,10 @@ def read_image_index(path: str | Path) -> dict[str, dict[str, Any]]:
         ) from error
     if len(index) != len(rows):
         raise CellsegError(f"{path} names a file twice; each file_name may occur once.")
+    counts = Counter(row["id"] for row in index.values())
+    repeated = [number for number, count in counts.items() if count > 1]
+    if repeated:
+        raise CellsegError(f"{path} gives several files the id {repeated[0]}; an id is one file's.")
     return index
 
 
@@ -115,7 +166,7 @@ def write_submission(
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         stamp = zipfile.ZipInfo(SUBMISSION_NAME, (2020, 1, 1, 0, 0, 0))  # same cells, same bytes
         stamp.compress_type = zipfile.ZIP_DEFLATED
-        archive.writestr(stamp, json.dumps(rows, separators=(",", ":")))
+        archive.writestr(stamp, _encode(rows))
     return write_atomically(path, buffer.getvalue())
 
 

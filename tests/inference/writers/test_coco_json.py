@@ -131,3 +131,11 @@ def test_index_that_names_a_file_twice_is_reported(tmp_path):
     path.write_text(json.dumps([row, {**row, "id": 2}]))
     with pytest.raises(CellsegError, match="twice"):
         read_image_index(path)
+
+
+def test_index_that_gives_one_id_to_two_files_is_reported(tmp_path):
+    row = {"file_name": "a.tif", "id": 7, "height": 1, "width": 1}
+    path = tmp_path / "index.json"
+    path.write_text(json.dumps([row, {**row, "file_name": "b.tif"}]))
+    with pytest.raises(CellsegError, match="several files the id 7"):
+        read_image_index(path)

@@ -1,0 +1,224 @@
+"""The folder that a job writes into: which files belong to it, and which images are finished."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from cellseg.errors import CellsegError
+from cellseg.fileio import write_atomically
+from cellseg.inference.image_list import RECORD_SUFFIX, InputImage, list_written_names
+from cellseg.inference.tiles import check_range
+from cellseg.inference.writers import FORMATS, output_files
+from cellseg.inference.writers.coco_json import (
+    BoxFormat,
+    join_coco_results,
+    read_parts,
+    write_submission,
+)
+
+JOINED_RESULTS_NAME = "coco_results.json"
+"""The cells of all images of a run, as COCO results."""
+JOINED_IMAGES_NAME = "coco_images.json"
+"""The images that the joined results are about: id, file_name, height, width."""
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """What is written, and how images are read.
+
+    Attributes:
+        folder: Where outputs go.
+        formats: Keys of `writers.FORMATS`.
+        score_thr: Cells below this are not written.
+        mpp: Pixel size to predict at, in micrometres; that of the file when None.
+        pixel_size_um: Pixel size of the files, where they do not tell.
+        submission_index: Rows of the test index by file name, to write a submission.
+        box_format: Boxes in the submission.
+    """
+
+    folder: Path
+    formats: tuple[str, ...]
+    score_thr: float = 0.5
+    mpp: float | None = None
+    pixel_size_um: float | None = None
+    submission_index: dict[str, dict[str, Any]] | None = None
+    box_format: BoxFormat = "xywh"
+
+    def __post_init__(self) -> None:
+        """Check the folder and the numbers.
+
+        Raises:
+            CellsegError: If one makes no sense, so that it is said before an image is read.
+        """
+        check_range("The score threshold", self.score_thr, 0, 1)
+        check_range("The pixel size to predict at", self.mpp, 0, open_end=True)
+        check_range("The pixel size of the files", self.pixel_size_um, 0, open_end=True)
+
+
+class OutputFolder:
+    """Names, records and joins the outputs of a job.
+
+    An image is finished once its record is written, which is the last of its files.
+
+    Args:
+        options: What is written.
+        class_names: Names of the model's classes.
+        settings: Whatever decides the cells found; outputs made with other settings are no longer
+            right.
+    """
+
+    def __init__(
+        self, options: OutputOptions, class_names: Sequence[str], settings: dict[str, Any]
+    ) -> None:
+        """Keep the parts; see the class."""
+        self.options = options
+        self._class_names = tuple(class_names)
+        shown = {**asdict(options), "folder": "", "formats": "", "submission_index": ""}
+        self._settings = {**settings, "options": shown}
+
+    def stem_of(self, image: InputImage) -> Path:
+        """Name what the files of an image start with."""
+        return self.options.folder / image.name
+
+    def part_of(self, image: InputImage) -> Path:
+        """Name an image's part of the submission."""
+        return self.options.folder / ".submission" / f"{image.name}.json"
+
+    def finish(self, image: InputImage, facts: dict[str, Any]) -> None:
+        """Write the record that marks an image as finished.
+
+        Args:
+            image: The image, its outputs written.
+            facts: What is known of it: its height, width and number of cells at least.
+        """
+        before = list_written_names(self._record_of(image))  # of other formats, still there
+        record = {
+            "image": str(image.path),
+            **facts,
+            "formats": list(self.options.formats),
+            "files": sorted({path.name for path in self._files_of(image)} | before),
+            "fingerprint": self._fingerprint(image),
+        }
+        write_atomically(self._record_of(image), json.dumps(record, indent=2) + "\n")
+
+    def read_finished(self, image: InputImage) -> dict[str, Any] | None:
+        """Read the record of an image whose outputs are all there and still right; else None."""
+        wanted = self._files_of(image)
+        if self.options.submission_index is not None:
+            wanted.append(self.part_of(image))
+        try:
+            record = json.loads(self._record_of(image).read_text())
+            done = (
+                {"cells", "height", "width", "files"} <= set(record)
+                and set(self.options.formats) <= set(record["formats"])
+                and record["fingerprint"] == self._fingerprint(image)
+                and all(path.is_file() for path in wanted)
+            )
+            return record if done else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def refuse_replacing(self, images: Sequence[InputImage]) -> None:
+        """Raise CellsegError if an output would replace one of the images."""
+        inputs = {image.path.resolve() for image in images}
+        folder = self.options.folder.resolve()
+        for image in images:
+            for path in self._files_of(image):
+                if folder / path.name in inputs:
+                    raise CellsegError(
+                        f"{path} would be replaced by an output of {image.path}; predict into "
+                        "another folder, or remove the file if a stopped run left it."
+                    )
+
+    def write_submission(self, images: Sequence[InputImage], path: str | Path) -> int:
+        """Collect the finished images' parts of the submission into one zip file.
+
+        The ids are those of the index now, also for images that an earlier run predicted.
+
+        Args:
+            images: All images of the run.
+            path: The zip file.
+
+        Returns:
+            How many images of the index have no prediction.
+
+        Raises:
+            CellsegError: If no image is finished; a zip file of an earlier run is kept.
+        """
+        index = self.options.submission_index or {}
+        finished = self._number_finished(images)
+        if not finished:
+            raise CellsegError(
+                f"{path} is not written, because none of the {len(images)} images was "
+                "predicted; mend what failed and run the command again."
+            )
+        parts = [(self.part_of(image), number) for number, image, _ in finished]
+        results = [result for part in read_parts(parts) for result in part]
+        write_submission(results, path, index, len(self._class_names))
+        return len(index) - len(parts)
+
+    def join_coco(self, images: Sequence[InputImage]) -> None:
+        """Join the finished images' COCO results, and list these images with their ids.
+
+        Args:
+            images: All images of the run; nothing is written where none is finished.
+        """
+        finished = self._number_finished(images)
+        if not finished:
+            return
+        suffix = FORMATS["coco"].suffix
+        parts = [
+            (self.stem_of(image).with_name(image.name + suffix), number)
+            for number, image, _ in finished
+        ]
+        rows = [
+            {
+                "id": number,
+                "name": image.name,
+                "file_name": str(image.path),
+                "height": record["height"],
+                "width": record["width"],
+            }
+            for number, image, record in finished
+        ]
+        join_coco_results(parts, self.options.folder / JOINED_RESULTS_NAME)
+        write_atomically(
+            self.options.folder / JOINED_IMAGES_NAME, json.dumps(rows, indent=1) + "\n"
+        )
+
+    def _number_finished(
+        self, images: Sequence[InputImage]
+    ) -> list[tuple[int, InputImage, dict[str, Any]]]:
+        """List id, image and record of the finished images, by name.
+
+        The id is that of the submission's index, where there is one. Else it is the image's place
+        among all images by name, from 1, as a data folder counts; so it stays the same when an
+        image that failed is mended.
+        """
+        index = self.options.submission_index
+        finished = []
+        for place, image in enumerate(sorted(images, key=lambda image: image.name), 1):
+            record = self.read_finished(image)
+            if record is not None and (index is None or image.path.name in index):
+                number = place if index is None else index[image.path.name]["id"]
+                finished.append((number, image, record))
+        return finished
+
+    def _files_of(self, image: InputImage) -> list[Path]:
+        """List the files that the formats make for an image."""
+        return output_files(self.stem_of(image), list(self.options.formats), self._class_names)
+
+    def _record_of(self, image: InputImage) -> Path:
+        """Name the record of a finished image."""
+        return self.options.folder / f"{image.name}{RECORD_SUFFIX}"
+
+    def _fingerprint(self, image: InputImage) -> str:
+        """Sum up everything that decides an image's outputs."""
+        state = image.path.stat()
+        facts = {**self._settings, "size": state.st_size, "changed": state.st_mtime_ns}
+        return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
