@@ -5,7 +5,12 @@ covered altogether is no longer annotated. See Ghiasi et al., Simple Copy-Paste
 (https://arxiv.org/abs/2012.07177).
 """
 
+import random
+from collections.abc import Iterable, Sequence
+from typing import Any
+
 import numpy as np
+from mmcv.transforms.utils import cache_randomness
 from mmdet.datasets.transforms import CopyPaste
 from mmdet.registry import TRANSFORMS
 from numpy.typing import NDArray
@@ -17,9 +22,10 @@ from cellseg.structures.label_map_masks import LabelMapMasks
 class CellCopyPaste(CopyPaste):
     """Paste cells of another image, as mmdet's `CopyPaste` does, without making bitmaps.
 
-    Both images need the same size. Given the same thresholds and random seed it gives the pixels,
-    boxes and masks of `CopyPaste`, but that the image stays uint8 and a cell without a pixel left
-    is always dropped.
+    Both images need the same size: crop and `Pad` before it, as
+    `configs/cell/cascade-mask-rcnn_x101-64x4d_coco_copy-paste.py` does. Given the same thresholds
+    and random seed it gives the pixels, boxes and masks of `CopyPaste`, but that the image stays
+    uint8 and a cell without a pixel left is always dropped.
 
     Args:
         max_num_pasted: At most one less than this many cells are pasted.
@@ -28,6 +34,11 @@ class CellCopyPaste(CopyPaste):
             in `CopyPaste`, whose 300 px is more than most cells have, the default is 0: what can
             be seen stays annotated.
         selected: Whether to paste a random choice of cells, or all.
+        labels: Indices of the classes whose cells may be pasted; cells are then taken only from
+            images that hold one of them, if there are any. None for all classes.
+
+    Raises:
+        ValueError: If labels is empty.
     """
 
     def __init__(
@@ -36,9 +47,60 @@ class CellCopyPaste(CopyPaste):
         bbox_occluded_thr: int = 10,
         mask_occluded_thr: int = 0,
         selected: bool = True,
+        labels: Sequence[int] | None = None,
     ) -> None:
-        """Keep the thresholds."""
+        """Keep the thresholds and classes."""
         super().__init__(max_num_pasted, bbox_occluded_thr, mask_occluded_thr, selected)
+        if labels is not None and not len(labels):
+            raise ValueError("CellCopyPaste needs labels of one class at least, or None for all.")
+        self.labels = None if labels is None else frozenset(labels)
+        self._sources: tuple[Any, Sequence[int]] | None = None  # of which data set, and its images
+
+    @cache_randomness
+    def get_indexes(self, dataset: Any) -> int:
+        """Draw the image to paste from, for mmdet's MultiImageMixDataset.
+
+        Stock draws one index more than there are images.
+
+        Args:
+            dataset: The wrapped data set.
+        """
+        if self._sources is None or self._sources[0] is not dataset:
+            self._sources = (dataset, self._find_sources(dataset))
+        return random.choice(self._sources[1])
+
+    def _find_sources(self, dataset: Any) -> Sequence[int]:
+        """List the images that hold a cell that may be pasted; all of them if none does."""
+        everything = range(len(dataset))
+        if self.labels is None:
+            return everything
+        return [
+            index
+            for index in everything
+            if any(cell["bbox_label"] in self.labels for cell in _list_cells(dataset, index))
+        ] or everything
+
+    def transform(self, results: dict) -> dict:
+        """Paste cells of `mix_results`, a list of one image's results, into the image.
+
+        Raises:
+            ValueError: If the images differ in size, or their masks are no label maps.
+        """
+        if self.labels is not None:
+            sources = [_keep_labels(source, self.labels) for source in results["mix_results"]]
+            results = results | {"mix_results": sources}
+        pasted: dict = super().transform(results)
+        return pasted
+
+    def __repr__(self) -> str:
+        """Return the call that builds this transform."""
+        labels = None if self.labels is None else sorted(self.labels)
+        return (
+            f"{type(self).__name__}(max_num_pasted={self.max_num_pasted}, "
+            f"bbox_occluded_thr={self.bbox_occluded_thr}, "
+            f"mask_occluded_thr={self.mask_occluded_thr}, selected={self.selected}, "
+            f"labels={labels})"
+        )
 
     def get_gt_masks(self, results: dict) -> LabelMapMasks:
         """Return the masks, which must be label maps.
@@ -82,6 +144,18 @@ class CellCopyPaste(CopyPaste):
         moved = np.abs(boxes - dst_results["gt_bboxes"].numpy())
         recognisable = (moved <= self.bbox_occluded_thr).all(axis=1)
         return (areas > 0) & (recognisable | (areas > self.mask_occluded_thr))
+
+
+def _list_cells(dataset: Any, index: int) -> list[dict[str, Any]]:
+    """List the annotated cells of an image, without the regions to ignore."""
+    return [cell for cell in dataset.get_data_info(index)["instances"] if not cell["ignore_flag"]]
+
+
+def _keep_labels(source: dict, labels: Iterable[int]) -> dict:
+    """Leave only the cells of some classes, in a copy that shares the pixels."""
+    kept = np.isin(source["gt_bboxes_labels"], list(labels)) & ~source["gt_ignore_flags"]
+    keys = ("gt_bboxes", "gt_bboxes_labels", "gt_ignore_flags", "gt_masks")
+    return source | {key: source[key][kept] for key in keys}
 
 
 def _require_one_size(dst_results: dict, src_results: dict) -> None:

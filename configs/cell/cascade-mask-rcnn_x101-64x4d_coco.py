@@ -1,8 +1,8 @@
 """Cascade Mask R-CNN, ResNeXt-101-64x4d, from COCO weights: built to pass the best public result.
 
 The best public result found on the same data, AP50 0.616, is this model at 1024 px with copy-paste.
-Not measured here: it wants a GPU. For rare classes, mmdet's MultiImageMixDataset with CellCopyPaste
-around the data set pastes cells of another image.
+Not measured here: it wants a GPU. cascade-mask-rcnn_x101-64x4d_coco_copy-paste.py adds cells of rare
+classes from other images.
 
 Train: python tools/train.py configs/cell/cascade-mask-rcnn_x101-64x4d_coco.py
 Test:  python tools/test.py configs/cell/cascade-mask-rcnn_x101-64x4d_coco.py CHECKPOINT --tta

@@ -9,6 +9,8 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from cellseg.engine.run_config import dataset_configs
+
 CONFIG_DIR = Path(__file__).resolve().parents[2] / "configs"
 CONFIGS = sorted((CONFIG_DIR / "cell").glob("*.py"))
 SMALL_RATIOS = [0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0]
@@ -32,9 +34,10 @@ def test_config_when_built_then_has_one_class_count(path: Path) -> None:
     cfg.model.backbone.init_cfg = None
     model = MODELS.build(cfg.model)
     heads = [*_as_list(model.roi_head.bbox_head), *_as_list(model.roi_head.mask_head)]
-    for dataloader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
-        classes = dataloader.dataset.metainfo.classes
-        assert {head.num_classes for head in heads} == {len(classes)}
+    datasets = dataset_configs(cfg)
+    assert len(datasets) == 3
+    for dataset in datasets:
+        assert {head.num_classes for head in heads} == {len(dataset.metainfo.classes)}
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

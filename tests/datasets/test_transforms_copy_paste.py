@@ -108,6 +108,47 @@ def test_copy_paste_when_nothing_is_selected_or_below_then_all_else_stays():
     assert paste(transform, dict(empty), dict(cells))["gt_masks"].areas.tolist() == [16]
 
 
+def test_copy_paste_when_labels_are_given_then_pastes_only_those():
+    above = make_results(1)
+    above["gt_ignore_flags"][np.flatnonzero(above["gt_bboxes_labels"] == 2)[0]] = True
+    before = copy.deepcopy(above)
+    transform = CellCopyPaste(selected=False, labels=(2, 3))
+    got = paste(transform, make_results(0, num_cells=1), above)
+    rare = np.isin(before["gt_bboxes_labels"], (2, 3)) & ~before["gt_ignore_flags"]
+    assert 0 < rare.sum() < len(rare)
+    pasted = got["gt_masks"][-rare.sum() :]
+    assert np.array_equal(got["gt_bboxes_labels"][-rare.sum() :], before["gt_bboxes_labels"][rare])
+    assert np.array_equal(pasted.to_ndarray(), before["gt_masks"][rare].to_ndarray())
+    outside = ~before["gt_masks"][rare].foreground()
+    assert np.array_equal(got["img"][outside], make_results(0, num_cells=1)["img"][outside])
+    assert len(above["gt_masks"]) == len(before["gt_masks"])
+    assert "labels=[2, 3]" in repr(transform)
+
+
+def test_copy_paste_when_labels_are_empty_then_says_so():
+    with pytest.raises(ValueError, match="one class at least"):
+        CellCopyPaste(labels=())
+
+
+class Entries(list):
+    """A data set of classes by image; a negative one is a region to ignore."""
+
+    def get_data_info(self, index: int) -> dict:
+        cells = [{"bbox_label": label, "ignore_flag": label < 0} for label in self[index]]
+        return {"instances": cells}
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [(None, {0, 1, 2, 3}), ((2,), {1, 3}), ((2, 0), {0, 1, 3}), ((7,), {0, 1, 2, 3})],
+)
+def test_sources_when_drawn_often_then_are_all_images_that_hold_such_a_cell(labels, expected):
+    random.seed(0)
+    transform, images = CellCopyPaste(labels=labels), Entries([[0, 1], [2, 1], [], [1, 2, -1]])
+    assert {transform.get_indexes(images) for _ in range(200)} == expected
+    assert transform.get_indexes(Entries([[2, 0, 7]])) == 0
+
+
 def test_copy_paste_when_sizes_or_masks_do_not_fit_then_says_so():
     small, large = results_of_boxes((5, 5, 9, 9)), results_of_boxes((5, 5, 9, 9))
     small["img"] = small["img"][:40]
