@@ -1,18 +1,18 @@
 """The GPU recipes: size, normalisation, pretrained weights that fit, and steps on a CPU."""
 
 from pathlib import Path
-from typing import Any
+from unittest import mock
 
 import pytest
 import torch
 from mmdet.registry import MODELS
-from mmdet.structures import DetDataSample
 from mmengine.config import Config
+from mmengine.hooks import EMAHook, Hook
 from mmengine.registry import init_default_scope
-from mmengine.structures import InstanceData
+from mmengine.runner import Runner
 
 import cellseg  # noqa: F401  (registers the project's parts)
-from cellseg.structures.label_map_masks import LabelMapMasks
+from tests.configs.small_models import shrink_model, write_image
 
 CONFIG_DIR = Path(__file__).resolve().parents[2] / "configs" / "cell"
 RECIPES = {  # the COCO model whose weights each starts from
@@ -34,12 +34,6 @@ def load_stock(name: str) -> Config:
 
     path = Path(mmdet.__file__).parent / ".mim" / "configs" / RECIPES[name]
     return Config.fromfile(path)
-
-
-def build(model: Any) -> Any:
-    init_default_scope("mmdet")
-    model.backbone.init_cfg = None
-    return MODELS.build(model)
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -67,63 +61,95 @@ def test_recipe_always_has_what_it_promises(name: str) -> None:
         ]
 
 
-def make_batch(side: int = 96) -> dict[str, Any]:
-    """Draw two images, one of which holds no cell."""
-    samples = []
-    for num_masks in (6, 0):
-        layers = torch.zeros((1, side, side), dtype=torch.int32).numpy()
-        for number in range(num_masks):
-            layers[0, 10 + 12 * number : 20 + 12 * number, 10:40] = number + 1
-        masks = LabelMapMasks(layers, [0] * num_masks, range(1, num_masks + 1))
-        size = dict(img_shape=(side, side), ori_shape=(side, side), scale_factor=(1.0, 1.0))
-        sample = DetDataSample(metainfo=dict(size, img_id=num_masks, img_path="drawn.tif"))
-        boxes = masks.get_bboxes("hbox")
-        labels = torch.zeros(num_masks, dtype=torch.int64)
-        sample.gt_instances = InstanceData(bboxes=boxes, labels=labels, masks=masks)
-        sample.ignored_instances = InstanceData(
-            bboxes=boxes[:0], labels=labels[:0], masks=masks[:0]
+class LoadedWeights(Hook):
+    """Keep what a recipe starts from: the model's weights, and the average's, before a step."""
+
+    priority = "LOW"
+    parts = ("backbone", "neck", "rpn_head")
+
+    def before_train(self, runner: Runner) -> None:
+        average = next(hook for hook in runner.hooks if isinstance(hook, EMAHook)).ema_model.module
+        self.model, self.average = (
+            {key: value.clone() for key, value in model.state_dict().items() if self.holds(key)}
+            for model in (runner.model, average)
         )
-        samples.append(sample)
-    images = [torch.randint(0, 256, (3, side, side), dtype=torch.uint8) for _ in samples]
-    return {"inputs": images, "data_samples": samples}
+
+    def holds(self, key: str) -> bool:
+        return key.startswith(self.parts)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", RECIPES)
-def test_recipe_when_built_then_small_enough_and_the_pretrained_rpn_fits(name: str) -> None:
-    stock = build(load_stock(name).model)
-    weights = {key: value.shape for key, value in stock.state_dict().items()}
-    del stock
-    model = build(load(name).model)
-    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    assert trainable < 200e6
-    for key, value in model.state_dict().items():
-        if key.startswith(("backbone", "neck", "rpn_head")):
-            assert weights.get(key) == value.shape, key
+def save_stock_weights(name: str, path: Path) -> dict[str, torch.Tensor]:
+    """Save random weights of the COCO model of a recipe; return those that it takes over."""
+    init_default_scope("mmdet")
+    cfg = load_stock(name).model
+    cfg.backbone.init_cfg = None
+    torch.manual_seed(1)
+    weights = MODELS.build(cfg).state_dict()
+    torch.save({"meta": {}, "state_dict": weights}, path)
+    return {key: value for key, value in weights.items() if LoadedWeights().holds(key)}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", RECIPES)
-def test_recipe_when_run_on_a_cpu_then_two_steps_and_a_test_step_work(name: str) -> None:
+def build_runner(name: str, work_dir: Path, weights: Path) -> Runner:
+    """Build the Runner of a recipe: two steps on crops of 96 px, in float32 as a CPU takes them."""
     cfg = load(name)
-    cfg.model.data_preprocessor.batch_augments = None
-    for part in (cfg.model.train_cfg.rpn_proposal, cfg.model.test_cfg.rpn):
-        part.update(nms_pre=60, max_per_img=40)
-    stages = cfg.model.train_cfg.rcnn
-    for stage in stages if isinstance(stages, list) else [stages]:
-        stage.sampler.num = 16
-    torch.manual_seed(0)
-    model = build(cfg.model)
-    optimizer = torch.optim.SGD(model.parameters(), lr=1e-6)
-    model.train()
-    for _ in range(2):
-        data = model.data_preprocessor(make_batch(), training=True)
-        loss, _ = model.parse_losses(model(**data, mode="loss"))
-        assert torch.isfinite(loss)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    model.eval()
+    size_px = 96
+    for number, num_cells in enumerate((4, 0)):
+        write_image(work_dir / "data" / str(number), 64, 64, num_cells)
+    data = cfg.train_dataloader.dataset
+    data.update(data_root=str(work_dir / "data"), num_folds=0, cache=False)
+    next(step for step in data.pipeline if step.type == "RandomCrop").crop_size = (size_px, size_px)
+    cfg.train_dataloader.update(num_workers=0, persistent_workers=False)
+    cfg.train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=2)
+    for key in ("val", "test"):
+        cfg.update({f"{key}_{part}": None for part in ("cfg", "dataloader", "evaluator")})
+    cfg.optim_wrapper.type = "OptimWrapper"
+    del cfg.optim_wrapper.loss_scale
+    cfg.default_hooks.checkpoint = None  # gigabytes
+    # memory goes back to the other tests
+    cfg.custom_hooks = [hook for hook in cfg.custom_hooks if hook.type != "KeepMemoryHook"]
+    cfg.visualizer.update(name=name, vis_backends=[dict(type="LocalVisBackend")])
+    cfg.randomness, cfg.log_level = dict(seed=0), "WARNING"
+    cfg.work_dir, cfg.load_from, cfg.experiment_name = str(work_dir), str(weights), name
+    shrink_model(cfg.model, size_px)
+    with mock.patch("mmengine.runner.runner.collect_env", return_value={}):  # runs compilers
+        return Runner.from_cfg(cfg)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipe_when_trained_on_a_cpu_then_starts_from_coco_takes_two_steps_and_tests(
+    name: str, tmp_path: Path
+) -> None:
+    path, loaded = tmp_path / "coco.pth", LoadedWeights()
+    stock = save_stock_weights(name, path)
+    runner = build_runner(name, tmp_path, path)
+    runner.register_hook(loaded)
+    trainable = sum(p.numel() for p in runner.model.parameters() if p.requires_grad)
+    assert trainable < 200e6
+    runner.train()
+    path.unlink()
+    for weights in (loaded.model, loaded.average):
+        assert weights.keys() == stock.keys()
+        assert [key for key, value in weights.items() if not torch.equal(value, stock[key])] == []
+    check_steps(runner, stock)
+    runner.model.eval()
     with torch.no_grad():
-        outputs = model.test_step(make_batch())
+        outputs = runner.model.test_step(next(iter(runner.train_dataloader)))
     assert all(isinstance(output.pred_instances.masks, list) for output in outputs)
+
+
+def check_steps(runner: Runner, stock: dict[str, torch.Tensor]) -> None:
+    """Check that optimizer, warm-up and weight average of the recipe took two steps."""
+    assert runner.iter == 2
+    optimizer = runner.optim_wrapper.optimizer
+    assert type(optimizer) is torch.optim.AdamW
+    assert {int(state["step"]) for state in optimizer.state.values()} == {2}
+    assert 0.009e-4 < optimizer.param_groups[0]["lr"] < 0.02e-4  # a hundredth, at the start
+    undecayed = {group["weight_decay"] for group in optimizer.param_groups}
+    assert undecayed == ({0.0, 0.05} if "swin" in runner.experiment_name else {0.05})
+    average = next(hook for hook in runner.hooks if isinstance(hook, EMAHook)).ema_model
+    assert int(average.steps) == 2
+    for model in (runner.model, average.module):
+        weight = model.rpn_head.rpn_conv.weight
+        assert torch.isfinite(weight).all()
+        assert 0 < (weight - stock["rpn_head.rpn_conv.weight"]).abs().max() < 1e-4
