@@ -83,8 +83,10 @@ def test_readme_shows_the_pip_commands_that_make_install_runs():
         assert command in script
 
 
-def test_readme_names_only_files_that_exist():
-    text = _read("README.md") + _read("data/README.md")
+def test_pages_name_only_files_that_exist():
+    pages = ["README.md", "data/README.md"]
+    pages += [f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")]
+    text = "".join(map(_read, pages))
     named = set(re.findall(r"\b((?:tools|configs|cellseg)/[\w/.-]+\.(?:py|sh))\b", text))
     configs = re.findall(r"`((?:cascade-)?mask-rcnn[\w-]+\.py)`", text)
     named |= {f"configs/cell/{name}" for name in configs}

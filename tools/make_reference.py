@@ -17,6 +17,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from cellseg.evaluation.data_source import dataset_config
 from cellseg.fileio import write_atomically
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -36,9 +37,8 @@ input on each level of the feature pyramid, each in so many ratios of height to 
 TOOLS_HEAD = """
 ## Tools
 
-Run them from the repository's folder, as `.venv/bin/python tools/NAME.py`. Words in capitals stand
-for what you fill in; dots mark a word that may be repeated. Every tool with options also knows
-`--help`.
+Run them in the repository's folder: `.venv/bin/python`, then the tool. Words in capitals stand for
+what you fill in; dots mark a word that may be repeated. Every tool with options has `--help`, too.
 """
 
 
@@ -192,19 +192,19 @@ def write_scripts() -> str:
 def describe_config(path: Path) -> tuple[str, ...]:
     """Read the key facts of one config."""
     config = Config.fromfile(path)
-    model, data = config.model, config.train_dataloader
+    model, data = config.model, dataset_config(config, "train")
     resize = next(s for s in config.test_dataloader.dataset.pipeline if "Resize" in s["type"])
-    size = " x ".join(map(str, resize["scale"]))
-    rate = config.optim_wrapper.optimizer
+    side = " x ".join(map(str, resize["scale"]))
+    rate, size = config.optim_wrapper.optimizer, config.train_dataloader.batch_size
     return (
         f"`{path.name}`",
         read_summary(path),
         f"{model.type}, {_name_backbone(model.backbone)}",
         _describe_anchors(model.rpn_head.anchor_generator),
-        size if resize["type"] == "Resize" else f"{size} ({resize['type']})",
+        side if resize["type"] == "Resize" else f"{side} ({resize['type']})",
         _describe_start(config),
-        f"{config.train_cfg.max_epochs} epochs, batch {data.batch_size}, {rate.type} {rate.lr:g}",
-        f"`{data.dataset.data_root}`, {', '.join(data.dataset.metainfo.classes)}",
+        f"{config.train_cfg.max_epochs} epochs, batch {size}, {rate.type} {rate.lr:g}",
+        f"`{data.data_root}`, {', '.join(data.metainfo.classes)}",
     )
 
 

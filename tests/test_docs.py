@@ -1,0 +1,128 @@
+"""The pages keep their word: every option, setting and link that they name is there."""
+
+import importlib.util
+import inspect
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+from cellseg.datasets.cell_dataset import CellDataset
+from cellseg.evaluation.cell_metric import CellMetric
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "data" / "README.md"]
+PAGES += sorted((ROOT / "docs").glob("*.md"))
+OTHERS_FLAGS = {  # of pip, pytest, tensorboard and torchrun
+    *("--extra-index-url", "--no-deps", "--no-build-isolation", "--editable", "--logdir"),
+    "--nproc-per-node",
+}
+SETTING = re.compile(
+    r"(?<![\w.])((?:model|train_cfg|val_cfg|test_cfg|optim_wrapper|auto_scale_lr|default_hooks|"
+    r"randomness|(?:train|val|test)_(?:dataloader|evaluator))(?:\.\w+)+)(?==)"
+)
+
+
+def name_page(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+@cache
+def list_flags() -> dict[str, set[str]]:
+    """Return the flags of every tool, by the tool's file name."""
+    spec = importlib.util.spec_from_file_location(
+        "make_reference", ROOT / "tools/make_reference.py"
+    )
+    reference = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(reference)
+    flags = {}
+    for path in reference.list_tools():
+        parser = reference.find_parser(path)
+        commands = [] if parser is None else reference.list_commands(parser)
+        options = [option for _, part in commands for option in reference.list_options(part)]
+        flags[path.name] = {flag for option in options for flag in option.option_strings}
+    return flags
+
+
+@cache
+def list_every_flag() -> set[str]:
+    """Return the flags of all tools and benchmarks, and of other programs that the pages name."""
+    own = set().union(*list_flags().values(), OTHERS_FLAGS, {"--help"})
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "benchmarks").rglob("*.py")]
+    return own.union(*(re.findall(r'"(--[a-z][\w-]*)"', source) for source in sources))
+
+
+def list_commands(text: str) -> list[tuple[str, list[str]]]:
+    """List the tools that a page's code calls, each with the flags that follow its name."""
+    tool = re.compile(r"(?<![\w-])([\w-]+\.py)(?![\w:])")
+    code = re.findall(r"^```.*?^```|`[^`\n]+(?:\n[^`\n]+)?`", text, re.DOTALL | re.MULTILINE)
+    found = []
+    for line in "\n".join(code).replace("\\\n", " ").splitlines():
+        names = [match for match in tool.finditer(line) if match[1] in list_flags()]
+        ends = [*(match.start() for match in names), len(line)][1:]
+        for match, end in zip(names, ends, strict=True):
+            found.append((match[1], re.findall(r"(?<!\S)--[a-z][\w-]*", line[match.end() : end])))
+    return found
+
+
+@cache
+def list_settings() -> set[str]:
+    """Return the dotted name of every setting that the configs have, or could give to our parts."""
+    names: set[str] = {"randomness.seed"}
+    own = set(inspect.signature(CellDataset).parameters)
+    metric = set(inspect.signature(CellMetric).parameters)
+    for path in (ROOT / "configs" / "cell").glob("*.py"):
+        todo = [(key, value) for key, value in Config.fromfile(path).items()]
+        while todo:
+            name, value = todo.pop()
+            names.add(name)
+            if isinstance(value, dict):
+                todo += [(f"{name}.{key}", part) for key, part in value.items()]
+    for split in ("train", "val", "test"):
+        names |= {f"{split}_dataloader.dataset.{key}" for key in own}
+        names |= {f"{split}_evaluator.{key}" for key in metric}
+    return names
+
+
+def list_anchors(path: Path) -> set[str]:
+    """Return the anchors of a page's headings, as code hosts make them."""
+    heads = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_page)
+def test_page_names_only_options_that_exist(page):
+    text = page.read_text(encoding="utf-8")
+    unknown = [
+        f"{tool} {flag}"
+        for tool, flags in list_commands(text)
+        for flag in flags
+        if flag not in list_flags()[tool] | {"--help"}
+    ]
+    alone = set(re.findall(r"(?<![\w-])--[a-z][\w-]*", text)) - list_every_flag()
+    assert unknown + sorted(alone) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_page)
+def test_page_names_only_settings_that_exist(page):
+    named = set(SETTING.findall(page.read_text(encoding="utf-8")))
+    assert sorted(named - list_settings()) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_page)
+def test_page_links_only_to_files_and_headings_that_exist(page):
+    text = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if "://" in target:
+            continue
+        name, _, anchor = target.partition("#")
+        path = (page.parent / name).resolve() if name else page
+        assert path.exists(), target
+        assert not anchor or anchor in list_anchors(path), target
+
+
+def test_commands_when_listed_then_each_tool_has_its_own_flags():
+    text = "```bash\npython tools/train.py A --amp \\\n  --resume\n```\nor `test.py --tta`, --x"
+    assert list_commands(text) == [("train.py", ["--amp", "--resume"]), ("test.py", ["--tta"])]
