@@ -1,5 +1,6 @@
 # make demo   set-up, then the main job on drawn sample data: train, test, curve, overlays
 # make test   set-up, then every test but the slow ones
+# make docs   set-up, then docs/reference.md from the code
 #
 # Variables: PYTHON (a Python 3.11 or 3.12), TORCH_INDEX (a second package index for torch),
 # PYTEST_ARGS, DEMO_WORK.
@@ -18,7 +19,7 @@ PYTEST := OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest
 export PYTHON TORCH_INDEX
 
 help:
-	@sed -n '1,5s/^# \{0,1\}//p' Makefile
+	@sed -n '1,6s/^# \{0,1\}//p' Makefile
 
 install:
 	@tools/install.sh
