@@ -2,19 +2,23 @@ import contextlib
 import io
 import json
 import zipfile
+from collections import Counter
 
 import cv2
 import numpy as np
 import pytest
 import tifffile
 from pycocotools.coco import COCO
+from pycocotools.mask import toBbox
 
 from cellseg.errors import CellsegError
 from cellseg.inference.image_list import InputImage, find_input_images
 from cellseg.inference.jobs import PredictionJob
 from cellseg.inference.output_folder import OutputOptions
+from cellseg.inference.writers.coco_json import read_image_index
 
 from .oracle import draw_label_map, paint_label_map
+from .writers.test_coco_json import check_schema
 
 
 @pytest.fixture
@@ -230,6 +234,50 @@ def test_coco_results_of_all_images_are_joined_under_ids_of_their_own(make_job, 
         (4, "c", 250),
     ]
     assert [{**row, "image_id": row["image_id"] - 1} for row in again] == joined
+
+
+@pytest.fixture(scope="module")
+def drawn_test_set(real_data, tmp_path_factory):
+    """Drawn images under the real names and sizes, their index, and the cells drawn by name."""
+    index = read_image_index(real_data / "hw3" / "test_image_name_to_ids.json")
+    folder = tmp_path_factory.mktemp("test_set")
+    size = max(max(row["height"], row["width"]) for row in index.values())
+    drawn = draw_label_map(size)
+    counts = {}
+    for name, row in index.items():
+        label_map = np.roll(drawn, 31 * row["id"], axis=1)[: row["height"], : row["width"]]
+        counts[row["id"]] = len(np.unique(label_map)) - 1
+        image = paint_label_map(label_map)
+        tifffile.imwrite(folder / name, image, photometric="rgb", compression="zlib")
+    return folder, index, counts
+
+
+@pytest.mark.parametrize("box_format", ["xywh", "xyxy"])
+def test_submission_of_drawn_images_of_all_real_sizes_fits_the_schema(
+    drawn_test_set, make_predictor, tmp_path, box_format
+):
+    folder, index, counts = drawn_test_set
+    assert len(index) == 101
+    options = OutputOptions(tmp_path / "out", (), submission_index=index, box_format=box_format)
+    predictor = make_predictor()
+    job = PredictionJob(predictor, find_input_images([folder]), options)
+    assert not [outcome.error for outcome in job.run() if outcome.error]
+    assert job.write_submission(tmp_path / "submission.zip") == 0
+    with zipfile.ZipFile(tmp_path / "submission.zip") as archive:
+        rows = json.loads(archive.read("test-results.json"))
+    check_schema(rows, index)
+    assert Counter(row["image_id"] for row in rows) == counts
+    tight = toBbox([row["segmentation"] for row in rows])
+    if box_format == "xyxy":
+        tight[:, 2:] += tight[:, :2]
+    np.testing.assert_allclose([row["bbox"] for row in rows], tight, atol=0.01)
+    coco = COCO()
+    images = [{key: row[key] for key in ("id", "height", "width")} for row in index.values()]
+    coco.dataset = {"images": images, "annotations": [], "categories": []}
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco.createIndex()
+        results = coco.loadRes(rows)
+    assert len(results.getAnnIds()) == sum(counts.values())
 
 
 def test_submission_of_an_image_of_another_size_is_an_error(make_job):
