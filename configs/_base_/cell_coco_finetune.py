@@ -37,11 +37,11 @@ test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=107, val_interval=10)
 val_cfg = dict(type="ValLoop")
 test_cfg = dict(type="TestLoop")
-# Mixed precision; AmpOptimWrapper needs a GPU: without one, override with type="OptimWrapper".
+# Mixed precision; AmpOptimWrapper needs a GPU. On a CPU, tools/train.py --amp takes bf16 instead, and
+# --cfg-options optim_wrapper.type=OptimWrapper float32.
 # AdamW at mmdet's fine-tuning rate of its Swin recipes, which also bears a batch of 2.
 optim_wrapper = dict(
     type="AmpOptimWrapper",
-    loss_scale="dynamic",
     optimizer=dict(type="AdamW", lr=1e-4, weight_decay=0.05),
     clip_grad=dict(max_norm=10.0),
 )

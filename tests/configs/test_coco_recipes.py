@@ -1,18 +1,21 @@
 """The GPU recipes: size, normalisation, pretrained weights that fit, and steps on a CPU."""
 
+import argparse
 from pathlib import Path
 from unittest import mock
 
 import pytest
 import torch
-from mmdet.registry import MODELS
+from mmdet.registry import MODELS, OPTIM_WRAPPERS
 from mmengine.config import Config
 from mmengine.hooks import EMAHook, Hook
+from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
-import cellseg  # noqa: F401  (registers the project's parts)
+from cellseg.engine.run_config import add_common_arguments, enable_amp, load_config
 from tests.configs.small_models import shrink_model, write_image
+from tests.engine.toy_training import ToyModel
 
 CONFIG_DIR = Path(__file__).resolve().parents[2] / "configs" / "cell"
 RECIPES = {  # the COCO model whose weights each starts from
@@ -61,6 +64,32 @@ def test_recipe_always_has_what_it_promises(name: str) -> None:
         ]
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="--amp keeps fp16 where there is a GPU")
+@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize(
+    ("flags", "wrapper"),
+    [
+        (["--amp"], "CpuAmpOptimWrapper"),
+        (["--cfg-options", "optim_wrapper.type=OptimWrapper"], "OptimWrapper"),
+    ],
+)
+def test_recipe_when_there_is_no_gpu_then_the_flags_that_it_names_work(
+    name: str, flags: list[str], wrapper: str
+) -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--config", default=CONFIG_DIR / f"{name}.py")
+    parser.add_argument("--amp", action="store_true")
+    add_common_arguments(parser)
+    args = parser.parse_args(flags)
+    cfg = load_config(args)
+    if args.amp:
+        enable_amp(cfg)
+    with OPTIM_WRAPPERS.switch_scope_and_registry("mmdet"):
+        built = build_optim_wrapper(ToyModel(), cfg.optim_wrapper)
+    assert type(built).__name__ == wrapper
+    assert type(built.optimizer) is torch.optim.AdamW
+
+
 class LoadedWeights(Hook):
     """Keep what a recipe starts from: the model's weights, and the average's, before a step."""
 
@@ -103,7 +132,6 @@ def build_runner(name: str, work_dir: Path, weights: Path) -> Runner:
     for key in ("val", "test"):
         cfg.update({f"{key}_{part}": None for part in ("cfg", "dataloader", "evaluator")})
     cfg.optim_wrapper.type = "OptimWrapper"
-    del cfg.optim_wrapper.loss_scale
     cfg.default_hooks.checkpoint = None  # gigabytes
     # memory goes back to the other tests
     cfg.custom_hooks = [hook for hook in cfg.custom_hooks if hook.type != "KeepMemoryHook"]
