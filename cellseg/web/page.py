@@ -12,6 +12,7 @@ from cellseg.errors import CellsegError
 from cellseg.web import fragments
 from cellseg.web.found_cells import TABLE_COLUMNS, FoundCells
 from cellseg.web.service import CellService, SupersededError
+from cellseg.web.sessions import PageClosedError
 from cellseg.web.uploads import SUFFIXES
 
 STYLE = Path(__file__).parent / "templates" / "page.css"
@@ -135,11 +136,14 @@ def _connect(page: gr.Blocks, parts: Parts, service: CellService) -> None:
         return show(score_thr, with_scores, request)
 
     def show(score_thr: float, with_scores: bool, request: gr.Request) -> list[Any]:
-        found = service.look(_key(request))
-        if found is None:
+        try:
+            session = service.store.get(_key(request))
+        except PageClosedError as error:
+            return _clear(fragments.make_status(str(error), is_error=True))
+        found = session.found if session is not None else None
+        if session is None or found is None:
             return [gr.skip()] * len(parts.results)
-        token = service.store.open(_key(request)).token
-        return _show(found.at(score_thr), token, score_thr, with_scores)
+        return _show(found.at(score_thr), session.token, score_thr, with_scores)
 
     def leave(request: gr.Request) -> None:
         service.store.close(_key(request))

@@ -15,7 +15,7 @@ from cellseg.inference.cells import Cells
 from cellseg.inference.image_source import ImageSource
 from cellseg.inference.sources import ArraySource
 from cellseg.web.found_cells import FoundCells
-from cellseg.web.sessions import Session, SessionStore, Upload
+from cellseg.web.sessions import PageClosedError, Session, SessionStore, Upload
 from cellseg.web.uploads import UploadLimits, check_upload, read_upload
 
 Progress = Callable[[int, int], None]
@@ -90,11 +90,12 @@ class CellService:
 
         Raises:
             CellsegError: If the image cannot be read or the network fails.
-            SupersededError: If the page was closed, or sent another image meanwhile.
+            PageClosedError: If the page was closed meanwhile.
+            SupersededError: If it sent another image meanwhile.
         """
-        session = self.store.open(key)
-        upload = session.upload
-        if upload is None:
+        session = self.store.get(key)
+        upload = session.upload if session is not None else None
+        if session is None or upload is None:
             return None
         with self._one_at_a_time:
             self._check_wanted(session, upload)
@@ -112,10 +113,6 @@ class CellService:
         self._check_wanted(session, upload)
         session.found = found
         return found
-
-    def look(self, key: str) -> FoundCells | None:
-        """Return the cells that were found for a page; None where there are none."""
-        return self.store.open(key).found
 
     def _find(self, session: Session, upload: Upload, progress: Progress | None) -> FoundCells:
         """Read an image, find its cells and measure them."""
@@ -135,8 +132,9 @@ class CellService:
         cells = self.finder(source, report)
         return FoundCells.measured(upload.stem, image, cells)
 
-    @staticmethod
-    def _check_wanted(session: Session, upload: Upload) -> None:
-        """Raise SupersededError if a page no longer waits for this image."""
-        if session.closed or session.upload is not upload:
+    def _check_wanted(self, session: Session, upload: Upload) -> None:
+        """Raise an error if a page is closed, or waits for another image by now."""
+        if session.closed:
+            raise PageClosedError(self.store.explain_closing())
+        if session.upload is not upload:
             raise SupersededError

@@ -7,13 +7,19 @@ import secrets
 import shutil
 import tempfile
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cellseg.errors import CellsegError
 from cellseg.web.found_cells import FoundCells
 
 _NAME_LENGTH = 80
+_MOST_REMEMBERED = 1000
+
+
+class PageClosedError(CellsegError):
+    """Say that a page had to make room for others."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,12 @@ class Session:
             self.upload.path.unlink(missing_ok=True)
         self.upload = self.found = None
 
+    def close(self) -> None:
+        """Drop everything."""
+        self.closed = True
+        self.forget()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
 
 class SessionStore:
     """All open pages; where there are too many, the one that rested longest is closed.
@@ -82,22 +94,47 @@ class SessionStore:
     def __init__(self, folder: Path, most: int = 16) -> None:
         """Start without pages; see the class."""
         self._folder = folder
-        self._most = most
+        self.most = most
         self._sessions: OrderedDict[str, Session] = OrderedDict()
+        self._made_room: deque[str] = deque(maxlen=_MOST_REMEMBERED)
         self._lock = threading.Lock()
 
     def open(self, key: str) -> Session:
-        """Return the session of a page, a fresh one the first time."""
+        """Return the session of a page, a fresh one the first time and after it made room."""
         with self._lock:
             session = self._sessions.get(key)
             if session is None:
+                self._forget_room(key)
                 session = Session(Path(tempfile.mkdtemp(prefix="page-", dir=self._folder)))
                 self._sessions[key] = session
             self._sessions.move_to_end(key)
-            resting = list(self._sessions)[: max(len(self._sessions) - self._most, 0)]
-        for old in resting:
-            self.close(old)
+            resting = list(self._sessions)[: max(len(self._sessions) - self.most, 0)]
+            self._made_room.extend(resting)
+            closed = [self._sessions.pop(old) for old in resting]
+        for old_session in closed:
+            old_session.close()
         return session
+
+    def get(self, key: str) -> Session | None:
+        """Return the session of a page; None where it has none.
+
+        Raises:
+            PageClosedError: If it made room for others and has sent no image since.
+        """
+        with self._lock:
+            session = self._sessions.get(key)
+            if session is not None:
+                self._sessions.move_to_end(key)
+            elif key in self._made_room:
+                raise PageClosedError(self.explain_closing())
+            return session
+
+    def explain_closing(self) -> str:
+        """Say why a page was closed, and the mend."""
+        return (
+            f"More than {self.most} pages are open, and this one rested longest, so that its image "
+            "is not kept any more; reload the page and drop the image again."
+        )
 
     def find(self, token: str) -> Session | None:
         """Return the session with this token; None where there is none."""
@@ -115,16 +152,20 @@ class SessionStore:
     def close(self, key: str) -> None:
         """Forget a page and remove its files."""
         with self._lock:
+            self._forget_room(key)
             session = self._sessions.pop(key, None)
         if session is not None:
-            session.closed = True
-            session.forget()
-            shutil.rmtree(session.folder, ignore_errors=True)
+            session.close()
 
     def close_all(self) -> None:
         """Forget all pages."""
         for key in list(self._sessions):
             self.close(key)
+
+    def _forget_room(self, key: str) -> None:
+        """Forget that a page made room for others."""
+        if key in self._made_room:
+            self._made_room.remove(key)
 
     def __len__(self) -> int:
         """Count the open pages."""

@@ -43,7 +43,8 @@ def browser(tmp_path: Path) -> Iterator[Page]:
 
 def _open(browser: Page, served: Served, width: int = 1280, dark: bool = False) -> str:
     session = browser.open(served.address, width, dark)
-    browser.wait_until(f"document.querySelector('{INPUT}')")
+    # Gradio puts its components in place one after another.
+    browser.wait_until(f"document.querySelector('{INPUT}') && document.querySelector('#status p')")
     return session
 
 
@@ -137,6 +138,30 @@ def test_page_when_a_file_is_bad_then_words_say_so_and_nothing_of_it_stays(
         time.sleep(0.1)
     assert kept == []
     assert len(served.service.store) == 0
+
+
+@pytest.mark.browser
+def test_page_when_it_makes_room_for_others_then_words_say_so(
+    served: Served, browser: Page, draw: Callable[..., Path]
+) -> None:
+    def open_others() -> None:
+        for number in range(served.service.store.most):
+            served.service.store.open(f"other {number}")
+
+    _open(browser, served)
+    served.finder.may_finish.clear()
+    _send(browser, draw(3), "Looking at slide 1.png")
+    assert served.finder.busy.wait(60)
+    open_others()
+    served.finder.may_finish.set()
+    browser.wait_until(f"{TEXT_OF.format('#status')}.includes('reload the page')")
+
+    _open(browser, served)
+    _send(browser, draw(2, "next.png"), "2 cells")
+    open_others()
+    _move_slider(browser, 0.5)
+    browser.wait_until(f"{TEXT_OF.format('#status')}.includes('reload the page')")
+    assert browser.evaluate("document.querySelector('#picture img')") is None
 
 
 @pytest.mark.browser

@@ -83,7 +83,7 @@ def test_files_of_another_page_or_image_then_they_are_not_found(served, draw):
         service.receive(key, draw(count, f"{key}.png"))
         service.find(key)
     (token, own), (_, other) = (
-        (service.store.open(key).token, service.look(key).key) for key in "bc"
+        (service.store.open(key).token, service.store.get(key).found.key) for key in "bc"
     )
     for wrong in ((token, other), ("guess", own), ("b", own), ("", own)):
         address = fragments.make_address(*wrong, "labels", 0.5)

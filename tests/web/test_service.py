@@ -6,6 +6,7 @@ import pytest
 
 from cellseg.errors import CellsegError
 from cellseg.web.service import SupersededError
+from cellseg.web.sessions import PageClosedError
 
 
 def test_service_when_an_image_is_looked_at_again_then_the_network_is_not_asked(
@@ -15,9 +16,9 @@ def test_service_when_an_image_is_looked_at_again_then_the_network_is_not_asked(
     service.receive("a", draw(5))
     found = service.find("a", lambda done, total: seen.append((done, total)))
     assert seen == [(0, 2), (1, 2), (2, 2)]
-    counts = [len(service.look("a").at(score).cells) for score in (0.05, 0.5, 0.94, 1.0)]
+    counts = [len(service.store.get("a").found.at(score).cells) for score in (0.05, 0.5, 0.94, 1.0)]
     assert counts == [5, 3, 1, 0]
-    assert service.look("a") is found
+    assert service.store.get("a").found is found
     assert finder.calls == [(96, 96)]
 
 
@@ -26,8 +27,8 @@ def test_service_when_two_pages_send_the_same_name_then_results_do_not_mix(servi
         service.receive(key, draw(count, "same.png"))
     assert len(service.find("a").cells) == 2
     assert len(service.find("b").cells) == 7
-    assert len(service.look("a").cells) == 2
-    assert service.look("c") is None
+    assert len(service.store.get("a").found.cells) == 2
+    assert service.store.get("c") is None
 
 
 def test_service_when_pages_ask_at_once_then_the_network_serves_one_at_a_time(
@@ -55,11 +56,22 @@ def test_service_when_nobody_waits_any_more_then_the_work_stops(service, finder,
         else:
             service.receive("a", draw(6, "next.png"))
         finder.may_finish.set()
-        with pytest.raises(SupersededError):
+        with pytest.raises(PageClosedError if change == "closed" else SupersededError):
             running.result(60)
     assert session.found is None
     if change == "replaced":
         assert len(service.find("a").cells) == 6
+
+
+def test_service_when_a_page_made_room_before_its_turn_then_words_say_so(service, finder, draw):
+    service.receive("a", draw(3))
+    for key in "bcde":
+        service.receive(key, draw(1, f"{key}.png"))
+    with pytest.raises(PageClosedError, match="More than 4 pages are open"):
+        service.find("a")
+    assert finder.calls == []
+    service.receive("a", draw(3))
+    assert len(service.find("a").cells) == 3
 
 
 def test_service_when_a_file_is_refused_then_the_result_before_is_gone(service, draw, tmp_path):
@@ -68,7 +80,7 @@ def test_service_when_a_file_is_refused_then_the_result_before_is_gone(service, 
     (tmp_path / "notes.png").write_text("notes")
     with pytest.raises(CellsegError, match=r"notes\.png is not an image"):
         service.receive("a", tmp_path / "notes.png")
-    assert service.look("a") is None
+    assert service.store.get("a").found is None
     assert service.find("a") is None
     with pytest.raises(CellsegError, match="did not arrive"):
         service.receive("a", tmp_path / "absent.png")
@@ -81,7 +93,7 @@ def test_service_when_the_network_fails_then_words_say_so_and_the_next_image_wor
     service.receive("a", draw(3))
     with pytest.raises(CellsegError, match=r"slide 1\.png could not be processed .*out of memory"):
         service.find("a")
-    assert service.look("a") is None
+    assert service.store.get("a").found is None
     finder.fault = None
     service.receive("a", draw(3))
     assert len(service.find("a").cells) == 3

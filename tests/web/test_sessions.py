@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cellseg.web.sessions import SessionStore, Upload
+from cellseg.web.sessions import PageClosedError, SessionStore, Upload
 
 
 @pytest.fixture
@@ -59,6 +59,14 @@ def test_store_when_there_are_too_many_pages_then_the_longest_resting_one_goes(s
     store.open("d")
     assert (a.closed, b.closed, c.closed) == (False, True, False)
     assert len(store) == 3
+    assert store.get("c") is c
+    with pytest.raises(PageClosedError, match="More than 3 pages .* reload the page"):
+        store.get("b")
+    assert store.open("b") is store.get("b") is not b  # in place of a, which rested longest
+    store.close("b")
+    store.close("a")  # its reader leaves
+    assert store.get("b") is store.get("a") is None
+    assert store.get("never seen") is None
     store.close_all()
     assert len(store) == 0
     assert not any(session.folder.exists() for session in (a, b, c))
