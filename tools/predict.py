@@ -26,10 +26,12 @@ from tqdm import tqdm
 import cellseg  # noqa: F401  (registers the project's parts)
 from cellseg.engine.process_group import set_thread_counts
 from cellseg.engine.run_config import run_tool
+from cellseg.errors import CellsegError
 from cellseg.inference import Predictor, TileOptions
 from cellseg.inference.image_list import find_input_images
 from cellseg.inference.jobs import ImageOutcome, PredictionJob
 from cellseg.inference.output_folder import OutputOptions
+from cellseg.inference.tiles import check_range
 from cellseg.inference.writers import FORMATS, check_formats
 from cellseg.inference.writers.coco_json import read_image_index
 
@@ -133,6 +135,14 @@ def _add_submission_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def check_scales(args: argparse.Namespace) -> None:
+    """Raise CellsegError if --tta-scales makes no sense."""
+    if args.tta_scales and not args.tta:
+        raise CellsegError("--tta-scales says at which sizes --tta looks; give --tta, too.")
+    for scale in args.tta_scales or ():
+        check_range("Each of --tta-scales", scale, 0, open_end=True)
+
+
 def start_processes() -> tuple[int, str | None]:
     """Join torchrun's processes; only Python objects are exchanged, so gloo serves GPUs as well.
 
@@ -159,7 +169,7 @@ def build_predictor(args: argparse.Namespace, device: str | None) -> Predictor:
         batch_size=args.batch_size,
         skip_background=not args.keep_background,
     )
-    tta: bool | dict = {"scales": args.tta_scales} if args.tta and args.tta_scales else args.tta
+    tta: bool | dict = {"scales": args.tta_scales} if args.tta_scales else args.tta
     lowest = min(args.score_thr, _SUBMISSION_SCORE_THR) if args.submission else args.score_thr
     predictor = Predictor(
         args.config,
@@ -223,9 +233,7 @@ def main() -> int:
     """Predict all inputs; 1 if any of them failed."""
     args = parse_args()
     check_formats(args.format)
-    rank, device = start_processes()
-    images = find_input_images(args.inputs, out=args.out)
-    predictor = build_predictor(args, device)
+    check_scales(args)
     options = OutputOptions(
         folder=args.out,
         formats=tuple(dict.fromkeys(args.format)),
@@ -235,6 +243,9 @@ def main() -> int:
         submission_index=read_image_index(args.submission) if args.submission else None,
         box_format=args.box_format,
     )
+    rank, device = start_processes()
+    images = find_input_images(args.inputs, out=args.out)
+    predictor = build_predictor(args, device)
     job = PredictionJob(predictor, images, options, describe_settings(args, predictor))
     begin = time.perf_counter()
     found = 0

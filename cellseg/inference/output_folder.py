@@ -58,6 +58,9 @@ class OutputOptions:
         check_range("The score threshold", self.score_thr, 0, 1)
         check_range("The pixel size to predict at", self.mpp, 0, open_end=True)
         check_range("The pixel size of the files", self.pixel_size_um, 0, open_end=True)
+        existing = next(path for path in (self.folder, *self.folder.parents) if path.exists())
+        if not existing.is_dir():
+            raise CellsegError(f"{existing} is a file; give another folder for the outputs.")
 
 
 class OutputFolder:

@@ -136,7 +136,8 @@ class Predictor:
             first config says.
 
     Raises:
-        CellsegError: If the config or checkpoint cannot be used, or they do not fit.
+        CellsegError: If the config, checkpoint, device or tiling cannot be used, or they do not
+            fit.
     """
 
     def __init__(
@@ -153,13 +154,17 @@ class Predictor:
     ) -> None:
         """Build the model and load its weights; see the class."""
         self.cfg = _read_config(config, cfg_options)
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = _find_device(device)
         self.score_thr = score_thr
         self.tiling = tiling or TileOptions()
         self.amp = amp
         init_default_scope(self.cfg.get("default_scope", "mmdet"))
-        model = _build_model(self.cfg, checkpoint)
         dataset = _test_dataset(self.cfg)
+        self._pipeline_cfg = [
+            step for step in dataset["pipeline"] if not str(step["type"]).startswith("Load")
+        ]
+        self._check_tiles()
+        model = _build_model(self.cfg, checkpoint)
         self.class_names: tuple[str, ...] = _class_names(dataset)
         if ensemble:
             others = [self._build_member(*member, cfg_options) for member in ensemble]
@@ -172,9 +177,6 @@ class Predictor:
         self.image_format: dict[str, Any] = {
             key: dataset[key] for key in ("channel_order", "intensity_range") if key in dataset
         }
-        self._pipeline_cfg = [
-            step for step in dataset["pipeline"] if not str(step["type"]).startswith("Load")
-        ]
         self._pipelines: dict[float | None, Compose] = {}
         self._limits = DetectionLimits(model)
         self.last_count = TileCount()
@@ -317,6 +319,15 @@ class Predictor:
             )
         return _build_model(cfg, checkpoint)
 
+    def _check_tiles(self) -> None:
+        """Raise CellsegError if no image could be tiled as the options say."""
+        if self.tiling.whole:
+            return
+        try:
+            make_tile_grid(1, 1, *self._tile_sizes())
+        except ValueError as error:
+            raise CellsegError(str(error)) from error
+
     def _tile_sizes(self) -> tuple[int, int, int]:
         """Settle the tiles' side, overlap and alignment, in image pixels."""
         options = self.tiling
@@ -432,6 +443,21 @@ def _as_entry(image: NDArray[np.uint8]) -> dict[str, Any]:
         "height": image.shape[0],
         "width": image.shape[1],
     }
+
+
+def _find_device(name: str | None) -> torch.device:
+    """Find the device of a name, a GPU where there is one when None; it must work."""
+    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).cpu()
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise CellsegError(
+            f"The device {name} cannot be used ({reason}); give cpu, cuda or cuda:1, or leave it "
+            "out."
+        ) from error
+    return device
 
 
 def _read_config(config: str | Path | Config, options: dict[str, Any] | None) -> Config:

@@ -313,6 +313,13 @@ def test_output_options_that_make_no_sense_are_refused(tmp_path, options, messag
         OutputOptions(tmp_path, ("labels",), **options)
 
 
+@pytest.mark.parametrize("inside", [".", "deep/er"])
+def test_output_folder_that_is_a_file_is_refused(tmp_path, inside):
+    (tmp_path / "out").touch()
+    with pytest.raises(CellsegError, match="out is a file"):
+        OutputOptions(tmp_path / "out" / inside, ("labels",))
+
+
 def test_png_beside_tiff_is_predicted_too(make_predictor, tmp_path):
     image = paint_label_map(draw_label_map(200))
     cv2.imwrite(str(tmp_path / "p.png"), image)

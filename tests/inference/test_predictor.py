@@ -215,6 +215,18 @@ def test_tile_options_that_make_no_sense_are_refused(options):
         TileOptions(**options)
 
 
+def test_overlap_that_is_larger_than_the_tile_is_refused_at_once(make_predictor):
+    with pytest.raises(CellsegError, match="128 px with 200 px overlap cannot advance"):
+        make_predictor(tile_px=100, overlap_px=200)
+    make_predictor(tile_px=100, overlap_px=200, whole=True)  # there they do not matter
+
+
+@pytest.mark.parametrize("device", ["foo", "cuda:99", "meta"])
+def test_device_that_is_not_there_is_reported(device):
+    with pytest.raises(CellsegError, match=f"The device {device} cannot be used"):
+        Predictor(oracle_config(), None, device=device)
+
+
 def test_config_that_is_missing_is_reported():
     with pytest.raises(CellsegError, match=r"no config file gone\.py"):
         Predictor("gone.py", None)

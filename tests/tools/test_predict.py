@@ -11,6 +11,8 @@ import pytest
 import tifffile
 import torch
 
+from cellseg.errors import CellsegError
+
 from ..inference.oracle import draw_label_map, oracle_config, paint_label_map
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -135,6 +137,31 @@ def test_predict_without_a_checkpoint_file_is_one_sentence(setting, tmp_path):
     assert result.returncode == 1
     assert "error: The checkpoint gone.pth does not exist" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--tta-scales", "0.8", "1"], "--tta-scales says at which sizes --tta looks; give --tta"),
+        (["--tta", "--tta-scales", "0"], "Each of --tta-scales must be more than 0, not 0.0"),
+        (["--device", "foo"], "The device foo cannot be used"),
+        (["--tile", "100", "--overlap", "200"], "128 px with 200 px overlap cannot advance"),
+        (["--out", "FILE"], "FILE is a file; give another folder"),
+    ],
+)
+def test_flags_that_make_no_sense_are_refused_before_predicting(
+    predict, setting, tmp_path, monkeypatch, flags, message
+):
+    monkeypatch.setattr(predict.PredictionJob, "run", lambda *arguments: pytest.fail("it ran"))
+    monkeypatch.setattr(predict, "set_thread_counts", lambda *launcher: 1)
+    monkeypatch.syspath_prepend(ROOT / "tests" / "inference")
+    monkeypatch.chdir(tmp_path)
+    Path("FILE").touch()
+    config, weights, images = (setting / name for name in ("config.py", "weights.pth", "images"))
+    command = ["predict.py", config, weights, images, "--out", "out", "--device", "cpu", *flags]
+    monkeypatch.setattr(sys, "argv", [str(part) for part in command])
+    with pytest.raises(CellsegError, match=message):
+        predict.main()
 
 
 def test_predict_with_an_ensemble_of_equal_models_finds_the_same_cells(setting, tmp_path):
