@@ -4,8 +4,9 @@ python benchmarks/ablation.py --data-root data/dsb2018 --hw3-root data/train
 python benchmarks/ablation.py --data-root data/dsb2018 --jobs 2    # two trainings side by side
 python benchmarks/ablation.py --rows small-anchor default-anchor --seeds 0 --iterations 200
 
-Rows already done are read, a row cut off goes on where it stopped. Writes docs/ablation.md,
-docs/images/ablation.png and ablation_curves.png, and config and log of each run to docs/ablation/.
+Rows already done are read, a row cut off goes on where it stopped. Writes docs/ablation.md, where
+what was written by hand below its last line stays, docs/images/ablation.png and
+ablation_curves.png, and config, scores and log of each run to docs/ablation/.
 """
 
 import argparse
@@ -16,9 +17,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dense.report import describe_machine
-from recipes.anchors import measure_dsb2018, measure_hw3, read_rows, write_rows
+from recipes.anchors import measure_dsb2018, measure_hw3, read_rows, renew_rows
 from recipes.plan import ROW_NAMES, TEST_ROWS, TRAIN_ROWS, TestRow, TrainRow
-from recipes.report import Outcome, draw_outcomes, keep_records, read_runs, write_report
+from recipes.report import (
+    Outcome,
+    draw_outcomes,
+    keep_records,
+    keep_test,
+    read_runs,
+    write_report,
+)
 from recipes.runs import Place, judge, prepare, prepare_test, read_starts, train
 
 from cellseg.engine.child_processes import ChildProcesses
@@ -88,6 +96,8 @@ def run_jobs(args: argparse.Namespace, place: Place) -> None:
         CellsegError: If a training or test failed; the others were run all the same.
     """
     jobs = plan_jobs(args.rows, args.seeds)
+    if not jobs and args.rows != ["anchor-recall"]:
+        raise CellsegError(f"No row of {', '.join(args.rows)} has a seed of {args.seeds}.")
     for job in jobs:
         prepare(job.source, job.seed, place)
         for row in job.rows:
@@ -135,14 +145,16 @@ def report(args: argparse.Namespace, place: Place) -> str:
     """Write the table, the figures, and each run's config and log."""
     outcomes = read_outcomes(place)
     save_figure(draw_outcomes(outcomes), args.out / "images" / "ablation.png")
-    done = [
-        (place.config_file(row.name, seed), place.run(row.name, seed))
-        for row, source, seed in list_rows()
-        if row is source and place.score_file(row.name, row.name, seed).exists()
-    ]
-    for config, run in done:
-        keep_records(args.out / "ablation", config, run)
-    runs = read_runs([run for _, run in done])
+    folder, trained = args.out / "ablation", []
+    for row, source, seed in list_rows():
+        scores = place.score_file(row.name, source.name, seed)
+        if not scores.exists():
+            continue
+        keep_test(folder, scores, place.test_folder(row.name, source.name, seed), seed)
+        if row is source:
+            trained.append(place.run(row.name, seed))
+            keep_records(folder, place.config_file(row.name, seed), trained[-1])
+    runs = read_runs(trained)
     if runs:
         figure = plot_runs(runs, weight=0.8, group_pattern=SEED_PATTERN)
         save_figure(figure, args.out / "images" / "ablation_curves.png")
@@ -161,7 +173,7 @@ def main() -> None:
     if "anchor-recall" in args.rows and not args.report_only:
         rows = measure_dsb2018(args.data_root)
         rows += measure_hw3(args.hw3_root) if args.hw3_root else []
-        write_rows(args.work_dir / "anchor-recall.json", rows)
+        renew_rows(args.work_dir / "anchor-recall.json", rows)
     print(report(args, place))
 
 

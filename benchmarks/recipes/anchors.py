@@ -60,6 +60,12 @@ def write_rows(path: Path, rows: Sequence[AnchorRow]) -> None:
     write_atomically(path, json.dumps([asdict(row) for row in rows], indent=2))
 
 
+def renew_rows(path: Path, rows: Sequence[AnchorRow]) -> None:
+    """Keep what was measured, in place of what was kept of the same data; the rest stays."""
+    renewed = {row.data for row in rows}
+    write_rows(path, [*(row for row in read_rows(path) if row.data not in renewed), *rows])
+
+
 def read_rows(path: Path) -> list[AnchorRow]:
     """Read what was kept; nothing where nothing was."""
     kept = json.loads(path.read_text()) if path.exists() else []

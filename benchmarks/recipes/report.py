@@ -17,6 +17,7 @@ from .plan import BASELINE
 from .runs import Place
 
 AP50 = "coco/segm_mAP_50"
+BY_HAND = "<!-- What stands below is written by hand and stays. -->\n"
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def write_report(
     """Write the tables as Markdown.
 
     Args:
-        path: Where to.
+        path: Where to; what follows BY_HAND there stays.
         outcomes: The rows that are done; seeds may be missing.
         anchors: Recall of anchors; may be empty.
         place: Steps of each training, and its data.
@@ -113,6 +114,8 @@ def write_report(
         anchors=_tabulate_anchors(anchors),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
+    before = path.read_text(encoding="utf-8") if path.exists() else ""
+    text += before.partition(BY_HAND)[2]
     path.write_text(text, encoding="utf-8")
     return text
 
@@ -165,6 +168,22 @@ def read_runs(folders: Sequence[Path]) -> list[TrainingRun]:
     return runs
 
 
+def keep_test(folder: Path, scores: Path, test: Path, seed: int) -> None:
+    """Keep the scores of a test, and its config, which names the options of a row that only tests.
+
+    Args:
+        folder: Where to.
+        scores: The row's score file.
+        test: The folder of its test.
+        seed: The seed of its training.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"{scores.stem}_seed{seed}"
+    (folder / f"{name}.json").write_text(f"{scores.read_text().rstrip()}\n", encoding="utf-8")
+    config = (test / "config.py").read_text()
+    (folder / f"{name}.py").write_text(config, encoding="utf-8")
+
+
 def keep_records(folder: Path, config: Path, run: Path) -> None:
     """Keep the config of a run, and its log joined over resumes, as small files.
 
@@ -180,7 +199,8 @@ def keep_records(folder: Path, config: Path, run: Path) -> None:
         (folder / f"{config.stem}.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
 
 
-TEXT = """# Ablation on real nuclei
+TEXT = (
+    """# Ablation on real nuclei
 
 Written by `python benchmarks/ablation.py`, {date}, on {machine}.
 
@@ -203,4 +223,7 @@ The share of cells that some anchor covers by that IoU, before anything is learn
 those that `anchor_recall.py --fit` proposes.
 
 {anchors}
+
 """
+    + BY_HAND
+)

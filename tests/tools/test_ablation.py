@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from benchmarks.recipes.anchors import AnchorRow, read_rows, write_rows
+from benchmarks.recipes.anchors import AnchorRow, read_rows, renew_rows
 from benchmarks.recipes.plan import BASELINE, CONFIG, TEST_ROWS, TRAIN_ROWS
-from benchmarks.recipes.report import Outcome, compare, describe, write_report
+from benchmarks.recipes.report import BY_HAND, Outcome, compare, describe, write_report
 from benchmarks.recipes.runs import (
     SCORES,
     Place,
@@ -150,7 +150,12 @@ def test_report_when_a_row_contradicts_the_baseline_then_it_stands_as_it_is(tmp_
     assert "| 0.600 ± 0.100 |" in text
     assert "+0.150 (better in 2 of 2)" in text
     assert "| dsb | small | 9 | 0.900 | 0.400 | 0.600 | 8, 26, 60 |" in text
-    assert (tmp_path / "docs" / "a.md").read_text() == text
+    path = tmp_path / "docs" / "a.md"
+    assert path.read_text() == text
+    path.write_text(f"{text}\nWhy this is so.\n")
+    again = write_report(path, rows[:1], anchors, place, "a machine")
+    assert again.endswith(f"{BY_HAND}\nWhy this is so.\n")
+    assert "default-anchor" not in path.read_text()
 
 
 def test_summary_when_seeds_are_few_then_no_spread_is_made_up() -> None:
@@ -160,11 +165,24 @@ def test_summary_when_seeds_are_few_then_no_spread_is_made_up() -> None:
     assert compare(make_outcome("r50"), baseline) == "-"
 
 
-def test_anchor_rows_when_kept_then_read_back(tmp_path) -> None:
-    rows = [AnchorRow("dsb", "small", RecallFigures(9, 0.9, 0.4, 0.6), (8.0, 26.0, 60.0))]
-    assert read_rows(tmp_path / "none.json") == []
-    write_rows(tmp_path / "rows.json", rows)
-    assert read_rows(tmp_path / "rows.json") == rows
+def test_anchor_rows_when_measured_again_then_those_of_other_data_stay(tmp_path) -> None:
+    def make_row(data: str, recall: float) -> AnchorRow:
+        return AnchorRow(data, "small", RecallFigures(9, 0.9, recall, 0.6), (8.0, 26.0, 60.0))
+
+    path = tmp_path / "rows.json"
+    assert read_rows(path) == []
+    renew_rows(path, [make_row("dsb", 0.4), make_row("hw3", 0.5)])
+    renew_rows(path, [make_row("dsb", 0.6)])
+    assert read_rows(path) == [make_row("hw3", 0.5), make_row("dsb", 0.6)]
+
+
+def test_seeds_when_no_row_has_them_then_error(tmp_path) -> None:
+    words = ["--rows", BASELINE, "--seeds", "7", "--work-dir", str(tmp_path / "w")]
+    command = [sys.executable, "benchmarks/ablation.py", *words, "--out", str(tmp_path / "d")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "No row of small-anchor has a seed of [7]." in done.stderr
+    assert not (tmp_path / "d").exists()
 
 
 @pytest.mark.slow
@@ -190,4 +208,11 @@ def test_ablation_when_run_on_two_images_then_the_table_and_records_are_written(
     assert "| flip-tta |" in text
     assert (tmp_path / "d" / "images" / "ablation.png").is_file()
     kept = sorted(path.name for path in (tmp_path / "d" / "ablation").iterdir())
-    assert kept == ["small-anchor_seed0.jsonl", "small-anchor_seed0.py"]
+    assert kept == [
+        "flip-tta_seed0.json",
+        "flip-tta_seed0.py",
+        "small-anchor_seed0.json",
+        "small-anchor_seed0.jsonl",
+        "small-anchor_seed0.py",
+    ]
+    assert (tmp_path / "d" / "images" / "ablation_curves.png").is_file()
