@@ -1,5 +1,27 @@
 """The one kind of error that a tool shows as a sentence instead of a traceback."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class CellsegError(Exception):
     """Something that the person at the keyboard can mend; its text says what and how."""
+
+
+@contextmanager
+def as_cellseg_error(
+    kinds: type[Exception] | tuple[type[Exception], ...] = ValueError, where: str = ""
+) -> Iterator[None]:
+    """Turn errors of some kinds, raised where data do not fit, into a CellsegError.
+
+    Args:
+        kinds: Which errors.
+        where: Put in front of their text.
+
+    Raises:
+        CellsegError: If one is raised inside.
+    """
+    try:
+        yield
+    except kinds as error:
+        raise CellsegError(f"{where}{error}") from error

@@ -19,12 +19,8 @@ from cellseg.engine.run_config import run_tool
 from cellseg.errors import CellsegError
 from cellseg.evaluation.coco_results import Predictions
 from cellseg.evaluation.data_source import SPLITS, open_data
-from cellseg.evaluation.prediction_files import (
-    PredictionSet,
-    TruthImage,
-    list_truth,
-    read_coco_results,
-)
+from cellseg.evaluation.prediction_files import read_coco_results
+from cellseg.evaluation.prediction_set import PredictionSet, TruthImage, list_truth
 from cellseg.fileio import write_atomically
 from cellseg.inference.cells import Cells
 from cellseg.inference.merging import merge_views

@@ -3,7 +3,9 @@
     python tools/evaluate.py configs/cell/mask-rcnn_r101_small-anchor.py results.segm.json
     python tools/evaluate.py DATA_ROOT CELLPOSE_FOLDER --files "{image}_cp_masks.tif"
 
-Predictions are a COCO result JSON or a folder of label TIFFs. No pickle is read.
+Predictions are a COCO result JSON or a folder of label TIFFs, such as tools/predict.py, Cellpose
+and StarDist write. No pickle is read. In the JSON of --out a figure that does not exist, such as
+the AP of small cells where there is none, is null.
 """
 
 import argparse
@@ -16,18 +18,19 @@ from mmengine.config import DictAction
 
 import cellseg  # noqa: F401  (registers the project's parts)
 from cellseg.engine.run_config import run_tool
-from cellseg.evaluation.average_precision import AveragePrecision, compute_average_precision
+from cellseg.errors import as_cellseg_error
+from cellseg.evaluation.average_precision import (
+    ABSENT_MEAN,
+    AveragePrecision,
+    compute_average_precision,
+)
 from cellseg.evaluation.cell_metric import format_table
 from cellseg.evaluation.coco_results import ImageResult
-from cellseg.evaluation.data_source import SPLITS, open_data
+from cellseg.evaluation.data_source import SPLITS, find_max_dets, open_data
 from cellseg.evaluation.image_counts import DEFAULT_SCORE_THR, count_result
 from cellseg.evaluation.judgement import Judgement, format_judgement, judge
-from cellseg.evaluation.prediction_files import (
-    PredictionSet,
-    join_results,
-    list_truth,
-    read_predictions,
-)
+from cellseg.evaluation.prediction_files import read_predictions
+from cellseg.evaluation.prediction_set import PredictionSet, join_results, list_truth
 from cellseg.fileio import write_atomically
 
 
@@ -93,8 +96,11 @@ def list_notes(predictions: PredictionSet, num_images: int, merged: bool) -> lis
 def write_figures(
     path: str, precision: AveragePrecision, judgement: Judgement, notes: list[str]
 ) -> None:
-    """Write all figures as JSON."""
-    figures = {f"segm_{name}": value for name, value in precision.means.items()}
+    """Write all figures as JSON; null stands for a mean over nothing, which there is not."""
+    figures = {
+        f"segm_{name}": None if value == ABSENT_MEAN else value
+        for name, value in precision.means.items()
+    }
     absent = [group.name for group in judgement.classes if not group.num_cells]
     content = {
         "figures": {**figures, **judgement.to_dict()},
@@ -114,10 +120,11 @@ def main() -> None:
     merged = len(classes) > 1 and (args.ignore_classes or not predictions.has_classes)
     if merged:
         results, classes = [merge_classes(result) for result in results], ["cell"]
-    precision = compute_average_precision(results, classes)
-    judgement = judge(
-        [count_result(result, len(classes), args.score_thr) for result in results], classes
-    )
+    max_dets = find_max_dets(args.truth, args.cfg_options)
+    with as_cellseg_error():
+        precision = compute_average_precision(results, classes, max_dets=max_dets)
+        counts = [count_result(result, len(classes), args.score_thr) for result in results]
+        judgement = judge(counts, classes)
     notes = list_notes(predictions, len(images), merged)
     print("\n".join(notes), format_table(precision), format_judgement(judgement), sep="\n\n")
     if args.out:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from cellseg.evaluation.coco_results import ImageResult, boxes_to_xywh, order_results
 
 IouType = Literal["bbox", "segm"]
+DEFAULT_MAX_DETS = 1000
 ABSENT_MEAN = -1.0
 """A mean over nothing, such as the AP of large cells where there are none: COCO's own mark."""
 
@@ -64,7 +65,7 @@ def compute_average_precision(
     results: Sequence[ImageResult],
     class_names: Sequence[str],
     iou_type: IouType = "segm",
-    max_dets: int = 1000,
+    max_dets: int = DEFAULT_MAX_DETS,
 ) -> AveragePrecision:
     """Judge predictions against ground truth by the COCO protocol.
 

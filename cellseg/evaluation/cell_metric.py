@@ -14,6 +14,7 @@ from pycocotools import mask as mask_api
 from terminaltables import AsciiTable
 
 from cellseg.evaluation.average_precision import (
+    DEFAULT_MAX_DETS,
     AveragePrecision,
     IouType,
     compute_average_precision,
@@ -72,7 +73,7 @@ class CellMetric(BaseMetric):
     def __init__(
         self,
         metric: str | Sequence[str] = ("bbox", "segm"),
-        max_dets: int = 1000,
+        max_dets: int = DEFAULT_MAX_DETS,
         judge_cells: bool = True,
         score_thr: float = DEFAULT_SCORE_THR,
         format_only: bool = False,

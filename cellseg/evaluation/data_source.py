@@ -12,7 +12,8 @@ from mmengine.config import Config, ConfigDict
 from cellseg.datasets.cell_dataset import CellDataset
 from cellseg.datasets.splits import assign_folds, read_groups
 from cellseg.datasets.tiff_io import CellDataError
-from cellseg.errors import CellsegError
+from cellseg.errors import CellsegError, as_cellseg_error
+from cellseg.evaluation.average_precision import DEFAULT_MAX_DETS
 
 SPLITS = ("train", "val", "test")
 _WHOLE: dict[str, Any] = {"num_folds": 0, "pipeline": [], "test_mode": True, "min_area_px": 1}
@@ -71,6 +72,31 @@ def dataset_config(config: Config, split: str) -> ConfigDict:
     return ConfigDict(dataset)
 
 
+def find_cell_metric(config: Config) -> ConfigDict | None:
+    """Find the CellMetric of a config's test_evaluator, which may be a list; None without one."""
+    found = config.get("test_evaluator") or []
+    for evaluator in found if isinstance(found, list | tuple) else [found]:
+        if str(evaluator.get("type")).rpartition(".")[2] == "CellMetric":
+            return evaluator
+    return None
+
+
+def find_max_dets(source: str | Path, options: Mapping[str, Any] | None = None) -> int:
+    """Find how many detections count for each image and class.
+
+    Args:
+        source: A config file, or a folder of images.
+        options: Settings of the config to override.
+
+    Returns:
+        `max_dets` of the config's CellMetric, else its default.
+    """
+    if Path(source).is_dir():
+        return DEFAULT_MAX_DETS
+    metric = find_cell_metric(read_config(source, options)) or {}
+    return int(metric.get("max_dets", DEFAULT_MAX_DETS))
+
+
 def open_data(
     source: str | Path,
     split: str = "test",
@@ -113,10 +139,8 @@ def open_data(
 
 def build_dataset(settings: Mapping[str, Any]) -> CellDataset:
     """Build a data set; what is wrong with the data or its options becomes a CellsegError."""
-    try:
+    with as_cellseg_error((CellDataError, ValueError, TypeError, KeyError)):
         dataset = DATASETS.build(dict(settings))
-    except (CellDataError, ValueError, TypeError, KeyError) as error:
-        raise CellsegError(str(error)) from error
     if not isinstance(dataset, CellDataset):
         raise CellsegError(f"The data set is a {type(dataset).__name__}; it must be a CellDataset.")
     return dataset

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cellseg.evaluation.average_precision import DEFAULT_MAX_DETS
 from cellseg.evaluation.coco_results import GroundTruth, ImageResult, Predictions, order_results
 from cellseg.evaluation.matching import overlap_rles
 
@@ -59,7 +60,7 @@ def trace_precision_recall(
     results: Sequence[ImageResult],
     class_names: Sequence[str],
     iou_thr: float = 0.5,
-    max_dets: int = 1000,
+    max_dets: int = DEFAULT_MAX_DETS,
 ) -> list[PrecisionRecall]:
     """Trace the curve of each class over all images.
 

@@ -13,6 +13,7 @@ from typing import NamedTuple, TypedDict
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+_MOST_DIGITS = 12  # of five bits each, so that a number fits into 64 bits
 BLOCK_MASKS = 4096  # decoded together where there may be very many, to bound memory
 
 
@@ -187,6 +188,9 @@ def decode_runs(rles: Sequence[RLE]) -> Runs:
 
     Returns:
         The runs of all masks; the owner of a run is the index of its mask.
+
+    Raises:
+        ValueError: If counts are cut off, are no RLE, or hold a negative length.
     """
     owners, places, counts, edges = _read_counts(rles)
     foreground = (places % 2 == 1) & (counts > 0)
@@ -214,8 +218,10 @@ def _read_counts(rles: Sequence[RLE]) -> tuple[NDArray[np.int64], ...]:
     joined = b"".join(texts)
     if not joined:
         return tuple(np.zeros(0, dtype=np.int64) for _ in range(4))
-    deltas, last_characters = _read_base32(joined)
     stops = np.cumsum([len(text) for text in texts])
+    if any(text and (text[-1] - 48) & 32 for text in texts):
+        raise ValueError("its counts are cut off.")
+    deltas, last_characters = _read_base32(joined)
     owners = np.searchsorted(stops, last_characters, side="right")
     lengths = np.bincount(owners, minlength=len(rles))
     firsts = np.cumsum(lengths) - lengths
@@ -227,6 +233,8 @@ def _read_counts(rles: Sequence[RLE]) -> tuple[NDArray[np.int64], ...]:
         heads = places[chain] == parity
         before = (sums - deltas[chain])[heads]
         counts[chain] = sums - before[np.cumsum(heads) - 1]
+    if counts.min() < 0:
+        raise ValueError("it holds a run of negative length.")
     edges = np.cumsum(counts)
     edges -= (edges - counts)[firsts][owners] if len(firsts) else 0
     return owners, places, counts, edges
@@ -440,10 +448,17 @@ def _read_base32(text: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
     Returns:
         The values (N,) and the index (N,) of the last character of each.
+
+    Raises:
+        ValueError: If the text holds other characters, or more digits than a length can have.
     """
     digits = np.frombuffer(text, dtype=np.uint8).astype(np.int64) - 48
+    if digits.min() < 0 or digits.max() > 63:
+        raise ValueError("its counts hold characters that no RLE has.")
     lasts = np.flatnonzero((digits & 32) == 0)
     firsts = np.concatenate(([0], lasts[:-1] + 1))
+    if (lasts - firsts).max() >= _MOST_DIGITS:
+        raise ValueError(f"its counts hold a number of more than {_MOST_DIGITS} digits.")
     places = np.arange(len(digits)) - np.repeat(firsts, lasts - firsts + 1)
     values = np.add.reduceat((digits & 31) << (5 * places), firsts)
     negative = (digits[lasts] & 16) > 0

@@ -11,7 +11,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from cellseg.errors import CellsegError
+from cellseg.errors import CellsegError, as_cellseg_error
 from cellseg.evaluation.average_precision import AveragePrecision, compute_average_precision
 from cellseg.evaluation.cell_outcomes import ImageOutcome, sort_outcomes
 from cellseg.evaluation.confusion import Confusion, confuse_results
@@ -42,7 +42,7 @@ def build_report(given: ReportInput, options: ReportOptions | None = None) -> st
     """
     options = options or ReportOptions()
     classes = list(given.class_names)
-    try:
+    with as_cellseg_error():
         precision = compute_average_precision(given.results, classes, max_dets=options.max_dets)
         counts = [count_result(r, len(classes), options.score_thr) for r in given.results]
         outcomes = [
@@ -50,9 +50,7 @@ def build_report(given: ReportInput, options: ReportOptions | None = None) -> st
             for result in given.results
         ]
         confusion = confuse_results(given.results, classes, options.score_thr, options.iou_thr)
-    except ValueError as error:
-        raise CellsegError(str(error)) from error
-    judgement = judge(counts, classes)
+        judgement = judge(counts, classes)
     if not judgement.any_class.num_cells:
         raise CellsegError(
             f"{given.title}: the {len(given.results)} images hold no annotated cell, so there is "

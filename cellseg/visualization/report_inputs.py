@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellseg.errors import CellsegError
+from cellseg.evaluation.average_precision import DEFAULT_MAX_DETS
 from cellseg.evaluation.coco_results import ImageResult
 from cellseg.evaluation.image_counts import DEFAULT_SCORE_THR
 from cellseg.visualization.overlays import Colour
@@ -33,7 +34,7 @@ class ReportOptions:
 
     score_thr: float = DEFAULT_SCORE_THR
     iou_thr: float = 0.5
-    max_dets: int = 1000
+    max_dets: int = DEFAULT_MAX_DETS
     max_images: int = 3
     max_cells: int = 24
 

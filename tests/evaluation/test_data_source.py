@@ -7,7 +7,14 @@ import pytest
 import tifffile
 
 from cellseg.errors import CellsegError
-from cellseg.evaluation.data_source import dataset_config, open_data, open_parts, read_config
+from cellseg.evaluation.data_source import (
+    dataset_config,
+    find_cell_metric,
+    find_max_dets,
+    open_data,
+    open_parts,
+    read_config,
+)
 
 CONFIG = """
 dataset = dict(type="CellDataset", data_root={root!r}, metainfo=dict(classes=("nucleus",)))
@@ -97,3 +104,26 @@ def test_open_parts_when_splits_have_data_of_their_own_then_each_is_a_part(
     assert parts == {"train": [0, 1], "val": [2]}
     assert [len(dataset) for dataset in datasets] == [2, 1]
     assert open_parts(root, classes=["nucleus"])[1] == {}
+
+
+@pytest.mark.parametrize(
+    ("evaluator", "expected"),
+    [
+        ("dict(type='CellMetric', max_dets=77)", 77),
+        ("[dict(type='DumpCellResults'), dict(type='mmdet.CellMetric', max_dets=77)]", 77),
+        ("dict(type='CellMetric')", 1000),
+        ("dict(type='CocoMetric', max_dets=77)", 1000),
+        ("None", 1000),
+    ],
+)
+def test_find_max_dets_when_the_evaluator_is_written_in_any_way_then_the_metrics_own(
+    tmp_path: Path, evaluator: str, expected: int
+) -> None:
+    path = tmp_path / "config.py"
+    path.write_text(f"test_evaluator = {evaluator}")
+    assert find_max_dets(path) == expected
+    assert find_max_dets(tmp_path) == 1000
+    metric = find_cell_metric(read_config(path))
+    assert (metric is None) == ("CellMetric" not in evaluator)
+    path.write_text("test_evaluator = dict(type='CellMetric')")
+    assert find_max_dets(path, {"test_evaluator.max_dets": 5}) == 5

@@ -12,12 +12,8 @@ from numpy.typing import NDArray
 from cellseg.errors import CellsegError
 from cellseg.evaluation.image_counts import count_result
 from cellseg.evaluation.judgement import judge
-from cellseg.evaluation.prediction_files import (
-    KNOWN_PATTERNS,
-    TruthImage,
-    join_results,
-    read_predictions,
-)
+from cellseg.evaluation.prediction_files import read_predictions
+from cellseg.evaluation.prediction_set import TruthImage, join_results
 from cellseg.structures.rle import encode_label_map
 
 NAMES = ["lymphocyte", "macrophage"]
@@ -64,12 +60,6 @@ def write_json(tmp_path: Path, content: Any) -> Path:
     return path
 
 
-def write_labels(path: Path, label_map: NDArray[Any]) -> None:
-    """Write a label TIFF and its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    tifffile.imwrite(path, label_map)
-
-
 def figures_of(path: Path, pattern: str | None = None) -> dict[str, float]:
     """Judge predictions from files."""
     predictions = read_predictions(path, IMAGES, NAMES, pattern)
@@ -79,43 +69,6 @@ def figures_of(path: Path, pattern: str | None = None) -> dict[str, float]:
 
 def test_read_predictions_when_json_is_perfect_then_all_figures_are_one(tmp_path: Path) -> None:
     assert set(figures_of(write_json(tmp_path, good_rows())).values()) == {1.0}
-
-
-@pytest.mark.parametrize("suffix", [".tif", ".tiff"])
-@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
-def test_read_predictions_when_folder_is_perfect_then_all_figures_are_one(
-    tmp_path: Path, suffix: str, dtype: type
-) -> None:
-    write_labels(tmp_path / f"s/a/class1{suffix}", draw_labels(1).astype(dtype))
-    write_labels(tmp_path / f"s/a/class2{suffix}", draw_labels(2).astype(dtype))
-    write_labels(tmp_path / f"b/class1{suffix}", draw_labels(3).astype(dtype))
-    assert set(figures_of(tmp_path).values()) == {1.0}
-    predictions = read_predictions(tmp_path, IMAGES, NAMES)
-    assert (predictions.has_scores, predictions.has_classes, predictions.absent) == (
-        False,
-        True,
-        [],
-    )
-
-
-@pytest.mark.parametrize("pattern", KNOWN_PATTERNS[2:])
-def test_read_predictions_when_named_as_other_tools_do_then_found(
-    tmp_path: Path, pattern: str
-) -> None:
-    write_labels(tmp_path / pattern.format(image="s/a"), draw_labels(1))
-    predictions = read_predictions(tmp_path, IMAGES, NAMES)
-    assert not predictions.has_classes
-    assert predictions.absent == ["b"]
-    assert len(predictions.by_image[3].rles or ()) == len(np.unique(draw_labels(1))) - 1
-
-
-def test_read_predictions_when_a_pattern_is_given_then_other_files_are_left_alone(
-    tmp_path: Path,
-) -> None:
-    write_labels(tmp_path / "s/a/macrophage_v2.tif", draw_labels(2))
-    write_labels(tmp_path / "s/a/class1.tif", draw_labels(1))
-    predictions = read_predictions(tmp_path, IMAGES, NAMES, "{image}/{class}_v2.tif")
-    assert set(predictions.by_image[3].labels.tolist()) == {1}
 
 
 def test_read_predictions_when_json_lists_nothing_then_nothing_was_found(tmp_path: Path) -> None:
@@ -142,6 +95,7 @@ def changed(**changes: Any) -> list[dict[str, Any]]:
     return rows
 
 
+NEGATIVE_TEXT = ":Kcb0"  # lengths 10, -5 and 595
 RLE_TEXT = good_rows()[1]["segmentation"]["counts"]
 
 
@@ -152,6 +106,7 @@ RLE_TEXT = good_rows()[1]["segmentation"]["counts"]
         (json.dumps(good_rows())[:-40], "cut off"),
         ({"annotations": []}, "holds a JSON dict"),
         ([3], "is not an object"),
+        (f"[{'9' * 5000}]", "no sound JSON"),
         (changed(image_id=9), r"image_id 9, which is not among the 2 images"),
         (changed(image_id="3"), "image_id '3'"),
         (changed(category_id=3), "category_id 3; the classes are 1 to 2"),
@@ -172,6 +127,8 @@ RLE_TEXT = good_rows()[1]["segmentation"]["counts"]
         (changed(segmentation={"size": None, "counts": RLE_TEXT}), "neither RLE nor polygons"),
         (changed(segmentation={"size": [*SHAPE], "counts": ""}), "neither RLE nor polygons"),
         (changed(segmentation={"size": [*SHAPE], "counts": [-5, 605]}), "neither RLE nor polygons"),
+        (changed(segmentation={"size": [*SHAPE], "counts": NEGATIVE_TEXT}), "negative length"),
+        (changed(segmentation={"size": [*SHAPE], "counts": [10**15]}), "neither RLE nor polygons"),
         (changed(segmentation={"size": [*SHAPE], "counts": []}), "sum up to 0, not to the 600"),
         (changed(segmentation={"size": [*SHAPE], "counts": [0, 40]}), "sum up to 40"),
         (changed(segmentation={"size": [*SHAPE], "counts": "04"}), "not of 20 x 30 pixels"),
@@ -199,37 +156,10 @@ def test_read_predictions_when_json_is_no_utf_8_or_starts_with_a_mark_then_said_
         read_predictions(path, IMAGES, NAMES)
 
 
-@pytest.mark.parametrize(
-    ("name", "label_map", "message"),
-    [
-        ("c/class1.tif", draw_labels(), "image 'c', which is not in this data set"),
-        ("b/class3.tif", draw_labels(), "class '3'; the classes are 1 to 2"),
-        ("b/class1.tif", draw_labels().T, "30 x 20 pixels .* is 20 x 30"),
-        ("b/class1.tif", draw_labels() + 0.5, "fractional"),
-        ("b/notes.tif", draw_labels(), "does not follow the other files"),
-    ],
-)
-def test_read_predictions_when_a_label_file_is_bad_then_one_error_names_it(
-    tmp_path: Path, name: str, label_map: NDArray[Any], message: str
-) -> None:
-    write_labels(tmp_path / "s/a/class1.tif", draw_labels(1))
-    write_labels(tmp_path / name, label_map)
-    with pytest.raises(CellsegError, match=message) as caught:
-        read_predictions(tmp_path, IMAGES, NAMES)
-    assert str(tmp_path / name) in str(caught.value)
-
-
-def test_read_predictions_when_a_label_file_is_cut_off_then_named(tmp_path: Path) -> None:
-    write_labels(tmp_path / "b/class1.tif", draw_labels(1))
-    data = (tmp_path / "b/class1.tif").read_bytes()
-    (tmp_path / "b/class1.tif").write_bytes(data[: len(data) // 3])
-    with pytest.raises(CellsegError, match=r"b/class1\.tif"):
-        read_predictions(tmp_path, IMAGES, NAMES)
-
-
 def test_read_predictions_when_there_is_nothing_to_read_then_says_so(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    write_labels(tmp_path / "odd" / "cells.tif", draw_labels())
+    (tmp_path / "odd").mkdir()
+    tifffile.imwrite(tmp_path / "odd" / "cells.tif", draw_labels())
     (tmp_path / "results.txt").write_text("[]")
     for name, message in (
         ("empty", "holds no label TIFF"),

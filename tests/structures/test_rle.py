@@ -16,6 +16,7 @@ from cellseg.structures.rle import (
     box_of,
     count_covered,
     decode_crop,
+    decode_runs,
     encode_columns,
     encode_crop,
     encode_crops,
@@ -219,3 +220,21 @@ def test_count_covered_when_masks_are_whole_or_cut_short_then_says_so() -> None:
     short = {"size": [7, 9], "counts": "04"}
     assert count_covered([short, rles[0]]).tolist() == [4, 63]
     assert count_covered([]).tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        (":Kcb0", "negative length"),  # 10, -5 and 595
+        ("P" * 12 + "0", "more than 12 digits"),
+        ("04P", "cut off"),
+        ("0 4", "characters that no RLE has"),
+        ("0é4", "ascii"),
+    ],
+)
+def test_decode_runs_when_counts_are_damaged_then_says_so(counts: str, message: str) -> None:
+    sound = encode_label_map(np.ones((20, 30), dtype=np.int32))[3]
+    damaged = {"size": [20, 30], "counts": counts}
+    for rles in ([damaged], [damaged, *sound]):
+        with pytest.raises(ValueError, match=message):
+            decode_runs(rles)

@@ -3,6 +3,7 @@
 import csv
 import json
 import pickle
+import re
 import runpy
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
+from matplotlib import pyplot as plt
 
 from cellseg.evaluation.data_source import open_data
 from cellseg.structures.rle import encode_label_map
@@ -164,6 +166,96 @@ def test_evaluate_when_predictions_have_no_class_then_cells_are_judged_alike(
     assert figures["cell_precision_50"] == 1.0
 
 
+def test_evaluate_when_files_and_classes_are_named_then_followed(
+    run: Callable[..., tuple[int, str]], root: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "other"
+    folder.mkdir()
+    for name in "abcd":
+        for place, kind in ((1, "big"), (2, "tiny")):
+            data = (root / name / f"class{place}.tif").read_bytes()
+            (folder / f"mask-{kind}-of-{name}.tif").write_bytes(data)
+    arguments = [root, folder, "--files", "mask-{class}-of-{image}.tif", "--classes", "big", "tiny"]
+    status, said = run("evaluate.py", *arguments)
+    assert status == 0, said
+    assert [
+        line.split()[0] for line in said.splitlines() if line.startswith(("big ", "tiny "))
+    ] == [
+        "big",
+        "tiny",
+    ]
+    status, said = run("evaluate.py", root, folder)
+    assert (status, "Say with --files" in said) == (1, True)
+
+
+def test_evaluate_when_classes_are_ignored_or_scores_low_then_judged_so(
+    run: Callable[..., tuple[int, str]], root: Path, tmp_path: Path
+) -> None:
+    results, out = write_results(root, tmp_path / "r.json", ALL_IDS), tmp_path / "figures.json"
+    figures = {}
+    for options in ((), ("--ignore-classes",), ("--score-thr", 0.95)):
+        status, said = run("evaluate.py", root, results, "--out", out, *options)
+        assert status == 0, said
+        figures[options] = json.loads(out.read_text())["figures"]
+        assert ("whatever their class" in said) == (options == ("--ignore-classes",))
+    assert figures[()]["mF1_50"] < 1
+    assert figures["--ignore-classes",]["mF1_50"] == 1
+    assert figures["--score-thr", 0.95]["mF1_50"] == 0
+    assert figures["--score-thr", 0.95]["segm_mAP"] == figures[()]["segm_mAP"] > 0
+
+
+def test_evaluate_when_the_config_limits_detections_then_they_count_so(
+    run: Callable[..., tuple[int, str]], root: Path, config: Path, tmp_path: Path
+) -> None:
+    ids = {name: ALL_IDS[name] for name in val_names(config)}
+    results = write_results(root, tmp_path / "r.json", ids)
+    recalls = []
+    for limit in ("", "test_evaluator = [dict(type='CellMetric', max_dets=2)]"):
+        config.write_text(CONFIG.format(root=str(root)) + limit)
+        status, said = run("evaluate.py", config, results, "--out", tmp_path / "figures.json")
+        assert status == 0, said
+        assert f"{2 if limit else 1000} detections" in said
+        recalls.append(json.loads((tmp_path / "figures.json").read_text())["figures"]["segm_AR"])
+    # Of 6 cells of each class, the first two of the small ones hold the large cell taken for small.
+    assert recalls == pytest.approx([11 / 12, (2 / 6 + 1 / 6) / 2])
+
+
+def test_evaluate_when_a_mean_is_over_nothing_then_null_is_written(
+    run: Callable[..., tuple[int, str]], root: Path, tmp_path: Path
+) -> None:
+    results, out = write_results(root, tmp_path / "r.json", ALL_IDS), tmp_path / "figures.json"
+    assert run("evaluate.py", root, results, "--out", out)[0] == 0
+    figures = json.loads(out.read_text())["figures"]
+    assert figures["segm_mAP_l"] is None
+    assert figures["segm_mAP_s"] > 0
+    assert all(value is None or value >= 0 for value in figures.values())
+
+
+@pytest.mark.parametrize(
+    ("tool", "place"),
+    [
+        ("evaluate.py", "cellseg.evaluation.image_counts.count_image"),
+        ("analysis_tools/confusion_matrix.py", "cellseg.evaluation.confusion.confuse_image"),
+    ],
+)
+def test_tools_when_judging_refuses_the_data_then_one_sentence(
+    run: Callable[..., tuple[int, str]],
+    root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tool: str,
+    place: str,
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise ValueError("the masks do not fit")
+
+    monkeypatch.setattr(place, refuse)
+    results = write_results(root, tmp_path / "r.json", ALL_IDS)
+    status, said = run(tool, root, results, *([tmp_path / "out"] if "confusion" in tool else []))
+    assert status == 1
+    assert "error: Image 1: the masks do not fit" in said
+
+
 @pytest.mark.parametrize("tool", ["evaluate.py", "analysis_tools/confusion_matrix.py"])
 def test_tools_when_given_a_pickle_or_another_splits_results_then_one_sentence(
     run: Callable[..., tuple[int, str]], root: Path, config: Path, tmp_path: Path, tool: str
@@ -197,10 +289,24 @@ def test_confusion_matrix_when_a_class_is_mistaken_then_counted_and_drawn(
     shares = list(csv.reader((out / "confusion_shares.csv").open()))
     assert float(shares[1][2]) == pytest.approx(4 / 24, abs=1e-6)
     assert cv2.imread(str(out / "confusion_matrix.png")).shape[1] > 800
+    folder = tmp_path / "renamed"
+    folder.mkdir()
+    for path in root.glob("*/class?.tif"):
+        name = f"layer{path.stem[-1]}_{path.parent.name}.tif"
+        (folder / name).write_bytes(path.read_bytes())
+    arguments = [root, folder, out, "--files", "layer{class}_{image}.tif"]
+    status, said = run("analysis_tools/confusion_matrix.py", *arguments)
+    assert status == 0, said
+    rows = list(csv.reader((out / "confusion_counts.csv").open()))
+    assert rows[1:] == [
+        ["class1", "24", "0", "0"],
+        ["class2", "0", "24", "0"],
+        ["invented", "0", "0", "0"],
+    ]
 
 
 def test_anchor_recall_when_fitting_then_figures_a_picture_and_config_lines(
-    run: Callable[..., tuple[int, str]], config: Path, tmp_path: Path
+    run: Callable[..., tuple[int, str]], root: Path, config: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "anchors.png"
     arguments = [config, "--fit", "--num-ratios", 2, "--out", out]
@@ -211,6 +317,16 @@ def test_anchor_recall_when_fitting_then_figures_a_picture_and_config_lines(
     assert len(scores) == 2
     assert scores[1] > scores[0]
     assert cv2.imread(str(out)).size > 0
+    other = tmp_path / "larger.py"
+    other.write_text(config.read_text().replace("base_sizes=[12, 30]", "base_sizes=[60, 90]"))
+    status, said = run("analysis_tools/anchor_recall.py", config, other, "--data", root)
+    assert status == 0, said
+    scores = {
+        block.split()[0]: float(re.search("all cells.* (.+)", block)[1])
+        for block in said.split("\n\n")
+    }
+    assert list(scores) == ["config", "larger"]
+    assert scores["larger"] < scores["config"]
     status, said = run("analysis_tools/anchor_recall.py", config, "--out", tmp_path / "x.bmp")
     assert (status, "must end in .png" in said) == (1, True)
 
@@ -240,3 +356,31 @@ def test_browse_dataset_when_run_then_pages_hold_all_samples(
     assert "2 of 2 samples on 2 pages" in said
     assert sorted(path.name for path in out.iterdir()) == ["page_1.png", "page_2.png"]
     assert cv2.imread(str(out / "page_1.png")).shape[1] == 208
+
+
+@pytest.mark.parametrize(
+    "tool", ["confusion_matrix", "anchor_recall", "dataset_report", "browse_dataset"]
+)
+def test_analysis_tools_when_asked_to_show_then_open_one_window(
+    run: Callable[..., tuple[int, str]],
+    root: Path,
+    config: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tool: str,
+) -> None:
+    shown: list[list[int]] = []
+    monkeypatch.setattr(plt, "show", lambda: shown.append(plt.get_fignums()))
+    out = tmp_path / "out"
+    arguments: dict[str, list[object]] = {
+        "confusion_matrix": [root, write_results(root, tmp_path / "r.json", ALL_IDS), out],
+        "anchor_recall": [config],
+        "dataset_report": [root, out],
+        "browse_dataset": [config, out, "--count", 1],
+    }
+    status, said = run(f"analysis_tools/{tool}.py", *arguments[tool], "--show")
+    opened = plt.get_fignums()
+    plt.close("all")
+    assert status == 0, said
+    assert shown == [opened]
+    assert len(opened) == 1

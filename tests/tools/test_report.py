@@ -97,6 +97,20 @@ def test_report_when_options_are_given_then_follows_them(run, work_dir: Path, tm
     assert not (work_dir / "report.html").exists()
 
 
+def test_report_when_label_files_are_named_then_followed(run, work_dir: Path, tmp_path) -> None:
+    folder = tmp_path / "masks"
+    folder.mkdir()
+    for name in "ab":
+        data = (tmp_path / "data" / name / "class1.tif").read_bytes()
+        (folder / f"mask-large-of-{name}.tif").write_bytes(data)
+    options = (work_dir, "--results", folder, "--max-images", 0, "--max-cells", 0)
+    status, _, errors = run(*options)
+    assert (status, "Say with --files" in errors) == (1, True)
+    status, _, errors = run(*options, "--files", "mask-{class}-of-{image}.tif")
+    assert status == 0, errors
+    assert "have no scores" in (work_dir / "report.html").read_text(encoding="utf-8")
+
+
 def test_report_when_there_are_no_results_then_says_how_to_make_them(run, work_dir: Path) -> None:
     (work_dir / "results.segm.json").unlink()
     (work_dir / "best_coco_segm_mAP_50_epoch_3.pth").touch()

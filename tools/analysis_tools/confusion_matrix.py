@@ -13,11 +13,12 @@ from mmengine.config import DictAction
 
 import cellseg  # noqa: F401  (registers the project's parts)
 from cellseg.engine.run_config import run_tool
-from cellseg.errors import CellsegError
+from cellseg.errors import CellsegError, as_cellseg_error
 from cellseg.evaluation.confusion import confuse_results
 from cellseg.evaluation.data_source import SPLITS, open_data
 from cellseg.evaluation.image_counts import DEFAULT_SCORE_THR
-from cellseg.evaluation.prediction_files import join_results, list_truth, read_predictions
+from cellseg.evaluation.prediction_files import read_predictions
+from cellseg.evaluation.prediction_set import join_results, list_truth
 from cellseg.fileio import write_atomically
 from cellseg.visualization.confusion_plot import draw_confusion
 from cellseg.visualization.curves import save_figure
@@ -33,6 +34,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("save_dir", help="folder for the PNG and the CSV files")
     parser.add_argument(
         "--split", choices=SPLITS, default="test", help="whose data of the config (default: test)"
+    )
+    parser.add_argument(
+        "--files",
+        metavar="PATTERN",
+        help="names of the label TIFFs, as '{image}/class{class}.tif' or '{image}_cp_masks.tif'",
     )
     parser.add_argument(
         "--score-thr",
@@ -61,14 +67,15 @@ def main() -> None:
     args = parse_args()
     dataset = open_data(args.config, args.split, args.cfg_options)
     images, classes = list_truth(dataset), dataset.metainfo["classes"]
-    predictions = read_predictions(args.results, images, classes)
+    predictions = read_predictions(args.results, images, classes, args.files)
     if not predictions.has_classes and len(classes) > 1:
         raise CellsegError(
             f"{args.results}: the predictions have no classes, so there is nothing to confuse."
         )
-    confusion = confuse_results(
-        join_results(images, predictions), classes, args.score_thr, args.iou_thr
-    )
+    with as_cellseg_error():
+        confusion = confuse_results(
+            join_results(images, predictions), classes, args.score_thr, args.iou_thr
+        )
     folder = Path(args.save_dir)
     write_atomically(folder / "confusion_counts.csv", confusion.to_csv())
     write_atomically(folder / "confusion_shares.csv", confusion.to_csv(normalise=True))

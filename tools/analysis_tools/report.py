@@ -13,16 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 
 import cellseg  # noqa: F401  (registers the project's parts)
 from cellseg.datasets.cell_dataset import CellDataset
 from cellseg.datasets.tiff_io import CellDataError, read_cell_image
 from cellseg.engine.run_config import run_tool
-from cellseg.errors import CellsegError
-from cellseg.evaluation.data_source import SPLITS, open_data, read_config
+from cellseg.errors import CellsegError, as_cellseg_error
+from cellseg.evaluation.data_source import SPLITS, find_max_dets, open_data
 from cellseg.evaluation.image_counts import DEFAULT_SCORE_THR
-from cellseg.evaluation.prediction_files import join_results, list_truth, read_predictions
+from cellseg.evaluation.prediction_files import read_predictions
+from cellseg.evaluation.prediction_set import join_results, list_truth
 from cellseg.fileio import write_atomically
 from cellseg.visualization.report import build_report
 from cellseg.visualization.report_inputs import (
@@ -45,6 +46,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--results",
         help="COCO result .json or folder of label TIFFs (default: newest *.segm.json in WORK_DIR)",
+    )
+    parser.add_argument(
+        "--files",
+        metavar="PATTERN",
+        help="names of the label TIFFs, as '{image}/class{class}.tif' or '{image}_cp_masks.tif'",
     )
     parser.add_argument(
         "--logs", type=Path, help="work dir of the training (default: WORK_DIR, if it has a log)"
@@ -91,24 +97,12 @@ def find_run(work_dir: Path, logs: Path | None) -> TrainingRun | None:
         return None
 
 
-def find_max_dets(config: Config) -> int:
-    """Find the limit on detections that the config's own metric uses."""
-    evaluators = config.get("test_evaluator") or {}
-    for evaluator in evaluators if isinstance(evaluators, list | tuple) else [evaluators]:
-        if "max_dets" in evaluator:
-            return int(evaluator["max_dets"])
-    return ReportOptions.max_dets
-
-
 def read_rgb(dataset: CellDataset, place: int) -> np.ndarray:
     """Read the image of a result as RGB."""
     info = dataset.get_data_info(place)
-    try:
-        return np.ascontiguousarray(
-            read_cell_image(info["img_path"], info["image_format"])[..., ::-1]
-        )
-    except CellDataError as error:
-        raise CellsegError(str(error)) from error
+    with as_cellseg_error(CellDataError):
+        image = read_cell_image(info["img_path"], info["image_format"])
+    return np.ascontiguousarray(image[..., ::-1])
 
 
 def gather(args: argparse.Namespace) -> tuple[ReportInput, ReportOptions]:
@@ -118,7 +112,7 @@ def gather(args: argparse.Namespace) -> tuple[ReportInput, ReportOptions]:
     options: dict[str, Any] | None = args.cfg_options
     dataset = open_data(config, args.split, options)
     images, classes = list_truth(dataset), list(dataset.metainfo["classes"])
-    predictions = read_predictions(results, images, classes)
+    predictions = read_predictions(results, images, classes, args.files)
     if not predictions.has_classes and len(classes) > 1:
         raise CellsegError(
             f"{results}: the predictions have no classes, but the data has {len(classes)}; judge "
@@ -142,7 +136,7 @@ def gather(args: argparse.Namespace) -> tuple[ReportInput, ReportOptions]:
         {"Config": str(config), "Predictions": str(results), "Data": f"{args.split} split"},
         notes,
     )
-    max_dets = find_max_dets(read_config(config, options))
+    max_dets = find_max_dets(config, options)
     return given, ReportOptions(
         args.score_thr, args.iou_thr, max_dets, args.max_images, args.max_cells
     )
