@@ -14,6 +14,7 @@ import cellseg  # noqa: F401  (registers the project's parts)
 from cellseg.engine.process_group import init_process_group
 from cellseg.engine.run_config import add_common_arguments, enable_tta, load_config, run_tool
 from cellseg.errors import CellsegError
+from cellseg.evaluation.data_source import find_cell_metric
 
 
 def parse_args() -> argparse.Namespace:
@@ -56,16 +57,24 @@ def request_results(cfg: Config, out: str) -> None:
     """Let the evaluator write COCO result files, and MMDetection's dump where OUT is a .pkl.
 
     Raises:
-        CellsegError: If OUT ends in neither .pkl, .pickle nor .json.
+        CellsegError: If OUT ends in neither .pkl, .pickle nor .json, or there is no CellMetric.
     """
     path = Path(out)
     if path.suffix not in (".pkl", ".pickle", ".json"):
         raise CellsegError(
             f"--out {out} must end in .pkl (dump and COCO results) or .json (COCO results only)."
         )
-    cfg.test_evaluator.outfile_prefix = str(path.with_suffix(""))
+    metric = find_cell_metric(cfg)
+    if metric is None:
+        raise CellsegError(
+            f"--out needs a CellMetric in test_evaluator, which {cfg.filename} lacks; add "
+            'dict(type="CellMetric").'
+        )
+    metric.outfile_prefix = str(path.with_suffix(""))
     if path.suffix != ".json":
-        cfg.test_evaluator = [cfg.test_evaluator, dict(type="DumpCellResults", out_file_path=out)]
+        evaluators = cfg.test_evaluator
+        evaluators = evaluators if isinstance(evaluators, list | tuple) else [evaluators]
+        cfg.test_evaluator = [*evaluators, dict(type="DumpCellResults", out_file_path=out)]
 
 
 def main() -> None:
