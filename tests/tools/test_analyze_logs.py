@@ -53,6 +53,8 @@ def test_plot_curve_when_all_options_are_given_then_draws(run, work_dirs, tmp_pa
         *("--group", "--title", "seeds", "--out", out),
     )
     assert "<svg" in out.read_text()
+    run("plot_curve", *work_dirs, "--out", out.with_suffix(".pdf"))
+    assert out.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_cal_train_time_when_runs_are_given_then_prints_a_table_for_each(run, work_dirs) -> None:
