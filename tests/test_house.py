@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PIN_FILES = ("requirements-build.txt", "requirements.txt")
+PIN_FILES = ("requirements-build.txt", "requirements.txt", "requirements-web.txt")
 
 
 def _read(name: str) -> str:
@@ -22,6 +22,10 @@ def _read_pins(name: str) -> dict[str, str]:
         package, _, version = line.partition("==")
         pins[re.sub(r"[-_.]+", "-", package).lower()] = version
     return pins
+
+
+def _read_all_pins() -> dict[str, str]:
+    return {package: version for name in PIN_FILES for package, version in _read_pins(name).items()}
 
 
 def _list_committed_text() -> list[Path]:
@@ -46,11 +50,12 @@ def test_requirements_are_pinned_exactly(name):
 
 
 def test_requirements_pin_no_package_twice():
-    assert not _read_pins(PIN_FILES[0]).keys() & _read_pins(PIN_FILES[1]).keys()
+    packages = [package for name in PIN_FILES for package in _read_pins(name)]
+    assert sorted(packages) == sorted(set(packages))
 
 
 def test_pyproject_names_the_same_versions_as_the_requirements():
-    pins = _read_pins(PIN_FILES[0]) | _read_pins(PIN_FILES[1])
+    pins = _read_all_pins()
     project = tomllib.loads(_read("pyproject.toml"))["project"]
     extras = project["optional-dependencies"].values()
     for requirement in [*project["dependencies"], *(line for extra in extras for line in extra)]:
@@ -59,7 +64,7 @@ def test_pyproject_names_the_same_versions_as_the_requirements():
 
 
 def test_requirements_hold_the_forks_and_one_opencv():
-    pins = _read_pins(PIN_FILES[0]) | _read_pins(PIN_FILES[1])
+    pins = _read_all_pins()
     assert pins["torch"] == "2.13.0"
     assert pins["onedl-mmcv"] == "2.3.6"
     assert int(pins["setuptools"].split(".")[0]) < 81
@@ -76,6 +81,7 @@ def test_readme_shows_the_pip_commands_that_make_install_runs():
     for command in (
         "-r requirements-build.txt",
         "install --no-deps --no-build-isolation -r requirements.txt",
+        "install --no-deps -r requirements-web.txt",
         "install --no-deps --no-build-isolation --editable .",
         "tools/check_install.py",
     ):

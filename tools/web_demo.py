@@ -4,7 +4,7 @@ python tools/web_demo.py CONFIG CHECKPOINT
 python tools/web_demo.py CONFIG CHECKPOINT --port 8000 --device cuda --score-thr 0.3
 
 The page is served on this machine only, asks nothing of the network, and is ended with Ctrl-C. It
-needs the extra web: .venv/bin/pip install --no-deps -r requirements-web.txt
+needs Gradio, which `make install` brings from requirements-web.txt.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from cellseg.engine.process_group import set_thread_counts
 from cellseg.engine.run_config import run_tool
 from cellseg.errors import CellsegError
 from cellseg.inference import Predictor
-from cellseg.web.extra import prepare_gradio
+from cellseg.web.gradio_settings import prepare_gradio
 from cellseg.web.service import CellService
 from cellseg.web.sessions import SessionStore
 from cellseg.web.uploads import UploadLimits

@@ -78,7 +78,7 @@ def test_web_demo_finds_cells_down_to_the_lowest_score_of_the_slider(tool, monke
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_web_demo_when_interrupted_then_it_ends_cleanly_and_leaves_no_file(tmp_path, name):
-    pytest.importorskip("gradio", reason="the extra web is not installed")
+    pytest.importorskip("gradio", reason="requirements-web.txt is not installed")
     cfg = oracle_config()
     cfg.custom_imports = dict(imports=["oracle"], allow_failed_imports=False)
     cfg.dump(tmp_path / "config.py")

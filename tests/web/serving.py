@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
-from cellseg.web.extra import FOLDERS, SETTINGS, prepare_gradio
+from cellseg.web.gradio_settings import FOLDERS, SETTINGS, prepare_gradio
 from cellseg.web.service import CellService
 from cellseg.web.sessions import SessionStore
 from cellseg.web.uploads import UploadLimits
@@ -31,7 +31,7 @@ class Served(NamedTuple):
 @contextmanager
 def serve_page(folder: Path) -> Iterator[Served]:
     """Serve the page of a BlobFinder that takes files up to 1 MiB; skip without Gradio."""
-    pytest.importorskip("gradio", reason="the extra web is not installed")
+    pytest.importorskip("gradio", reason="requirements-web.txt is not installed")
     with pytest.MonkeyPatch.context() as patch:
         for name in (*SETTINGS, *FOLDERS):
             patch.setenv(name, os.environ.get(name, ""))

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from cellseg.errors import CellsegError
-from cellseg.web.extra import prepare_gradio
+from cellseg.web.gradio_settings import prepare_gradio
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""Load Gradio, which the extra web brings, so that it keeps to itself."""
+"""Load Gradio, which requirements-web.txt brings, so that it keeps to itself."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def prepare_gradio(folder: Path) -> None:
     """
     if importlib.util.find_spec("gradio") is None:
         raise CellsegError(
-            "The page needs the extra web; install it with "
+            "The page needs Gradio, which is not installed; install it with "
             ".venv/bin/pip install --no-deps -r requirements-web.txt"
         )
     os.environ.update(SETTINGS)
