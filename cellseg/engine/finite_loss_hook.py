@@ -83,7 +83,8 @@ class FiniteLossHook(Hook):
         raise NonFiniteLossError(
             f"The loss is {total:g} at epoch {report['epoch']}, iteration {report['iter']}; the "
             f"names of the batch's images are in {path}. Look at these images and their labels, or "
-            "lower optim_wrapper.optimizer.lr, or set optim_wrapper.clip_grad, then --resume."
+            "set optim_wrapper.clip_grad, then --resume; or lower optim_wrapper.optimizer.lr and "
+            "train anew, since --resume goes on at the checkpoint's rate."
         )
 
 

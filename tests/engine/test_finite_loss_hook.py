@@ -149,3 +149,14 @@ def test_runner_when_loss_turns_nan_then_names_its_images_and_last_checkpoint_is
     assert (tmp_path / "epoch_1.pth").is_file()
     assert not (tmp_path / "epoch_2.pth").exists()
     assert HOOKS.get("FiniteLossHook") is FiniteLossHook
+
+
+def test_runner_when_resumed_with_another_rate_then_the_checkpoints_rate_stays(
+    tmp_path: Path,
+) -> None:
+    """As the error says: a lower rate needs a training of its own."""
+    build_runner(tmp_path, epochs=1).train()
+    lower = dict(type="OptimWrapper", optimizer=dict(type="Adam", lr=1e-9))
+    runner = build_runner(tmp_path, epochs=2, resume=True, optim_wrapper=lower)
+    runner.train()
+    assert runner.optim_wrapper.get_lr()["lr"][0] > 0.01
