@@ -76,6 +76,11 @@ class CellFacts:
     files: list[str]
 
     @property
+    def sizes_px(self) -> NDArray[np.float64]:
+        """(N,) square roots of width x height of the boxes, in pixels."""
+        return np.sqrt((self.boxes_xyxy[:, 2:] - self.boxes_xyxy[:, :2]).prod(axis=1))
+
+    @property
     def aspects(self) -> NDArray[np.float64]:
         """(N,) height over width of the boxes."""
         sides = self.boxes_xyxy[:, 2:] - self.boxes_xyxy[:, :2]
@@ -295,18 +300,20 @@ def _format_images(facts: DataFacts) -> str:
 def _format_classes(facts: DataFacts) -> str:
     """Write a table of the classes."""
     width = max(len("class"), *(len(name) for name in facts.class_names))
-    quantiles = (0.05, 0.5, 0.95)
     head = f"{'class':{width}}  {'cells':>7}  {'images':>6}"
-    lines = [head + f"  {'area (px) 5, 50, 95%':>22}  {'height / width 5, 50, 95%':>26}"]
+    columns = (
+        ("size (px) 5, 50, 95%", facts.cells.sizes_px, 1),
+        ("area (px) 5, 50, 95%", facts.cells.areas, 0),
+        ("height / width 5, 50, 95%", facts.cells.aspects, 2),
+    )
+    lines = [head + "".join(f"  {title:>{len(title)}}" for title, _, _ in columns)]
     counts = facts.counts
     for label, name in enumerate(facts.class_names):
         own = facts.cells.labels == label
         line = f"{name:{width}}  {own.sum():>7}  {np.count_nonzero(counts[:, label]):>6}"
-        if own.any():
-            areas = np.quantile(facts.cells.areas[own], quantiles)
-            aspects = np.quantile(facts.cells.aspects[own], quantiles)
-            line += f"  {', '.join(f'{a:.0f}' for a in areas):>22}"
-            line += f"  {', '.join(f'{a:.2f}' for a in aspects):>26}"
+        for title, values, digits in columns if own.any() else ():
+            three = np.quantile(values[own], (0.05, 0.5, 0.95))
+            line += f"  {', '.join(f'{value:.{digits}f}' for value in three):>{len(title)}}"
         lines.append(line if own.any() else f"{line}  no cell of this class")
     return "\n".join(lines)
 

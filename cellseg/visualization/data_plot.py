@@ -8,8 +8,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from cellseg.evaluation.data_report import DataFacts
+from cellseg.visualization.inks import make_inks
 
-Colours = Sequence[tuple[float, float, float]]
+_LINE_STYLES = ("-", "--", "-.", ":")  # tell classes apart without colour
 
 
 def draw_data_report(
@@ -17,43 +18,37 @@ def draw_data_report(
     palette: Sequence[tuple[int, int, int]] = (),
     figure: Figure | None = None,
 ) -> Figure:
-    """Draw eight panels.
+    """Draw nine panels.
 
     Args:
         facts: The data set.
-        palette: RGB colour of each class; matplotlib's own where it is too short.
+        palette: RGB colour of each class, darkened until it is seen on white; our own where it is
+            too short.
         figure: Figure to draw into, such as a window's; a new one when None.
 
     Returns:
         The figure.
     """
     figure = Figure(dpi=140) if figure is None else figure
-    figure.set_size_inches(17, 8.5)
+    figure.set_size_inches(14, 12)
     figure.set_layout_engine("constrained")
-    axes = figure.subplots(2, 4)
-    colours = _pick_colours(len(facts.class_names), palette)
+    axes = figure.subplots(3, 3)
+    count = len(facts.class_names)
+    colours = [ink for _, ink, _ in make_inks(palette if len(palette) >= count else (), count)]
     _draw_class_counts(axes[0, 0], facts, colours)
     _draw_per_image(axes[0, 1], facts)
-    _draw_areas(axes[0, 2], facts, colours)
-    _draw_aspects(axes[0, 3], facts, colours)
-    _draw_image_sizes(axes[1, 0], facts)
-    _draw_density(axes[1, 1], facts)
-    _draw_parts(axes[1, 2], facts)
-    _draw_suspicious(axes[1, 3], facts)
+    _draw_density(axes[0, 2], facts)
+    _draw_sizes(axes[1, 0], facts, colours)
+    _draw_areas(axes[1, 1], facts, colours)
+    _draw_aspects(axes[1, 2], facts, colours)
+    _draw_suspicious(axes[2, 0], facts)  # its labels and the next but one's legend reach outside
+    _draw_image_sizes(axes[2, 1], facts)
+    _draw_parts(axes[2, 2], facts)
     figure.suptitle(f"{len(facts.images)} images, {len(facts.cells.labels)} cells")
     return figure
 
 
-def _pick_colours(count: int, palette: Sequence[tuple[int, int, int]]) -> Colours:
-    """Return one colour a class, each channel in 0 to 1."""
-    if len(palette) >= count:
-        return [(r / 255, g / 255, b / 255) for r, g, b in palette[:count]]
-    from matplotlib import colormaps
-
-    return [colormaps["tab10" if count <= 10 else "tab20"](k)[:3] for k in range(count)]
-
-
-def _draw_class_counts(axes: Axes, facts: DataFacts, colours: Colours) -> None:
+def _draw_class_counts(axes: Axes, facts: DataFacts, colours: Sequence[str]) -> None:
     """Draw cells per class, and in how many images."""
     counts = facts.counts
     places = range(len(facts.class_names))
@@ -75,7 +70,17 @@ def _draw_per_image(axes: Axes, facts: DataFacts) -> None:
     axes.set(xlabel="cells per image", ylabel="images", title="Cells per image")
 
 
-def _draw_areas(axes: Axes, facts: DataFacts, colours: Colours) -> None:
+def _draw_sizes(axes: Axes, facts: DataFacts, colours: Sequence[str]) -> None:
+    """Draw sizes on a logarithmic scale, one line a class."""
+    sizes = np.maximum(facts.cells.sizes_px, 1)
+    if len(sizes):
+        _draw_by_class(axes, facts, sizes, np.geomspace(sizes.min(), sizes.max() + 1, 40), colours)
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.set(xlabel="square root of the box's area, in pixels", ylabel="cells", title="Sizes")
+
+
+def _draw_areas(axes: Axes, facts: DataFacts, colours: Sequence[str]) -> None:
     """Draw areas on a logarithmic scale, one line a class."""
     areas = np.maximum(facts.cells.areas, 1)
     if len(areas):
@@ -86,7 +91,7 @@ def _draw_areas(axes: Axes, facts: DataFacts, colours: Colours) -> None:
     axes.set(xlabel="area in pixels (dotted: tiny)", ylabel="cells", title="Areas")
 
 
-def _draw_aspects(axes: Axes, facts: DataFacts, colours: Colours) -> None:
+def _draw_aspects(axes: Axes, facts: DataFacts, colours: Sequence[str]) -> None:
     """Draw aspects on a logarithmic scale, one line a class."""
     aspects = facts.cells.aspects
     if len(aspects):
@@ -103,13 +108,15 @@ def _draw_by_class(
     facts: DataFacts,
     values: NDArray[np.float64] | NDArray[np.int64],
     bins: NDArray[np.float64],
-    colours: Colours,
+    colours: Sequence[str],
 ) -> None:
     """Draw one histogram line a class."""
+    edges = bins.tolist()
     for label, (name, colour) in enumerate(zip(facts.class_names, colours, strict=True)):
         own = values[facts.cells.labels == label]
+        style = _LINE_STYLES[label % len(_LINE_STYLES)]
         if len(own):
-            axes.hist(own, bins=bins.tolist(), histtype="step", color=colour, label=name, lw=1.6)
+            axes.hist(own, edges, histtype="step", color=colour, label=name, lw=1.6, ls=style)
     axes.legend(fontsize="small")
 
 

@@ -19,12 +19,9 @@ from cellseg.evaluation.image_counts import count_result
 from cellseg.evaluation.judgement import Judgement, judge
 from cellseg.evaluation.precision_recall import trace_precision_recall
 from cellseg.visualization import report_sections as sections
-from cellseg.visualization.overlays import DEFAULT_PALETTE, Colour, colour_of
+from cellseg.visualization.inks import make_inks
 from cellseg.visualization.report_gallery import draw_pictures
 from cellseg.visualization.report_inputs import ReportInput, ReportOptions
-
-_LIGHT_PAPER, _DARK_PAPER = (251, 250, 253), (21, 18, 28)
-_LEAST_CONTRAST = 3.0  # of figures against the page, as WCAG 2.1 asks of graphics
 
 
 def build_report(given: ReportInput, options: ReportOptions | None = None) -> str:
@@ -81,25 +78,6 @@ def make_environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-
-
-def make_inks(palette: Sequence[Colour], num_classes: int) -> list[tuple[str, str, str]]:
-    """Choose how each class's colour is drawn.
-
-    Args:
-        palette: RGB colours of the classes; our own when empty.
-        num_classes: How many classes there are.
-
-    Returns:
-        For each class the colour as it is on images, and variants of it that can be seen on the
-        light and on the dark page, as #rrggbb.
-    """
-    inks = []
-    for label in range(num_classes):
-        colour = colour_of(label, palette or DEFAULT_PALETTE)
-        light, dark = (_contrast(colour, paper) for paper in (_LIGHT_PAPER, _DARK_PAPER))
-        inks.append(tuple(f"#{r:02x}{g:02x}{b:02x}" for r, g, b in (colour, light, dark)))
-    return inks  # type: ignore[return-value]
 
 
 def _summarise(
@@ -160,21 +138,3 @@ def _draw_figures(
         "precision_recall": charts,
         "by_size": sections.draw_recall_by_size(given.results, outcomes, given.class_names),
     }
-
-
-def _contrast(colour: Colour, paper: Colour) -> Colour:
-    """Darken or lighten a colour until it can be told from the paper."""
-    target = 0 if _luminance(paper) > 0.5 else 255
-    for step in range(21):
-        mixed = tuple(round(c + (target - c) * step / 20) for c in colour)
-        lights = sorted((_luminance(mixed), _luminance(paper)))
-        if (lights[1] + 0.05) / (lights[0] + 0.05) >= _LEAST_CONTRAST:
-            break
-    return mixed  # type: ignore[return-value]
-
-
-def _luminance(colour: Sequence[int]) -> float:
-    """Compute the relative luminance of WCAG 2.1."""
-    parts = [c / 255 for c in colour]
-    linear = [p / 12.92 if p <= 0.03928 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

@@ -89,6 +89,8 @@ def test_describe_data_when_cells_are_odd_then_each_oddity_is_found() -> None:
         "tiny (under 10 px)": [8],
         "touching the border": [9],
     }
+    sizes = dict(zip(facts.cells.ids.tolist(), facts.cells.sizes_px.tolist(), strict=True))
+    assert (sizes[7], sizes[8]) == (10.0, 1.0)
     assert facts.cells.aspects[facts.cells.ids == 5].tolist() == [0.5]
     assert (facts.images[0].num_ignored, facts.images[1].num_ignored) == (2, 0)
     assert facts.images[0].cell_px == 200 + 32 + 96 + 1 + 100
@@ -120,6 +122,20 @@ def test_format_report_when_parts_are_given_then_their_shares_are_shown() -> Non
     assert lines["0"][2:] == ["1", "5", "(100.0%)", "1", "(100.0%)"]
     assert lines["1"][2:] == ["1", "0", "(0.0%)", "0", "(0.0%)"]
     assert "images without a cell: 1" in report
+
+
+def test_format_report_when_cells_are_known_then_their_sizes_are_shown() -> None:
+    layer = np.zeros(SIZE, dtype=np.int64)
+    layer[10:19, 10:14] = 3  # 4 x 9 px
+    report = format_report(describe_data([make_info("a", layer)], NAMES, stain))
+    head, row = (next(s for s in report.splitlines() if s.startswith(n)) for n in ("cl", "epi"))
+    for title, expected in (
+        ("size (px) 5, 50, 95%", "6.0, 6.0, 6.0"),
+        ("area (px) 5, 50, 95%", "36, 36, 36"),
+        ("height / width 5, 50, 95%", "2.25, 2.25, 2.25"),
+    ):
+        end = head.index(title) + len(title)
+        assert row[head.index(title) : end].strip() == expected
 
 
 def test_format_report_when_a_class_is_absent_then_it_says_so() -> None:

@@ -40,7 +40,18 @@ def test_draw_data_report_when_data_is_small_or_empty_then_drawn(
     facts = describe_data(infos, ["cell", "absent"], lambda info: image, parts)
     figure = draw_data_report(facts, palette)
     figure.canvas.draw()
-    assert len(figure.axes) == 8
+    assert len(figure.axes) == 9
+    assert [a.get_title() for a in figure.axes[3:6]] == ["Sizes", "Areas", "Aspects"]
     assert figure.get_suptitle() == f"{len(counts)} images, {sum(counts)} cells"
     heights = [bar.get_height() for bar in figure.axes[0].patches]
     assert heights == [sum(counts), 0]
+
+
+def test_draw_data_report_when_a_colour_is_pale_then_its_line_is_darkened() -> None:
+    yellow = (255, 245, 25)
+    facts = describe_data(
+        [make_info("a", 5)], ["cell"], lambda info: np.full((9, 90, 3), 200, dtype=np.uint8)
+    )
+    for axes in draw_data_report(facts, [yellow]).axes[3:6]:
+        (line,) = axes.patches
+        assert sum(line.get_edgecolor()[:3]) < 0.75 * sum(yellow) / 255

@@ -12,7 +12,7 @@ import pytest
 from cellseg.errors import CellsegError
 from cellseg.evaluation.coco_results import GroundTruth, ImageResult, Predictions
 from cellseg.structures.rle import encode_crop, measure_rles
-from cellseg.visualization.report import build_report, make_inks
+from cellseg.visualization.report import build_report
 from cellseg.visualization.report_inputs import ReportInput, ReportOptions
 from cellseg.visualization.training_logs import TrainingRun
 from tests.visualization.browser import find_chromium, launch
@@ -229,14 +229,6 @@ def test_build_report_when_images_are_dense_and_noisy_then_the_page_stays_small(
     noise = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
     given = ReportInput("dense", ["a", "b"], [], ["x", "y"], results, lambda place: noise)
     assert len(build_report(given)) < 5_000_000
-
-
-def test_make_inks_when_a_colour_is_pale_or_dark_then_it_is_seen_on_both_pages() -> None:
-    for raw, light, dark in make_inks([(255, 255, 255), (0, 0, 0), (255, 225, 25)], 5):
-        assert all(re.fullmatch(r"#[0-9a-f]{6}", colour) for colour in (raw, light, dark))
-        assert light != "#ffffff"
-        assert dark != "#000000"
-    assert len(make_inks([], 3)) == 3
 
 
 @pytest.fixture(scope="module")
