@@ -14,7 +14,7 @@ PAGE = ROOT / "docs" / "tutorial.md"
 SHORTER = {  # all that is not run as it stands
     "make install": ".venv/bin/python tools/check_install.py",
     "--train 30 --val 4": "--train 6 --val 1",
-    "max_epochs=20, val_interval=5": "max_epochs=1, val_interval=1",
+    "max_epochs=40, val_interval=10": "max_epochs=1, val_interval=1",
 }
 MADE = [  # what the text says is there afterwards
     "data/qupath/images/train_0000.tif",
