@@ -89,9 +89,12 @@ def _ome_um(text: str | None) -> float | None:
 
 
 def _match(pattern: str, text: str | None) -> float | None:
-    """Find a number in a text."""
+    """Find a number in a text; None where it is none, such as 0.5.4."""
     found = re.search(pattern, text or "")
-    return float(found.group(1)) if found else None
+    try:
+        return float(found.group(1)) if found else None
+    except ValueError:
+        return None
 
 
 def _resolution_um(page: tifffile.TiffPage, tiff: tifffile.TiffFile) -> float | None:

@@ -103,23 +103,6 @@ def test_stack_is_refused_and_not_read_as_its_first_image(tmp_path, shape, optio
         open_source(path)
 
 
-@pytest.mark.parametrize("level", [0, 1])
-def test_slide_with_thumbnail_label_and_macro_is_no_stack(tmp_path, image, level):
-    path = tmp_path / "slide.svs"
-    description = "Aperio Image Library v12\r\n330x290|AppMag = 20|MPP = 0.5"
-    options = dict(photometric="rgb", metadata=None, description=description)
-    with tifffile.TiffWriter(path) as writer:
-        writer.write(image, tile=(64, 64), **options)
-        writer.write(image[::5, ::5], **options)  # thumbnail
-        writer.write(image[::2, ::2], tile=(64, 64), **options)
-        writer.write(image[:40, :30], subfiletype=1, **{**options, "description": "Aperio\nlabel"})
-        writer.write(image[:30, :90], subfiletype=9, **{**options, "description": "Aperio\nmacro"})
-    assert len(scan_tiff_levels(path)) == 2
-    with open_source(path, level=level) as source:
-        wanted = image[:: level + 1, :: level + 1][5:65, 3:73, ::-1]
-        np.testing.assert_array_equal(source.read(3, 5, 70, 60), wanted)
-
-
 def test_cache_when_small_is_kept_small_and_changes_nothing(tmp_path, image, monkeypatch):
     monkeypatch.setattr("cellseg.inference.tiff_source._CACHE_BYTES", 3 * 64 * 64 * 3)
     path = tmp_path / "image.tif"
@@ -150,6 +133,7 @@ def test_levels_of_a_pyramid_are_found_with_their_pixel_size(tmp_path, image):
     [
         (dict(resolution=(72, 72), resolutionunit="INCH"), None),
         (dict(description="Aperio Image|AppMag = 20|MPP = 0.5040"), 0.504),
+        (dict(description="Aperio Image|MPP = 0.5.4"), None),
         ({}, None),
     ],
 )
