@@ -62,9 +62,9 @@ def _write_overlay(cells: Cells, image: ImageSource, path: Path) -> dict[str, An
 
 FORMATS: dict[str, Format] = {
     "labels": Format(".labels.tif", "label TIFFs, combined and per class", _write_labels),
-    "geojson": Format(".geojson", "cell outlines for QuPath", _write_geojson),
+    "geojson": Format(".geojson", "cell outlines for QuPath, at full resolution", _write_geojson),
     "coco": Format(".coco.json", "COCO results, joined in coco_results.json", _write_coco),
-    "csv": Format(".cells.csv", "measurements of each cell", _write_csv),
+    "csv": Format(".cells.csv", "measurements of each cell, px at the predicted level", _write_csv),
     "parquet": Format(".cells.parquet", "the same table as Parquet", _write_parquet),
     "overlay": Format(".overlay.png", "the image with outlines", _write_overlay),
 }

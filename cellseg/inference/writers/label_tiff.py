@@ -69,7 +69,8 @@ def write_label_tiffs(cells: Cells, path: str | Path) -> LabelFiles:
     """Write the combined label map and one label map a class.
 
     Cell i of the cells has the number i + 1 in both. The files are striped, deflated, and uint16,
-    or uint32 beyond 65,535 cells, which Fiji, napari and Cellpose open as they are.
+    or uint32 beyond 65,535 cells. ImageJ and Fiji have no 32-bit integers: they show uint32 as
+    32-bit floats, which hold every number up to 2^24 as it is.
 
     Args:
         cells: Cells of one image; may be empty.

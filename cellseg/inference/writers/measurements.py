@@ -42,7 +42,9 @@ def measure_cells(cells: Cells, image: ImageSource | None = None) -> Table:
         Columns of length N, in the order of the cells: cell (1, 2, ... as in the label TIFF),
         class, score, area_px, centroid_x_px, centroid_y_px, major_axis_px, minor_axis_px,
         eccentricity, solidity; the same in um where the pixel size is known; and
-        mean_haematoxylin, mean_eosin (optical density in rgb2hed's units).
+        mean_haematoxylin, mean_eosin (optical density in rgb2hed's units). Pixels are those of the
+        level that was predicted, as in the label TIFF; GeoJSON is in those of the full resolution,
+        where the centroid x lies at (x + 0.5) * cells.downsample. Micrometres hold for both.
     """
     shape = _measure_shapes(cells)
     table: Table = {

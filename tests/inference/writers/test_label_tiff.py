@@ -83,23 +83,44 @@ def test_label_tiff_beyond_65535_cells_is_uint32(tmp_path, count, dtype):
 
     rles = encode_columns(np.ones(count, bool), boxes, 260, side)
     cells = Cells(boxes, np.ones(count), np.zeros(count), rles, 260, side, ())
-    image = tifffile.imread(write_label_tiffs(cells, tmp_path / "image.tif").combined)
+    path = write_label_tiffs(cells, tmp_path / "image.tif").combined
+    image = tifffile.imread(path)
     assert image.dtype == dtype
     np.testing.assert_array_equal(image, np.where(label_map <= count, label_map, 0))
+    check_imagej_takes(path, [8 * dtype().itemsize])
+    # ImageJ turns uint32 into float32, which holds whole numbers up to 2^24.
+    np.testing.assert_array_equal(image.astype(np.float32).astype(np.int64), image)
 
 
-def test_label_tiff_opens_where_imagej_and_others_read(tmp_path):
-    """ImageJ's own reader takes striped, deflated, single-page grey TIFFs, not tiled ones."""
-    cells = random_cells()
-    cells.pixel_size_um = 0.25
-    path = write_label_tiffs(cells, tmp_path / "image.tif").combined
+def check_imagej_takes(path, bits):
+    """Check what ImageJ's own reader needs: striped, deflated or plain, one grey unsigned page."""
     with tifffile.TiffFile(path) as tiff:
         (page,) = tiff.pages
         assert not page.is_tiled
         assert page.compression in (tifffile.COMPRESSION.ADOBE_DEFLATE, tifffile.COMPRESSION.NONE)
         assert page.photometric == tifffile.PHOTOMETRIC.MINISBLACK
+        assert page.predictor == tifffile.PREDICTOR.NONE
+        assert page.sampleformat == tifffile.SAMPLEFORMAT.UINT
+        assert page.bitspersample in bits
         assert not tiff.is_bigtiff
-        assert page.get_resolution("MICROMETER") == pytest.approx((4, 4))
+
+
+@pytest.mark.parametrize("reader", ["cellpose.io", "napari_builtins.io"])
+def test_label_tiff_opens_in_the_readers_of_cellpose_and_napari(tmp_path, reader):
+    """Neither is a pin: this runs where they happen to be installed."""
+    cells = random_cells()
+    path = write_label_tiffs(cells, tmp_path / "image.tif").combined
+    read = pytest.importorskip(reader).imread
+    np.testing.assert_array_equal(read(str(path)), cells.label_map())
+
+
+def test_label_tiff_opens_where_imagej_and_others_read(tmp_path):
+    cells = random_cells()
+    cells.pixel_size_um = 0.25
+    path = write_label_tiffs(cells, tmp_path / "image.tif").combined
+    check_imagej_takes(path, [16])
+    with tifffile.TiffFile(path) as tiff:
+        assert tiff.pages.first.get_resolution("MICROMETER") == pytest.approx((4, 4))
     from skimage import io
 
     np.testing.assert_array_equal(io.imread(path), cells.label_map())
