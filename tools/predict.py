@@ -249,15 +249,15 @@ def main() -> int:
     job = PredictionJob(predictor, images, options, describe_settings(args, predictor))
     begin = time.perf_counter()
     found = 0
-    with tqdm(unit=" tiles", desc="predicting", disable=rank != 0) as bar:
+    with tqdm(unit="tile", desc="predicting", disable=rank != 0) as bar:
 
         def progress(tiles: int, cells: int) -> None:
             nonlocal found
             found += cells
-            bar.set_postfix_str(f"{found:,} cells", refresh=False)
+            bar.set_postfix_str(f"{found:,} cells found so far", refresh=False)
             bar.update(tiles)
 
-        outcomes = job.run(progress)
+        outcomes = job.run(progress, announce=bar.reset)
     if rank != 0:
         return 0
     failed = report(outcomes, time.perf_counter() - begin)

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from types import TracebackType
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+class ImageSize(NamedTuple):
+    """Height and width of an image in pixels."""
+
+    height: int
+    width: int
 
 
 class ImageSource(ABC):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from cellseg.inference.image_list import InputImage
 from cellseg.inference.image_source import ImageSource
 from cellseg.inference.output_folder import OutputFolder, OutputOptions
 from cellseg.inference.predictor import Predictor
-from cellseg.inference.sources import open_image
+from cellseg.inference.sources import open_image, read_opened_size
 from cellseg.inference.tiles import Tile
 from cellseg.inference.writers import write_outputs
 from cellseg.inference.writers.coco_json import write_coco_results
@@ -71,11 +73,17 @@ class PredictionJob:
         everything = {**(settings or {}), "tiling": asdict(predictor.tiling)}
         self._folder = OutputFolder(options, predictor.class_names, everything)
 
-    def run(self, progress: Progress | None = None) -> list[ImageOutcome]:
+    def run(
+        self,
+        progress: Progress | None = None,
+        announce: Callable[[int], None] | None = None,
+    ) -> list[ImageOutcome]:
         """Predict what is not finished yet.
 
         Args:
-            progress: Called with the tiles done and the cells found since the last call.
+            progress: Called with the tiles done and the cells found since the last call; merging
+                tiles lowers the cells later.
+            announce: Called once, before the first tile, with the tiles that this process will do.
 
         Returns:
             One outcome an image, in their order; in processes other than 0, those of their share.
@@ -85,15 +93,21 @@ class PredictionJob:
         """
         # Another process may have listed the inputs when outputs were already among them.
         plan = (self.images, *self._plan()) if _rank() == 0 else None
-        self.images, finished, shared = _broadcast(plan)
+        self.images, finished, batches = _broadcast(plan)
         outcomes: dict[int, ImageOutcome] = dict(finished)
-        alone = [
-            index
-            for index in range(len(self.images))
-            if index not in outcomes and index not in shared
-        ]
-        for place in self.predictor.share_of(alone):
-            outcomes[alone[place]] = self._do_alone(self.images[alone[place]], progress)
+        least = _world_size() * _SHARED_BATCHES if _world_size() > 1 else math.inf
+        shared = [index for index, sizes in batches.items() if len(sizes) >= least]
+        others = [index for index, sizes in batches.items() if len(sizes) < least]
+        alone = [others[place] for place in self.predictor.share_of(others)]
+        if announce is not None:
+            parts = [
+                batches[index][place]
+                for index in shared
+                for place in self.predictor.share_of(batches[index])
+            ]
+            announce(sum(parts) + sum(sum(batches[index]) for index in alone))
+        for index in alone:
+            outcomes[index] = self._do_alone(self.images[index], progress)
         for index in shared:
             outcomes[index] = self._do_together(self.images[index], progress)
         gathered = _gather(outcomes)
@@ -117,27 +131,27 @@ class PredictionJob:
         """
         return self._folder.write_submission(self.images, path)
 
-    def _plan(self) -> tuple[dict[int, ImageOutcome], list[int]]:
-        """Find which images are finished, and which large ones the processes share."""
+    def _plan(self) -> tuple[dict[int, ImageOutcome], dict[int, list[int]]]:
+        """Find which images are finished, and the batches of the others: how many tiles each has.
+
+        An image that cannot be used has no batches; it is reported when its turn comes.
+        """
         self._folder.refuse_replacing(self.images)
         finished: dict[int, ImageOutcome] = {}
-        shared = []
-        processes = _world_size()
+        batches: dict[int, list[int]] = {}
         for index, image in enumerate(self.images):
             record = self._folder.read_finished(image)
             if record is not None:
                 finished[index] = ImageOutcome(image.name, record["cells"], resumed=True)
-            elif processes > 1:
-                try:
-                    with self._open(image) as source:
-                        batches = len(
-                            self.predictor.plan_batches(self.predictor.plan_tiles(source))
-                        )
-                except Exception:  # reported when its turn comes
-                    continue
-                if batches >= processes * _SHARED_BATCHES:
-                    shared.append(index)
-        return finished, shared
+                continue
+            batches[index] = []
+            with suppress(Exception):
+                self._check_index(image)
+                size = read_opened_size(image.path, self.options.mpp, self.options.pixel_size_um)
+                tiles = self.predictor.plan_tiles(size)
+                batches[index] = [len(batch) for batch in self.predictor.plan_batches(tiles)]
+        self._folder.remove_half_written([self.images[index] for index in batches])
+        return finished, batches
 
     def _do_alone(self, image: InputImage, progress: Progress | None) -> ImageOutcome:
         """Predict and write one image in this process."""

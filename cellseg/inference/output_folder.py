@@ -126,6 +126,26 @@ class OutputFolder:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
+    def remove_half_written(self, images: Sequence[InputImage]) -> None:
+        """Remove what a killed run was writing for images that are not finished.
+
+        These are the files that `write_atomically` has aside. Only call this while no other process
+        writes into the folder for these images.
+        """
+        folder = self.options.folder
+        whole = {
+            path
+            for image in images
+            for path in (
+                self.part_of(image),
+                self._record_of(image),
+                *output_files(self.stem_of(image), list(FORMATS), self._class_names),
+            )
+        }
+        for aside in (*folder.glob(".*.part"), *folder.glob(".*/.*.part")):
+            if aside.with_name(aside.name[1:].rsplit(".", 2)[0]) in whole:
+                aside.unlink(missing_ok=True)
+
     def refuse_replacing(self, images: Sequence[InputImage]) -> None:
         """Raise CellsegError if an output would replace one of the images."""
         inputs = {image.path.resolve() for image in images}

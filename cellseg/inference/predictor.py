@@ -31,7 +31,7 @@ from cellseg.engine.checkpoint_loading import load_checkpoint_file
 from cellseg.errors import CellsegError
 from cellseg.inference.cells import Cells, masks_to_rles
 from cellseg.inference.ensemble import CellEnsemble
-from cellseg.inference.image_source import ImageSource
+from cellseg.inference.image_source import ImageSize, ImageSource
 from cellseg.inference.mask_tta import CellTTAModel
 from cellseg.inference.merging import merge_tiles
 from cellseg.inference.sources import ArraySource, open_image
@@ -209,7 +209,7 @@ class Predictor:
         parts = self.predict_batches(source, tiles, batches, progress)
         return self.merge(source, tiles, parts)
 
-    def plan_tiles(self, source: ImageSource) -> list[Tile]:
+    def plan_tiles(self, source: ImageSource | ImageSize) -> list[Tile]:
         """Cut an image as the options say; a single tile that covers it is predicted whole."""
         tile_px, overlap_px, align_px = self._tile_sizes()
         whole = self.tiling.whole

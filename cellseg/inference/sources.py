@@ -7,16 +7,17 @@ OpenSlide where the extra `slides` is installed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from cellseg.datasets.tiff_io import CellDataError, read_cell_image
-from cellseg.inference.image_source import ImageSource
+from cellseg.inference.image_source import ImageSize, ImageSource
+from cellseg.inference.pictures import read_picture, read_picture_size
 from cellseg.inference.tiff_source import TiffSource, read_tiff_pixel_size, scan_tiff_levels
 
 TIFF_SUFFIXES = {".tif", ".tiff"}
@@ -66,8 +67,7 @@ class ResampledSource(ImageSource):
         """Keep the source; see the class."""
         self._source = source
         self._factor = factor
-        self.height = max(round(source.height / factor), 1)
-        self.width = max(round(source.width / factor), 1)
+        self.height, self.width = _resampled_size(source, factor)
         self.downsample = source.downsample * factor
         if source.pixel_size_um is not None:
             self.pixel_size_um = source.pixel_size_um * factor
@@ -116,7 +116,8 @@ class OpenSlideSource(ImageSource):
         self._slide = openslide.OpenSlide(str(path))
         self._level = level
         self.level_downsamples = [float(factor) for factor in self._slide.level_downsamples]
-        self.width, self.height = self._slide.level_dimensions[level]
+        self.level_sizes = [ImageSize(y, x) for x, y in self._slide.level_dimensions]
+        self.height, self.width = self.level_sizes[level]
         self.downsample = self.level_downsamples[level]
         finest = self._slide.properties.get(openslide.PROPERTY_NAME_MPP_X)
         self.pixel_size_um = float(finest) * self.downsample if finest else None
@@ -144,7 +145,8 @@ def open_image(
 
     Args:
         path: TIFF, slide, PNG, JPEG or BMP.
-        image_format: How TIFFs store colours and intensities, as for `read_cell_image`.
+        image_format: How TIFFs store colours, and TIFFs and PNGs intensities, as for
+            `read_cell_image`.
         mpp: Wanted pixel size in micrometres; the finest level that is not finer than needed is
             read and resampled. The finest level as it is when None.
         pixel_size_um: Pixel size of the finest level, where the file does not tell or is wrong.
@@ -156,13 +158,44 @@ def open_image(
         CellDataError: If the file cannot be read, or mpp is asked for and its pixel size is
             unknown.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise CellDataError(f"{path}: no such file; put it there or correct the path.")
-    downsamples, finest_um, open_level = _probe(path, dict(image_format or {}))
-    finest_um = pixel_size_um or finest_um
+    levels = _probe(Path(path), dict(image_format or {}))
+    finest_um = pixel_size_um or levels.finest_um
+    level, factor = _choose_level(Path(path), levels.downsamples, finest_um, mpp)
+    source = _with_pixel_size(levels.open(level), finest_um)
+    return source if factor == 1 else ResampledSource(source, factor)
+
+
+def read_opened_size(
+    path: str | Path, mpp: float | None = None, pixel_size_um: float | None = None
+) -> ImageSize:
+    """Read how large `open_image` would make an image, without decoding a pixel.
+
+    A picture that EXIF says to turn may come out with height and width swapped.
+
+    Args:
+        path: As for `open_image`.
+        mpp: As there.
+        pixel_size_um: As there.
+
+    Returns:
+        Height and width in pixels of the level and pixel size.
+
+    Raises:
+        CellDataError: As for `open_image`, where the header already tells.
+    """
+    levels = _probe(Path(path), {})
+    finest_um = pixel_size_um or levels.finest_um
+    level, factor = _choose_level(Path(path), levels.downsamples, finest_um, mpp)
+    size = levels.size_of(level)
+    return size if factor == 1 else _resampled_size(size, factor)
+
+
+def _choose_level(
+    path: Path, downsamples: list[float], finest_um: float | None, mpp: float | None
+) -> tuple[int, float]:
+    """Choose the level to read, and how many of its pixels become one; 1 where it fits as it is."""
     if mpp is None:
-        return _with_pixel_size(open_level(0), finest_um)
+        return 0, 1.0
     if finest_um is None:
         raise CellDataError(
             f"{path}: does not tell its pixel size, which --mpp needs; give it with --pixel-size."
@@ -173,11 +206,14 @@ def open_image(
         for index, factor in enumerate(downsamples)
         if factor <= wanted * (1 + _SAME_PIXEL_SIZE)
     ]
-    source = _with_pixel_size(
-        open_level(max(fitting, key=downsamples.__getitem__, default=0)), finest_um
-    )
-    factor = wanted / source.downsample
-    return source if abs(factor - 1) <= _SAME_PIXEL_SIZE else ResampledSource(source, factor)
+    level = max(fitting, key=downsamples.__getitem__, default=0)
+    factor = wanted / downsamples[level]
+    return level, 1.0 if abs(factor - 1) <= _SAME_PIXEL_SIZE else factor
+
+
+def _resampled_size(size: ImageSize | ImageSource, factor: float) -> ImageSize:
+    """Compute the size of an image of which factor x factor pixels become one."""
+    return ImageSize(max(round(size.height / factor), 1), max(round(size.width / factor), 1))
 
 
 def _with_pixel_size(source: ImageSource, finest_um: float | None) -> ImageSource:
@@ -186,11 +222,27 @@ def _with_pixel_size(source: ImageSource, finest_um: float | None) -> ImageSourc
     return source
 
 
-def _probe(path: Path, image_format: dict[str, Any]) -> tuple[list[float], float | None, Any]:
-    """Find a file's levels: their downsamples, the finest pixel size, and how to open one."""
+class _Levels(NamedTuple):
+    """The resolutions of a file, finest first, and the pixel size of that one."""
+
+    downsamples: list[float]
+    finest_um: float | None
+    size_of: Callable[[int], ImageSize]
+    open: Callable[[int], ImageSource]
+
+
+def _probe(path: Path, image_format: dict[str, Any]) -> _Levels:
+    """Find a file's levels."""
+    if not path.is_file():
+        raise CellDataError(f"{path}: no such file; put it there or correct the path.")
     suffix = path.suffix.lower()
     if suffix in PICTURE_SUFFIXES:
-        return [1.0], None, lambda level: ArraySource(_read_picture(path))
+        return _Levels(
+            [1.0],
+            None,
+            lambda level: ImageSize(*read_picture_size(path)),
+            lambda level: ArraySource(read_picture(path, image_format)),
+        )
     if suffix in SLIDE_SUFFIXES:
         slide = _try_openslide(path)
         if slide is not None:
@@ -201,22 +253,24 @@ def _probe(path: Path, image_format: dict[str, Any]) -> tuple[list[float], float
             "openslide-python openslide-bin); install it, or save the image as a tiled TIFF."
         )
     levels = scan_tiff_levels(path)
-    if suffix in TIFF_SUFFIXES and levels[0].pixels <= _READ_WHOLE_PX and len(levels) == 1:
-        return (
-            [1.0],
-            read_tiff_pixel_size(path),
-            lambda level: ArraySource(read_cell_image(path, image_format)),
-        )
     if suffix in _TIFF_LIKE_SLIDES:
         image_format["channel_order"] = "rgb"
-    return (
+    is_small = levels[0].pixels <= _READ_WHOLE_PX and len(levels) == 1
+
+    def open_level(level: int) -> ImageSource:
+        if suffix in TIFF_SUFFIXES and is_small:
+            return ArraySource(read_cell_image(path, image_format))
+        return TiffSource(path, levels[level], image_format)
+
+    return _Levels(
         [level.downsample for level in levels],
         read_tiff_pixel_size(path),
-        lambda level: TiffSource(path, levels[level], image_format),
+        lambda level: ImageSize(levels[level].height, levels[level].width),
+        open_level,
     )
 
 
-def _try_openslide(path: Path) -> tuple[list[float], float | None, Any] | None:
+def _try_openslide(path: Path) -> _Levels | None:
     """Find a slide's levels through OpenSlide; None where it is not installed or cannot read it."""
     try:
         import openslide
@@ -224,25 +278,18 @@ def _try_openslide(path: Path) -> tuple[list[float], float | None, Any] | None:
         return None
     try:
         with OpenSlideSource(path) as finest:
-            found = finest.level_downsamples, finest.pixel_size_um
-        return *found, lambda level: OpenSlideSource(path, level)
+            return _Levels(
+                finest.level_downsamples,
+                finest.pixel_size_um,
+                finest.level_sizes.__getitem__,
+                lambda level: OpenSlideSource(path, level),
+            )
     except openslide.OpenSlideError as error:
         if path.suffix.lower() in _TIFF_LIKE_SLIDES:
             return None
         raise CellDataError(
             f"{path}: OpenSlide cannot read it ({error}); check the file."
         ) from error
-
-
-def _read_picture(path: Path) -> NDArray[np.uint8]:
-    """Read a PNG, JPEG or BMP as (H, W, 3) uint8 B, G, R."""
-    content = np.frombuffer(path.read_bytes(), dtype=np.uint8)
-    image = cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) else None
-    if image is None:
-        raise CellDataError(
-            f"{path}: cannot be decoded; it may be damaged, replace it by a whole copy."
-        )
-    return image
 
 
 def is_readable_name(path: Path) -> bool:

@@ -92,6 +92,17 @@ def test_job_run_again_makes_anew_what_is_no_longer_right(make_job, tmp_path, fo
     assert make_job(formats, settings).run()[0].resumed
 
 
+def test_job_announces_the_tiles_that_it_then_does(make_job, make_predictor, tmp_path):
+    predictor = make_predictor(whole=False, tile_px=128, overlap_px=32)
+    announced, done = [], []
+    job = make_job(predictor=predictor)
+    job.run(lambda tiles, cells: done.append(tiles), announced.append)
+    assert announced == [sum(done)] == [2 * 9]  # nothing of the damaged one
+    (tmp_path / "out" / "c.done.json").unlink()
+    job.run(announce=announced.append)
+    assert announced[1] == 9
+
+
 @pytest.mark.parametrize("formats", [["labels", "overlay"], ["labels"]])
 def test_job_into_the_input_folder_run_again_leaves_its_outputs_out(make_job, folder, formats):
     make_job(["labels", "overlay"], out=folder).run()
@@ -126,6 +137,21 @@ def test_job_stopped_while_writing_leaves_no_half_file_and_no_record(
     with pytest.raises(KeyboardInterrupt):
         make_job().run()
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_job_after_one_that_was_killed_removes_only_its_half_written_files(
+    make_job, tmp_path, monkeypatch
+):
+    out = tmp_path / "out"
+    make_job().run()
+    (out / "c.done.json").unlink()
+    (out / ".submission").mkdir()
+    mine = [".c.labels.tif.x1y_.part", ".c.geojson.x1y_.part", ".submission/.c.json.x1y_.part"]
+    others = [".a.labels.tif.x1y_.part", ".d.labels.tif.x1y_.part", ".c.labels.tif", "c.part"]
+    for name in mine + others:
+        (out / name).touch()
+    make_job().run()
+    assert [name for name in mine + others if (out / name).exists()] == others
 
 
 def test_job_with_a_score_threshold_writes_only_sure_cells(make_job, tmp_path):

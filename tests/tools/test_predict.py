@@ -2,6 +2,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 from datetime import timedelta
@@ -81,6 +82,7 @@ def test_predict_of_good_and_bad_files_resumes_and_says_so(setting, tmp_path):
     assert "1 images predicted, 0 finished before, 1 failed." in first.stdout
     assert f"failed: {bad}" in first.stdout
     assert "cells/s" in first.stdout
+    assert re.search(r"100%.* 1/1 \[.* cells found so far\]", first.stderr)
     assert "Traceback" not in first.stderr
     assert (tmp_path / "out" / "small0.labels.tif").is_file()
     bad.unlink()
@@ -107,6 +109,7 @@ def test_predict_in_two_processes_writes_the_same_bytes_as_one(setting, tmp_path
     assert two.returncode == 0, two.stderr
     assert digests(tmp_path / "one") == digests(tmp_path / "two")
     assert "5 images predicted" in two.stdout
+    assert "100%" in two.stderr
 
 
 def test_processes_that_are_done_wait_for_the_others_for_days(predict, monkeypatch):
