@@ -260,10 +260,9 @@ def _size_of_resize(
         if factors is None:
             raise CellsegError("Resize in the test pipeline has neither scale nor scale_factor.")
         scale = int(width * factors[0] + 0.5), int(height * factors[1] + 0.5)
-    scale = (scale, scale) if isinstance(scale, int) else (scale[0], scale[1])
-    if keep_ratio:
-        scale = rescale_size((width, height), scale)
-    return int(scale[1]), int(scale[0])
+    goal = (scale, scale) if isinstance(scale, int) else tuple(scale)
+    new_width, new_height = rescale_size((width, height), goal) if keep_ratio else goal
+    return int(new_height), int(new_width)
 
 
 def _size_of_limited(
