@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
 
 @pytest.fixture(scope="session")
@@ -13,3 +14,17 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("CELLSEG_REAL_DATA is not set")
     return Path(folder)
+
+
+@pytest.fixture(
+    scope="session",
+    params=[
+        "cpu",
+        pytest.param(
+            "cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+        ),
+    ],
+)
+def device(request: pytest.FixtureRequest) -> str:
+    """Return each device in turn on which a part gives stock's results."""
+    return request.param

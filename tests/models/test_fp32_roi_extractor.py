@@ -31,8 +31,9 @@ def draw_rois(number: int = 12) -> torch.Tensor:
 
 @pytest.mark.parametrize("number", [0, 1, 12])
 @pytest.mark.parametrize("scale_factor", [None, 1.3])
-def test_extract_when_features_are_float32_then_equals_stock(number, scale_factor):
-    feats, rois = draw_features(), draw_rois(number)
+def test_extract_when_features_are_float32_then_equals_stock(device, number, scale_factor):
+    feats = tuple(level.to(device) for level in draw_features())
+    rois = draw_rois(number).to(device)
     stock = SingleRoIExtractor(**SETTINGS)(feats, rois, scale_factor)
     extractor = Fp32SingleRoIExtractor(**SETTINGS)
     assert torch.equal(extractor(feats, rois, scale_factor), stock)
@@ -41,12 +42,13 @@ def test_extract_when_features_are_float32_then_equals_stock(number, scale_facto
     torch.testing.assert_close(ours, stock, rtol=1e-5, atol=1e-6)
 
 
-def test_extract_when_features_are_bfloat16_then_rois_keep_their_place():
+def test_extract_when_features_are_bfloat16_then_rois_keep_their_place(device):
     ramp = torch.arange(320.0).expand(1, 3, 16, 320) * 4 + 2  # each feature is its own x in pixels
     feats = (ramp.to(torch.bfloat16) * 0 + ramp.remainder(128).to(torch.bfloat16), ramp[..., ::2])
     feats = (feats[0], feats[1].to(torch.bfloat16))
-    rois = torch.tensor([[0, 1017.2, 20, 1021.2, 24]])
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    feats = tuple(level.to(device) for level in feats)
+    rois = torch.tensor([[0, 1017.2, 20, 1021.2, 24]], device=device)
+    with torch.autocast(device, dtype=torch.bfloat16):
         values = Fp32SingleRoIExtractor(**SETTINGS)(feats, rois)
     assert values.dtype == torch.float32
     centre = values.mean().item()  # 1019.2 in pixels, of which the remainder by 128 is 123.2
@@ -54,9 +56,10 @@ def test_extract_when_features_are_bfloat16_then_rois_keep_their_place():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_extract_when_features_are_channels_last_then_equals_contiguous(dtype):
+def test_extract_when_features_are_channels_last_then_equals_contiguous(device, dtype):
     extractor = Fp32SingleRoIExtractor(**SETTINGS)
-    feats, rois = tuple(level.to(dtype) for level in draw_features()), draw_rois()
+    feats = tuple(level.to(device, dtype) for level in draw_features())
+    rois = draw_rois().to(device)
     channels_last = tuple(level.contiguous(memory_format=torch.channels_last) for level in feats)
     assert torch.equal(extractor(channels_last, rois), extractor(feats, rois))
 

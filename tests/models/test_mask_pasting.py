@@ -20,7 +20,7 @@ def paste_as_stock(masks, boxes, height, width, threshold):
     for index in range(len(masks)):
         one = slice(index, index + 1)
         values, place = _do_paste_mask(masks[one, None], boxes[one], height, width)
-        pasted[(one, *place)] = values >= threshold
+        pasted[(one, *place)] = (values >= threshold).cpu()
     return pasted.numpy()
 
 
@@ -47,7 +47,7 @@ def draw_masks(number: int, seed: int, side: int = 28):
     seed=st.integers(0, 10**6),
 )
 def test_paste_when_boxes_are_drawn_then_equals_stock(
-    number, height, width, whole, threshold, budget, seed
+    device, number, height, width, whole, threshold, budget, seed
 ):
     generator = torch.Generator().manual_seed(seed)
     limits = torch.tensor([width, height], dtype=torch.float32)
@@ -55,7 +55,7 @@ def test_paste_when_boxes_are_drawn_then_equals_stock(
     sizes = torch.rand(number, 2, generator=generator) ** 3 * 1.5 * limits
     boxes = torch.cat([corners, torch.minimum(corners + sizes, limits)], dim=1)
     boxes = boxes.round() if whole else boxes
-    masks = draw_masks(number, seed)
+    masks, boxes = draw_masks(number, seed).to(device), boxes.to(device)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mask_pasting, "MAX_SAMPLES", budget)
         patch.setattr(mask_pasting, "MAX_PENDING", budget)
@@ -130,7 +130,7 @@ def test_find_windows_when_boxes_lie_inside_then_adds_one_pixel():
     assert windows.tolist() == [[9, 9, 22, 22]]
 
 
-def test_paste_when_cells_are_real_and_dense_then_equals_stock(real_data):
+def test_paste_when_cells_are_real_and_dense_then_equals_stock(real_data, device):
     label_map = tifffile.imread(real_data / "hw3/train/hgsc_nest_1500/class2.tif").astype(np.int64)
     ids, boxes, _, _ = encode_label_map(label_map)
     crops = [
@@ -140,7 +140,7 @@ def test_paste_when_cells_are_real_and_dense_then_equals_stock(real_data):
     sides = dict(size=(28, 28), mode="bilinear")
     masks = torch.cat([torch.nn.functional.interpolate(crop, **sides) for crop in crops])[:, 0]
     chosen = slice(None, None, 8)
-    boxes = torch.from_numpy(boxes).float() + 0.3
+    masks, boxes = masks.to(device), torch.from_numpy(boxes).to(device).float() + 0.3
     rles = paste_and_encode(masks, boxes, *label_map.shape, 0.5)
     expected = paste_as_stock(masks[chosen], boxes[chosen], *label_map.shape, 0.5)
     assert len(rles) == 633

@@ -1,5 +1,7 @@
 """The sparse assigner gives MaxIoUAssigner's result, bit for bit."""
 
+from pathlib import Path
+
 import hypothesis.strategies as st
 import numpy as np
 import pytest
@@ -10,12 +12,14 @@ from mmdet.models.task_modules.assigners import MaxIoUAssigner
 from mmdet.models.task_modules.prior_generators import AnchorGenerator
 from mmdet.registry import TASK_UTILS
 from mmdet.structures.bbox import HorizontalBoxes
+from mmengine.config import Config
 from mmengine.structures import InstanceData
 
 from cellseg.models import box_index, sparse_iou_assigner
 from cellseg.models.sparse_iou_assigner import SparseMaxIoUAssigner
 from cellseg.structures.rle import encode_label_map
 
+CONFIG_DIR = Path(__file__).resolve().parents[2] / "configs" / "cell"
 RPN = dict(pos_iou_thr=0.7, neg_iou_thr=0.3, min_pos_iou=0.3, match_low_quality=True)
 
 
@@ -28,9 +32,13 @@ def draw_boxes(number: int, seed: int, extent: int = 12, degenerate: bool = Fals
     return torch.cat([corners, corners + sizes], dim=1).float()
 
 
-def assign_both(priors, gt_boxes, ignore_boxes=None, labels=None, assigner=None, **settings_):
+def assign_both(
+    priors, gt_boxes, ignore_boxes=None, labels=None, assigner=None, device="cpu", **settings_
+):
     """Assign with the stock and the sparse assigner and compare."""
     labels = torch.arange(len(gt_boxes)) % 4 if labels is None else labels
+    priors, gt_boxes, labels = (given.to(device) for given in (priors, gt_boxes, labels))
+    ignore_boxes = None if ignore_boxes is None else ignore_boxes.to(device)
     instances = InstanceData(bboxes=gt_boxes, labels=labels)
     regions = None if ignore_boxes is None else InstanceData(bboxes=ignore_boxes)
     stock = MaxIoUAssigner(**settings_).assign(InstanceData(priors=priors), instances, regions)
@@ -69,7 +77,7 @@ settings_of_an_assigner = st.fixed_dictionaries(
     settings_=settings_of_an_assigner,
 )
 def test_assign_when_boxes_are_drawn_then_equals_stock(
-    num_priors, num_gts, num_regions, extent, degenerate, seed, budget, settings_
+    device, num_priors, num_gts, num_regions, extent, degenerate, seed, budget, settings_
 ):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(box_index, "MAX_PAIRS", budget)
@@ -78,20 +86,22 @@ def test_assign_when_boxes_are_drawn_then_equals_stock(
             draw_boxes(num_priors, seed, extent, degenerate),
             draw_boxes(num_gts, seed + 1, extent, degenerate),
             draw_boxes(num_regions, seed + 2, extent, degenerate),
+            device=device,
             **settings_,
         )
 
 
 @settings(max_examples=30, deadline=None)
 @given(num_gts=st.integers(1, 60), seed=st.integers(0, 10**6), dtype=st.sampled_from([32, 64, 16]))
-def test_assign_when_priors_are_anchors_then_equals_stock(num_gts, seed, dtype):
+def test_assign_when_priors_are_anchors_then_equals_stock(device, num_gts, seed, dtype):
     generator = torch.Generator().manual_seed(seed)
     corners = torch.rand(num_gts, 2, generator=generator) * 120
     sizes = torch.rand(num_gts, 2, generator=generator) * 40 + 1
     gt_boxes = torch.cat([corners, corners + sizes], dim=1)
     priors = make_anchors()
     dtype = {32: torch.float32, 64: torch.float64, 16: torch.float16}[dtype]
-    assign_both(priors.to(dtype), gt_boxes.to(dtype), gt_boxes[:1].to(dtype) + 30, **RPN)
+    boxes = (priors.to(dtype), gt_boxes.to(dtype), gt_boxes[:1].to(dtype) + 30)
+    assign_both(*boxes, device=device, **RPN)
 
 
 def make_anchors() -> torch.Tensor:
@@ -207,19 +217,35 @@ def test_build_when_a_setting_is_unsupported_then_names_the_way_out(unsupported)
         SparseMaxIoUAssigner(**RPN, **unsupported)
 
 
-def test_assign_when_cells_are_real_and_dense_then_equals_stock(real_data):
+def test_assign_when_the_image_is_real_and_dense_then_equals_stock(real_data, device):
     gt_boxes = read_real_boxes(real_data / "hw3/train/hgsc_nest_1500")
     assert len(gt_boxes) == 1294
     anchors = AnchorGenerator(strides=[32], base_sizes=[32], ratios=[0.25, 0.5, 1, 2], scales=[1.0])
     priors = anchors.grid_priors([(47, 47)], device="cpu")[0]
-    result = assign_both(priors, gt_boxes, gt_boxes[:40], ignore_iof_thr=0.5, **RPN)
+    regions = gt_boxes[:40]
+    result = assign_both(priors, gt_boxes, regions, ignore_iof_thr=0.5, device=device, **RPN)
     assert (result.gt_inds > 0).sum() > 300
 
 
-def read_real_boxes(folder) -> torch.Tensor:
-    """Read the boxes (N, 4) of the cells of an image's class files."""
+def test_assign_when_anchors_are_the_configs_and_cells_real_then_equals_stock(real_data, device):
+    size_px = 320  # stock holds 68,000 anchors x 120 cells
+    boxes = read_real_boxes(real_data / "hw3/train/hgsc_nest_1500", np.s_[:size_px, :size_px])
+    assert len(boxes) > 100
+    model = Config.fromfile(CONFIG_DIR / "mask-rcnn_r101_small-anchor.py").model
+    anchors = TASK_UTILS.build(model.rpn_head.anchor_generator)
+    assert (anchors.num_levels, anchors.num_base_priors) == (5, [8] * 5)
+    sides = [size_px // stride for stride, _ in anchors.strides]
+    priors = torch.cat(anchors.grid_priors([(side, side) for side in sides], device="cpu"))
+    chosen = dict(model.train_cfg.rpn.assigner)
+    assert chosen.pop("type") == "SparseMaxIoUAssigner"
+    result = assign_both(priors, boxes[10:], boxes[:10], device=device, **chosen)
+    assert len(result.gt_inds[result.gt_inds > 0].unique()) > 60
+
+
+def read_real_boxes(folder, window=np.s_[:, :]) -> torch.Tensor:
+    """Read the boxes (N, 4) of the cells of an image's class files, or of a window of it."""
     boxes = [
-        encode_label_map(tifffile.imread(path).astype(np.int64))[1]
+        encode_label_map(tifffile.imread(path)[window].astype(np.int64))[1]
         for path in sorted(folder.glob("class*.tif"))
     ]
     return torch.from_numpy(np.concatenate(boxes)).float()
