@@ -147,10 +147,9 @@ def report(args: argparse.Namespace, place: Place) -> str:
     save_figure(draw_outcomes(outcomes), args.out / "images" / "ablation.png")
     folder, trained = args.out / "ablation", []
     for row, source, seed in list_rows():
-        scores = place.score_file(row.name, source.name, seed)
-        if not scores.exists():
+        if not place.score_file(row.name, source.name, seed).exists():
             continue
-        keep_test(folder, scores, place.test_folder(row.name, source.name, seed), seed)
+        keep_test(folder, row, source, seed, place)
         if row is source:
             trained.append(place.run(row.name, seed))
             keep_records(folder, place.config_file(row.name, seed), trained[-1])

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from cellseg.visualization.training_logs import TrainingRun, read_run
 
 from .anchors import AnchorRow
-from .plan import BASELINE
-from .runs import Place
+from .plan import BASELINE, TestRow, TrainRow
+from .runs import Place, make_test_config
 
 AP50 = "coco/segm_mAP_50"
 BY_HAND = "<!-- What stands below is written by hand and stays. -->\n"
@@ -168,20 +168,24 @@ def read_runs(folders: Sequence[Path]) -> list[TrainingRun]:
     return runs
 
 
-def keep_test(folder: Path, scores: Path, test: Path, seed: int) -> None:
+def keep_test(
+    folder: Path, row: TrainRow | TestRow, source: TrainRow, seed: int, place: Place
+) -> None:
     """Keep the scores of a test, and its config, which names the options of a row that only tests.
 
     Args:
         folder: Where to.
-        scores: The row's score file.
-        test: The folder of its test.
-        seed: The seed of its training.
+        row: The row, which is done.
+        source: Its training row.
+        seed: The seed of the training.
+        place: Where the runs lie.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    name = f"{scores.stem}_seed{seed}"
-    (folder / f"{name}.json").write_text(f"{scores.read_text().rstrip()}\n", encoding="utf-8")
-    config = (test / "config.py").read_text()
-    (folder / f"{name}.py").write_text(config, encoding="utf-8")
+    scores = place.score_file(row.name, source.name, seed).read_text()
+    (folder / f"{row.name}_seed{seed}.json").write_text(f"{scores.rstrip()}\n", encoding="utf-8")
+    # Made anew: MMEngine puts a dump, with paths of the machine, in place of the one beside a test.
+    config = make_test_config(row, source.name, seed, place).pretty_text
+    (folder / f"{row.name}_seed{seed}.py").write_text(config, encoding="utf-8")
 
 
 def keep_records(folder: Path, config: Path, run: Path) -> None:

@@ -114,12 +114,17 @@ def prepare(row: TrainRow, seed: int, place: Place) -> Path:
     return config
 
 
-def prepare_test(row: TrainRow | TestRow, of: str, seed: int, place: Place) -> Path:
-    """Write the config of one test, from that of the training."""
+def make_test_config(row: TrainRow | TestRow, of: str, seed: int, place: Place) -> Config:
+    """Make the whole config of a test from that of the training, which was prepared."""
     config = Config.fromfile(place.config_file(of, seed))
     config.merge_from_dict(row.options if isinstance(row, TestRow) else {})
+    return config
+
+
+def prepare_test(row: TrainRow | TestRow, of: str, seed: int, place: Place) -> Path:
+    """Write the config of one test."""
     path = place.test_folder(row.name, of, seed) / "config.py"
-    return write_atomically(path, config.pretty_text)
+    return write_atomically(path, make_test_config(row, of, seed, place).pretty_text)
 
 
 def train(row: TrainRow, seed: int, place: Place, run: Execute) -> Path:

@@ -215,4 +215,6 @@ def test_ablation_when_run_on_two_images_then_the_table_and_records_are_written(
         "small-anchor_seed0.jsonl",
         "small-anchor_seed0.py",
     ]
+    for path in (tmp_path / "d" / "ablation").iterdir():
+        assert str(tmp_path) not in path.read_text()  # a record tells nothing of the machine
     assert (tmp_path / "d" / "images" / "ablation_curves.png").is_file()
