@@ -14,6 +14,7 @@ from cellseg.engine.checkpoints import configure_resume
 from cellseg.engine.process_group import init_process_group
 from cellseg.engine.run_config import (
     add_common_arguments,
+    check_batches,
     enable_amp,
     enable_auto_scale_lr,
     load_config,
@@ -51,7 +52,9 @@ def main() -> None:
         enable_auto_scale_lr(cfg)
     configure_resume(cfg, args.resume)
     init_process_group(cfg, args.launcher)
-    Runner.from_cfg(cfg).train()
+    runner = Runner.from_cfg(cfg)
+    check_batches(runner)
+    runner.train()
 
 
 if __name__ == "__main__":

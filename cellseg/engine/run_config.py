@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.runner import Runner
 
 from cellseg.errors import CellsegError
 
@@ -112,6 +113,21 @@ def enable_tta(cfg: Config) -> None:
     cfg.custom_hooks = [hook for hook in hooks if hook.get("type") != "EMAHook"]
     tta_model = dict(cfg.get("tta_model") or dict(type="CellTTAModel"))
     cfg.model = ConfigDict(**tta_model, module=cfg.model)
+
+
+def check_batches(runner: Runner) -> None:
+    """Check that a training has at least one batch an epoch, and else would do nothing.
+
+    Raises:
+        CellsegError: If the images are fewer than a batch, and incomplete batches are dropped.
+    """
+    loader = runner.train_dataloader
+    if len(loader) == 0:
+        size = loader.batch_sampler.batch_size
+        raise CellsegError(
+            f"{len(loader.dataset)} training images do not fill a batch of {size}, and this config "
+            "drops incomplete ones; lower train_dataloader.batch_size with --cfg-options."
+        )
 
 
 def dataset_configs(cfg: Config) -> list[ConfigDict]:

@@ -51,7 +51,8 @@ _test_pipeline = [
 ]
 train_dataloader = dict(
     batch_size=4,
-    batch_sampler=dict(drop_last=True),  # the statistics of a last batch of one image are too poor
+    batch_sampler=None,  # all crops have one size, whatever the shape of the image
+    drop_last=True,  # the statistics of a last batch of one image are too poor
     dataset=dict(
         data_root="data/dsb2018/train",
         channel_order="rgb",

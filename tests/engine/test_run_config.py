@@ -1,14 +1,18 @@
 """The tools' flags end up in the config, and mistakes become sentences."""
 
 import argparse
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from mmengine.config import Config
+from torch.utils.data import DataLoader
 
 from cellseg.engine.run_config import (
     add_common_arguments,
+    check_batches,
     enable_amp,
     enable_auto_scale_lr,
     enable_tta,
@@ -101,6 +105,15 @@ def test_enable_tta_always_wraps_the_model() -> None:
     assert cfg.model.type == "CellTTAModel"
     assert cfg.model.rotations == (0, 2)
     assert cfg.model.module.type == "MaskRCNN"
+
+
+@pytest.mark.parametrize(("images", "enough"), [(3, False), (4, True)])
+def test_check_batches_when_too_few_images_then_says_so(images: int, enough: bool) -> None:
+    """A training of no steps is no training."""
+    loader = DataLoader(list(range(images)), batch_size=4, drop_last=True)
+    words = "3 training images do not fill a batch of 4"
+    with nullcontext() if enough else pytest.raises(CellsegError, match=words):
+        check_batches(SimpleNamespace(train_dataloader=loader))
 
 
 def test_run_tool_when_user_error_then_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
