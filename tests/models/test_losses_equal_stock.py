@@ -4,8 +4,12 @@ Stock is the config with stock parts swapped in, fed with stock BitmapMasks. Bot
 same weights and memory order, and draw their samples from the same seed.
 """
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
+import tifffile
 import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
@@ -15,19 +19,21 @@ from mmengine.registry import init_default_scope
 from benchmarks.dense.scenes import Scene
 from benchmarks.dense.stock import CONFIGS, to_stock
 from benchmarks.dense.works_data import prepare_pipeline
+from cellseg.datasets.synthetic import write_sample
+from cellseg.models import roi_align_rows
 
 NUM_BATCHES = 20
 SIZE_PX = 160
-CHANNELS = 128
+REAL_SIZE_PX = 256
+REAL_CORNERS = [[(0, 0), (0, 768)], [(256, 0), (512, 0)]]  # y, x of the crops of each batch
 
 
-@pytest.fixture(scope="module")
-def models():
+def build_both(size_px: int) -> tuple[Any, Any]:
     """Build both sides with one set of weights: stock, ours."""
     init_default_scope("mmdet")
     torch.manual_seed(0)
     cfg = Config.fromfile(CONFIGS / "mask-rcnn_r18_small-anchor_demo.py").model
-    cfg.data_preprocessor.batch_augments[0].size = (SIZE_PX, SIZE_PX)
+    cfg.data_preprocessor.batch_augments[0].size = (size_px, size_px)
     ours = MODELS.build(cfg)
     ours.init_weights()
     stock = MODELS.build(to_stock(cfg))
@@ -35,30 +41,77 @@ def models():
     return stock.train(), ours.train()
 
 
-def compute_losses(model, batch) -> dict[str, float]:
-    """Run one forward pass of training from a fixed seed."""
+@pytest.fixture(scope="module")
+def models() -> tuple[Any, Any]:
+    return build_both(SIZE_PX)
+
+
+@pytest.fixture
+def aligned(monkeypatch) -> list[int]:
+    """Collect how many RoIs each call of our own RoIAlign gets."""
+    counts = []
+
+    def count(features, rois, *rest):
+        counts.append(len(rois))
+        return align(features, rois, *rest)
+
+    align = roi_align_rows.roi_align_rows
+    monkeypatch.setattr(roi_align_rows, "roi_align_rows", count)
+    return counts
+
+
+def compute_losses(model: Any, batch: dict[str, Any]) -> dict[str, float]:
+    """Run one forward pass of training from a fixed seed, with gradients as a training has them."""
     torch.manual_seed(0)
     np.random.seed(0)
-    data = model.data_preprocessor(batch, training=True)
-    with torch.no_grad():
-        losses = model(**data, mode="loss")
+    losses = model(**model.data_preprocessor(batch, training=True), mode="loss")
     return {
-        key: float(sum(value) if isinstance(value, list) else value)
+        key: float(sum(value).detach() if isinstance(value, list) else value.detach())
         for key, value in losses.items()
     }
 
 
-@pytest.mark.parametrize("number", range(NUM_BATCHES))
-def test_losses_when_parts_are_swapped_for_stock_then_each_is_equal(models, number, tmp_path):
-    scene = Scene(
-        cells=10 + 50 * number // (NUM_BATCHES - 1), size_px=SIZE_PX, images=2, folder=tmp_path
-    )
+def compare_losses(models: tuple[Any, Any], scene: Scene, aligned: list[int]) -> None:
+    """Compare all losses of a batch of two images."""
     both = []
     for model, side in zip(models, ("stock", "ours"), strict=True):
-        batch = pseudo_collate([prepare_pipeline(scene, side, k)() for k in range(2)])
+        batch = pseudo_collate([prepare_pipeline(scene, side, k)() for k in range(scene.images)])
         both.append(compute_losses(model, batch))
+        assert bool(sum(aligned)) == (side == "ours")
     stock, ours = both
     assert stock.keys() == ours.keys() >= {"loss_rpn_cls", "loss_rpn_bbox", "loss_mask"}
     assert all(np.isfinite(value) and value > 0 for value in stock.values())
     for key, value in stock.items():
         assert ours[key] == pytest.approx(value, rel=1e-5), key
+
+
+@pytest.mark.parametrize("number", range(NUM_BATCHES))
+def test_losses_when_parts_are_swapped_for_stock_then_each_is_equal(
+    models, aligned, number, tmp_path
+):
+    scene = Scene(
+        cells=10 + 50 * number // (NUM_BATCHES - 1), size_px=SIZE_PX, images=2, folder=tmp_path
+    )
+    compare_losses(models, scene, aligned)
+
+
+def write_crops(folder: Path, corners: list[tuple[int, int]], scene: Scene) -> int:
+    """Write crops of a real image where a scene's drawn images would lie; count their cells."""
+    image = tifffile.imread(folder / "image.tif")[..., :3]
+    layers = {int(p.stem[-1]): tifffile.imread(p) for p in sorted(folder.glob("class*.tif"))}
+    num_cells = 0
+    for number, (y, x) in enumerate(corners):
+        window = np.s_[y : y + scene.size_px, x : x + scene.size_px]
+        crops = {label: layer[window].astype(np.int32) for label, layer in layers.items()}
+        num_cells += sum(len(np.unique(crop)) - 1 for crop in crops.values())
+        write_sample(scene.root / f"{number:04d}", image[window], crops)
+    return num_cells
+
+
+def test_losses_when_cells_are_real_and_dense_then_each_is_equal(real_data, aligned, tmp_path):
+    models = build_both(REAL_SIZE_PX)
+    for number, corners in enumerate(REAL_CORNERS):
+        scene = Scene(cells=0, size_px=REAL_SIZE_PX, images=2, folder=tmp_path / str(number))
+        assert write_crops(real_data / "hw3/train/hgsc_nest_1500", corners, scene) > 140
+        aligned.clear()
+        compare_losses(models, scene, aligned)
