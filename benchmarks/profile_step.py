@@ -1,10 +1,11 @@
 """Show where the time of a training step and of a test run goes.
 
 python benchmarks/profile_step.py                    # R18, 1024 px, 400 cells, batch 2
-python benchmarks/profile_step.py --config mask-rcnn_r101_small-anchor --cells 1000
+python benchmarks/profile_step.py --quick            # seconds, written elsewhere
+python benchmarks/profile_step.py --config mask-rcnn_r101_small-anchor --cells 1000 --out r101.md
 
 Time is split by the innermost named part it was spent in; what has no name of its own, such as the
-backward pass, goes by the operator. Weights are random: a test run finds as many cells as it may.
+backward pass, goes by the operator. Writes docs/profile.md.
 """
 
 import argparse
@@ -12,12 +13,14 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import date
 from functools import wraps
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import torch
+from dense.report import describe_machine
 from dense.scenes import Scene
 from dense.stock import read_model_config
 from dense.works_data import prepare_pipeline
@@ -28,6 +31,7 @@ from mmdet.models.roi_heads import mask_heads
 from mmdet.models.roi_heads.bbox_heads import BBoxHead
 from mmdet.models.task_modules.samplers import BaseSampler
 from mmdet.registry import MODELS
+from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper
 from mmengine.registry import init_default_scope
 from torch.autograd.profiler import FunctionEvent
@@ -38,6 +42,8 @@ from cellseg.models.roi_align_rows import RowRoIAlign
 
 ROOT = Path(__file__).resolve().parents[1]
 NETWORK = "network"
+OPTIMIZER = "optimizer"
+STEP = "backward pass and optimizer"
 OTHER = "other operators"
 PYTHON = "Python between operators"
 PARTS: list[tuple[type, str, str]] = [
@@ -55,16 +61,14 @@ PARTS: list[tuple[type, str, str]] = [
     (AnchorHead, "loss_by_feat", "losses"),
     (BBoxHead, "loss", "losses"),
     (mask_heads.FCNMaskHead, "loss_and_target", "losses"),
-    (OptimWrapper, "update_params", "backward and optimizer"),
+    (OptimWrapper, "update_params", STEP),  # split by its operators
 ]
 OPERATORS = [  # parts of an operator's name, and what it belongs to; the first that fits
+    *((word, OPTIMIZER) for word in ("Optimizer.", "foreach")),  # the latter clip gradients
     ("convolution", NETWORK),
     ("RoIAlign", "RoIAlign"),
     *((word, NETWORK) for word in ("mkldnn", "slow_conv", "mm", "linear", "batch_norm", "relu")),
-    *(
-        (word, NETWORK)
-        for word in ("threshold", "max_pool", "upsample", "_conv", "Adam", "foreach")
-    ),
+    *((word, NETWORK) for word in ("threshold", "max_pool", "upsample", "_conv")),
     ("loss", "losses"),
     ("binary_cross_entropy", "losses"),
 ]
@@ -78,33 +82,61 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--size-px", type=int, default=1024)
     parser.add_argument("--side", default="ours", choices=["ours", "ours-other-order", "stock"])
     parser.add_argument("--drawn", type=Path, default=ROOT / "work_dirs" / "benchmarks")
-    return parser.parse_args()
+    parser.add_argument("--quick", action="store_true", help="8 cells on 128 px, written elsewhere")
+    parser.add_argument("--out", type=Path, help="the page; default docs/profile.md")
+    args = parser.parse_args()
+    if args.quick:
+        args.cells, args.size_px = 8, 128
+    folder = ROOT / ("work_dirs/benchmarks_quick" if args.quick else "docs")
+    args.out = args.out or folder / "profile.md"
+    return args
 
 
 def main() -> None:
-    """Profile a training step and a test run, and print both tables."""
+    """Profile a training step and a test run, print both tables and write them as a page."""
     args = parse_args()
+    MMLogger.get_instance("profile", log_level="ERROR")  # no line for each weight that is set
     scene = Scene(args.cells, args.size_px, 2, args.drawn)
-    step = prepare_step(args.config, scene, args.side)
-    loads = [prepare_pipeline(scene, args.side, number) for number in range(scene.images)]
-    for title, work in (
-        ("training step, 2 images", step),
-        ("test run, 1 image", prepare_test(args.config, scene, args.side)),
+    tables = []
+    for title, prepare in (
+        ("A training step, 2 images", prepare_step),
+        ("A test run, 1 image", prepare_test),
     ):
+        work = prepare(args.config, scene, args.side)
         work()
-        print(f"\n{args.config}, {args.cells} cells, {args.side}: {title}")
-        print(write_table(*profile_work(work)))
+        tables.append(f"## {title}\n\n{write_table(*profile_work(work))}\n")
+        print(f"\n{tables[-1]}")
+    text = TEXT.format(
+        tables="\n".join(tables),
+        date=date.today().isoformat(),
+        machine=describe_machine(),
+        data_s=time_data(scene, args.side),
+        **vars(args),
+    )
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(text)
+    print(f"Wrote {args.out}")
+
+
+def time_data(scene: Scene, side: str) -> float:
+    """Time the training pipeline of a scene's images, in seconds."""
+    loads = [prepare_pipeline(scene, side, number) for number in range(scene.images)]
     started = time.perf_counter()
     for load in loads:
         load()
-    print(f"\nData of 2 images, in a loader's process: {time.perf_counter() - started:.3f} s")
+    return time.perf_counter() - started
 
 
 def prepare_test(name: str, scene: Scene, side: str) -> Callable[[], Any]:
-    """Prepare a test run of one image with the random weights of a training step."""
+    """Prepare a test run of one image with the random weights of a training step.
+
+    These would find cells everywhere; as many are kept as there are.
+    """
     init_default_scope("mmdet")
     torch.manual_seed(0)
-    model = MODELS.build(read_model_config(name, side, scene.size_px))
+    cfg = read_model_config(name, side, scene.size_px)
+    cfg.test_cfg.rcnn.max_per_img = scene.cells
+    model = MODELS.build(cfg)
     model.init_weights()
     model.eval()
     batch = {key: values[:1] for key, values in read_batch(scene, side).items()}
@@ -154,7 +186,7 @@ def name_of(event: FunctionEvent) -> str:
     """Find the part that an operator belongs to."""
     names = _names_upwards(event)
     parts = [name.removeprefix("part: ") for name in names if name.startswith("part: ")]
-    if parts and parts[0] != "backward and optimizer":
+    if parts and parts[0] != STEP:
         own = _operator_part(names)
         return own if own in (NETWORK, "RoIAlign") and parts[0] == "losses" else parts[0]
     return _operator_part(names)
@@ -171,7 +203,7 @@ def _names_upwards(event: FunctionEvent) -> list[str]:
 
 def _operator_part(names: list[str]) -> str:
     """Tell by the operators' names, outermost first, what a piece of work belongs to."""
-    for name in reversed(names):
+    for name in reversed([name for name in names if not name.startswith("part: ")]):
         for word, part in OPERATORS:
             if word.lower() in name.lower():
                 return part
@@ -187,6 +219,20 @@ def write_table(seconds: dict[str, float], wall: float) -> str:
     lines.append(f"| all | {wall:.3f} | 100 |")
     lines.append(f"| beyond the network | {rest:.3f} | {100 * rest / wall:.1f} |")
     return "\n".join(lines)
+
+
+TEXT = """# Where the time of a step goes
+
+Written by `python benchmarks/profile_step.py`, {date}: `{config}`, side {side}, {cells} drawn cells
+an image of {size_px} x {size_px} pixels, second run in its process, under torch's profiler.
+{machine}.
+
+{tables}
+*Network* is convolutions, matrix products, norms, activations and pooling, forward and backward;
+clipping the gradients belongs to the *optimizer*. Weights are random; the test run keeps as many
+detections as there are cells. The data of 2 images takes {data_s:.3f} s in a loader's process,
+beside the step.
+"""
 
 
 if __name__ == "__main__":

@@ -1,20 +1,24 @@
 """Both sides of every benchmark run and agree; how fast they are is for the benchmark to say."""
 
+import importlib
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
-from mmdet.registry import MODELS
+from mmdet.registry import MODELS, TASK_UTILS
 from mmengine.registry import init_default_scope
 
 from benchmarks.dense.measuring import Case, Measurement, _run_child, read_memory_gb, tiny_scene
 from benchmarks.dense.plan import CURVES, GROUPS, TARGETS, Target, shrink
-from benchmarks.dense.report import Series, judge, pair, write_report
+from benchmarks.dense.report import Series, describe_machine, judge, pair, write_report
 from benchmarks.dense.scenes import Scene
-from benchmarks.dense.stock import STOCK_TYPES, read_model_config
+from benchmarks.dense.stock import CONFIGS, STOCK_TYPES, read_model_config
 from benchmarks.dense.works import WORKS
 from benchmarks.proposal_recall import measure_coverage, write_table
 from benchmarks.tiled.agreement import compare_predictions
@@ -165,9 +169,49 @@ def test_report_when_a_row_was_not_measured_then_leaves_it_out(tmp_path):
     assert "a machine" in (tmp_path / "benchmarks.md").read_text()
 
 
-def test_stock_config_names_no_part_of_ours():
-    model = str(read_model_config("mask-rcnn_r18_small-anchor", "stock", 128))
-    assert [name for name in STOCK_TYPES if f"'{name}'" in model] == []
+def list_types(part: Any) -> set[str]:
+    """List the types named anywhere in a config."""
+    if isinstance(part, dict):
+        own = {part["type"]} if isinstance(part.get("type"), str) else set()
+        return own.union(*map(list_types, part.values()))
+    return set().union(*map(list_types, part)) if isinstance(part, list | tuple) else set()
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in CONFIGS.glob("*.py")))
+def test_stock_config_names_no_part_of_ours(name):
+    ours, stock = (list_types(read_model_config(name, side, 128)) for side in ("ours", "stock"))
+    parts = {kind: MODELS.get(kind) or TASK_UTILS.get(kind) for kind in ours | stock}
+    own = {kind for kind, part in parts.items() if part and part.__module__.startswith("cellseg.")}
+    assert own
+    assert own <= set(STOCK_TYPES)
+    assert stock == {STOCK_TYPES.get(kind, kind) for kind in ours}
+
+
+@pytest.fixture
+def profile_step(monkeypatch):
+    """Import the command, which finds its parts beside itself."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module("profile_step")
+
+
+@pytest.mark.parametrize(
+    ("names", "part"),
+    [
+        (["aten::_fused_adam_", "Optimizer.step#AdamW.step", "part: {step}"], "optimizer"),
+        (["aten::_foreach_mul_", "Optimizer.step#Adam.step"], "optimizer"),
+        (["aten::_foreach_norm", "part: {step}"], "optimizer"),
+        (["aten::mm", "MmBackward0", "part: {step}"], "network"),
+        (["aten::convolution_backward", "ConvolutionBackward0"], "network"),
+        (["aten::empty", "part: losses"], "losses"),
+        (["aten::convolution", "part: losses"], "network"),
+        (["aten::add_", "part: {step}"], "other operators"),
+    ],
+)
+def test_profile_when_an_operator_ran_then_names_the_part_it_belongs_to(profile_step, names, part):
+    event = None
+    for name in reversed(names):
+        event = SimpleNamespace(name=name.format(step=profile_step.STEP), cpu_parent=event)
+    assert profile_step.name_of(event) == part
 
 
 def test_coverage_when_more_proposals_are_kept_then_recall_does_not_fall():
@@ -211,25 +255,36 @@ def test_compare_predictions_when_tiles_find_a_cell_again_then_it_counts_as_foun
     assert found.holds == (twice == 0)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "command",
-    [
-        ["dense_images.py", "--quick", "--rows", "annotations", "mask-targets"],
-        ["profile_step.py", "--size-px", "128", "--cells", "8"],
-    ],
-)
-def test_command_when_run_on_small_scenes_then_prints_its_table(command, tmp_path):
-    extra = ["--drawn", str(tmp_path / "drawn")]
-    if command[0] == "dense_images.py":
-        extra += ["--out", str(tmp_path / "report")]
-    done = subprocess.run(
-        [sys.executable, BENCHMARKS / command[0], *command[1:], *extra],
-        capture_output=True,
+def run_command(*command: str | Path) -> str:
+    """Run a benchmark; return what it printed on either stream."""
+    return subprocess.run(
+        [sys.executable, BENCHMARKS / command[0], *command[1:]],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         check=True,
-    )
-    assert "|---|" in done.stdout
-    if command[0] == "dense_images.py":
-        assert (tmp_path / "report" / "images" / "benchmarks.png").stat().st_size > 1000
-        assert (tmp_path / "report" / "benchmarks.json").exists()
+    ).stdout
+
+
+@pytest.mark.slow
+def test_dense_images_when_run_on_small_scenes_then_writes_its_report(tmp_path):
+    rows = ["--rows", "annotations", "mask-targets"]
+    folders = ["--drawn", tmp_path / "drawn", "--out", tmp_path / "report"]
+    assert "|---|" in run_command("dense_images.py", "--quick", *rows, *folders)
+    assert (tmp_path / "report" / "images" / "benchmarks.png").stat().st_size > 1000
+    assert (tmp_path / "report" / "benchmarks.json").exists()
+
+
+@pytest.mark.slow
+def test_profile_when_run_on_a_small_scene_then_prints_and_writes_both_tables(tmp_path):
+    page = tmp_path / "profile.md"
+    folders = ["--drawn", tmp_path / "drawn", "--out", page]
+    printed = run_command("profile_step.py", "--quick", *folders)
+    text = page.read_text()
+    for shown in (printed, text):
+        assert shown.count("| part | s | % |") == 2
+        assert shown.count("| network |") == 2
+        assert shown.count("| optimizer |") == 1
+    assert "mmengine - INFO" not in printed
+    assert date.today().isoformat() in text
+    assert describe_machine() in text

@@ -13,6 +13,7 @@ STOCK_TYPES = {
     "SparseMaxIoUAssigner": "MaxIoUAssigner",
     "CroppedMaskHead": "FCNMaskHead",
     "RleRoIHead": "StandardRoIHead",
+    "RleCascadeRoIHead": "CascadeRoIHead",
     "Fp32RPNHead": "RPNHead",
     "Fp32Shared2FCBBoxHead": "Shared2FCBBoxHead",
     "Fp32SingleRoIExtractor": "SingleRoIExtractor",
