@@ -245,13 +245,13 @@ def _check_page(path: Path, tiff: tifffile.TiffFile, page: tifffile.TiffPage, li
             f"{path}: is truncated, {tiff.filehandle.size} of at least {end} bytes are there; "
             "replace it by a whole copy."
         )
-    if _is_stack(tiff, page):
+    if is_stack(tiff, page):
         raise CellDataError(
             f"{path}: is a stack of several images; save the one image as a file of its own."
         )
 
 
-def _is_stack(tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> bool:
+def is_stack(tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> bool:
     """Tell whether a second image of full size follows, which is not the case for thumbnails."""
     if tiff.is_imagej and (tiff.imagej_metadata or {}).get("images", 1) > 1:
         return True

@@ -149,7 +149,7 @@ class TiffSource(ImageSource):
     def _prepare(self, image_format: dict[str, Any]) -> None:
         """Check that the page can be read in parts and settle how values become 8 bit."""
         page = self._page
-        if tiff_io._is_stack(self._tiff, self._tiff.pages.first):
+        if tiff_io.is_stack(self._tiff, self._tiff.pages.first):
             raise CellDataError(
                 f"{self._path}: is a stack of several images; save the one image as a file of its "
                 "own."
