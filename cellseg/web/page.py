@@ -19,6 +19,7 @@ STYLE = Path(__file__).parent / "templates" / "page.css"
 TITLE = "Find cells"
 
 _MOST_ROWS = 1000
+_PROGRESS_PX = 120  # what Gradio's progress bar needs to stand by itself
 _UPLOADS_KEPT_S = (60, 300)  # looked at every, deleted after; sessions keep copies of their own
 _COLUMN_KINDS: Any = ["number", "str", "str", "number", "number", "number"]
 
@@ -90,7 +91,7 @@ def _lay_out(service: CellService, model_name: str, score_thr: float) -> Parts:
             downloads = gr.HTML(elem_id="downloads")
         with gr.Column(scale=3, min_width=320):
             status = gr.HTML(_invite(service), elem_id="status")
-            picture = gr.HTML(elem_id="picture")
+            picture = gr.HTML(elem_id="picture", min_height=_PROGRESS_PX)
             table = gr.Dataframe(
                 headers=list(TABLE_COLUMNS.values()),
                 datatype=_COLUMN_KINDS,
@@ -167,7 +168,7 @@ def _connect(page: gr.Blocks, parts: Parts, service: CellService) -> None:
         parts.results,
         concurrency_limit=1,
         show_progress="full",
-        show_progress_on=parts.status,
+        show_progress_on=parts.picture,  # it is empty by then; over words it hides them
         trigger_mode="multiple",
         **hidden,
     )

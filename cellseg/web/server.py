@@ -80,9 +80,14 @@ def build_app(service: CellService, page: gr.Blocks, host: str = "127.0.0.1") ->
         ssr_mode=False,
         pwa=False,
         mcp_server=False,
-        theme=gr.themes.Default(primary_hue="indigo"),
+        theme=_make_theme(),
         css_paths=[STYLE],
     )
+
+
+def _make_theme() -> gr.themes.Base:
+    """Return Gradio's look with hints dark enough to be read on white."""
+    return gr.themes.Default(primary_hue="indigo").set(body_text_color_subdued="*neutral_600")
 
 
 def _add_files(app: FastAPI, service: CellService) -> None:

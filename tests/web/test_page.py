@@ -152,6 +152,8 @@ def test_page_when_it_makes_room_for_others_then_words_say_so(
     served.finder.may_finish.clear()
     _send(browser, draw(3), "Looking at slide 1.png")
     assert served.finder.busy.wait(60)
+    browser.wait_until("document.querySelector('#picture .progress-text')")
+    assert browser.evaluate("document.querySelector('#status .progress-text')") is None  # in words
     open_others()
     served.finder.may_finish.set()
     browser.wait_until(f"{TEXT_OF.format('#status')}.includes('reload the page')")
