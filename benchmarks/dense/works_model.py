@@ -76,7 +76,13 @@ def read_batch(scene: Scene, side: str) -> dict[str, Any]:
 
 
 def similar_losses(stock: dict[str, float], ours: dict[str, float]) -> bool:
-    """Compare all losses; the memory orders differ, and so does the rounding of convolutions."""
+    """Compare all losses; the memory orders differ, and so does the rounding of convolutions.
+
+    The accuracy beside them is left out: it counts RoIs, and with random weights a RoI's two best
+    classes may be as good as equal.
+    """
     return stock.keys() == ours.keys() and all(
-        abs(stock[key] - ours[key]) <= 1e-3 * max(abs(stock[key]), 1e-3) for key in stock
+        abs(stock[key] - ours[key]) <= 1e-3 * max(abs(stock[key]), 1e-3)
+        for key in stock
+        if "loss" in key
     )
