@@ -71,12 +71,12 @@ def pair_files(
         if image.name == LAYOUT_IMAGE:
             bases.append(image.parent.relative_to(images).as_posix().lower())
         names = (f"{base}{end}" for end in endings for base in bases)
-        own, *others = [marks.pop(name) for name in names if name in marks] or [None]
-        if own is None:
-            losses.append(_lose(image, "the image has no annotation file"))
+        own = [marks.pop(name) for name in names if name in marks]
+        if own:
+            pairs.append(ImagePair(image, own[0]))
         else:
-            pairs.append(ImagePair(image, own))
-        losses += [_lose(other, "the image has another annotation file, too") for other in others]
+            losses.append(_lose(image, "the image has no annotation file"))
+        losses += [_lose(mark, "the image has another annotation file, too") for mark in own[1:]]
     losses += [_lose(mark, "the annotation file has no image") for mark in marks.values()]
     losses += [_lose(path, "is neither an image nor its annotations", "file") for path in besides]
     return pairs, losses
