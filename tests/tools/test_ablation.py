@@ -186,8 +186,8 @@ def test_seeds_when_no_row_has_them_then_error(tmp_path) -> None:
 
 
 @pytest.mark.slow
-def test_ablation_when_run_on_two_images_then_the_table_and_records_are_written(tmp_path) -> None:
-    plan = SamplePlan(num_train=2, num_val=1, size_px=96, num_cells=8)
+def test_ablation_when_run_on_few_images_then_the_table_and_records_are_written(tmp_path) -> None:
+    plan = SamplePlan(num_train=4, num_val=1, size_px=96, num_cells=8)  # one batch
     draw_sample_set(tmp_path / "data", plan)
     for number in (2, 3, 4):  # the recipe knows one class
         for path in (tmp_path / "data").glob(f"*/*/class{number}.tif"):
