@@ -70,7 +70,7 @@ val_dataloader = dict(
 )
 test_dataloader = val_dataloader
 
-# 1,120 steps of four crops: about 30 minutes on two AVX2 cores.
+# 1,120 steps of four crops: 30 minutes on one AVX2 core, the other one busy too.
 train_cfg = dict(max_epochs=70, val_interval=10)
 # Adam as everywhere; the norms bear the rate, and the clip catches the first steps' gradients.
 optim_wrapper = dict(
