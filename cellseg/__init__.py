@@ -1,9 +1,45 @@
 """cellseg: instance segmentation of dense cell images on top of MMDetection.
 
-Importing the package registers its parts with MMDetection, which is what
+Importing the package is cheap: it loads neither torch nor MMDetection. It makes sure that
+MMDetection works without mmcv's compiled ops, and that the project's parts are registered with
+MMDetection as soon as it looks for them (see `import_hooks`). That is what
 `custom_imports = dict(imports=["cellseg"])` in the configs is for.
 """
 
-from cellseg import datasets, engine, evaluation, inference, models, visualization
+import importlib
+import sys
+from types import ModuleType
 
-__all__ = ["datasets", "engine", "evaluation", "inference", "models", "visualization"]
+from cellseg import import_hooks
+
+__version__ = "0.1.0"
+
+_PACKAGES = (
+    "datasets",
+    "engine",
+    "evaluation",
+    "inference",
+    "models",
+    "ops",
+    "structures",
+    "visualization",
+    "web",
+)
+
+__all__ = ["__version__", *_PACKAGES]
+
+import_hooks.install()
+if "mmengine" in sys.modules:  # a config's custom_imports, or a program that builds on MMDetection
+    importlib.import_module("cellseg.registration")
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Import a subpackage the first time it is asked for as an attribute."""
+    if name in _PACKAGES:
+        return importlib.import_module(f"cellseg.{name}")
+    raise AttributeError(f"module 'cellseg' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """List the names of the package, with subpackages that are not imported yet."""
+    return sorted({*globals(), *__all__})

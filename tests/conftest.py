@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+import cellseg  # noqa: F401  (lets MMDetection work without mmcv's compiled ops)
+
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:

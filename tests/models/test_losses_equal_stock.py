@@ -55,8 +55,8 @@ def aligned(monkeypatch) -> list[int]:
         counts.append(len(rois))
         return align(features, rois, *rest)
 
-    align = roi_align_rows.roi_align_rows
-    monkeypatch.setattr(roi_align_rows, "roi_align_rows", count)
+    align = roi_align_rows.roi_align
+    monkeypatch.setattr(roi_align_rows, "roi_align", count)
     return counts
 
 
