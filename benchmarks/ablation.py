@@ -6,7 +6,7 @@ python benchmarks/ablation.py --rows small-anchor default-anchor --seeds 0 --ite
 
 Rows already done are read, a row cut off goes on where it stopped. Writes docs/ablation.md, where
 what was written by hand below its last line stays, docs/images/ablation.png and
-ablation_curves.png, and config, scores and log of each run to docs/ablation/.
+ablation_curves.png, and changes, scores and curves of each run to docs/ablation/runs.json.
 """
 
 import argparse
@@ -21,11 +21,11 @@ from recipes.anchors import measure_dsb2018, measure_hw3, read_rows, renew_rows
 from recipes.plan import ROW_NAMES, TEST_ROWS, TRAIN_ROWS, TestRow, TrainRow
 from recipes.report import (
     Outcome,
+    describe_run,
     draw_outcomes,
-    keep_records,
-    keep_test,
     read_runs,
     write_report,
+    write_runs,
 )
 from recipes.runs import Place, judge, prepare, prepare_test, read_starts, train
 
@@ -142,17 +142,17 @@ def read_outcomes(place: Place) -> list[Outcome]:
 
 
 def report(args: argparse.Namespace, place: Place) -> str:
-    """Write the table, the figures, and each run's config and log."""
+    """Write the table, the figures, and what is kept of each run."""
     outcomes = read_outcomes(place)
     save_figure(draw_outcomes(outcomes), args.out / "images" / "ablation.png")
-    folder, trained = args.out / "ablation", []
+    kept, trained = [], []
     for row, source, seed in list_rows():
         if not place.score_file(row.name, source.name, seed).exists():
             continue
-        keep_test(folder, row, source, seed, place)
+        kept.append(describe_run(row, source, seed, place))
         if row is source:
             trained.append(place.run(row.name, seed))
-            keep_records(folder, place.config_file(row.name, seed), trained[-1])
+    write_runs(args.out / "ablation" / "runs.json", kept)
     runs = read_runs(trained)
     if runs:
         figure = plot_runs(runs, weight=0.8, group_pattern=SEED_PATTERN)

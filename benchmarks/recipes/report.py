@@ -7,16 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 
-from cellseg.visualization.training_logs import TrainingRun, read_run
+from cellseg.visualization.training_logs import Record, TrainingRun, read_run
 
 from .anchors import AnchorRow
 from .plan import BASELINE, TestRow, TrainRow
-from .runs import Place, make_test_config
+from .runs import Place
 
 AP50 = "coco/segm_mAP_50"
+Run = dict[str, Any]
 BY_HAND = "<!-- What stands below is written by hand and stays. -->\n"
 
 
@@ -168,39 +170,47 @@ def read_runs(folders: Sequence[Path]) -> list[TrainingRun]:
     return runs
 
 
-def keep_test(
-    folder: Path, row: TrainRow | TestRow, source: TrainRow, seed: int, place: Place
-) -> None:
-    """Keep the scores of a test, and its config, which names the options of a row that only tests.
+def describe_changes(row: TrainRow | TestRow) -> dict[str, Any]:
+    """Return what a row changes in the recipe's config or on the command line, ready for JSON."""
+    if isinstance(row, TestRow):
+        return {"of": row.of, "options": row.options, "flags": row.flags}
+    return {"options": row.options, "without": row.without}
+
+
+def digest_log(records: Sequence[Record]) -> dict[str, dict[str, float]]:
+    """Return the loss and the validation AP50 of a training, by iteration."""
+    curves: dict[str, dict[str, float]] = {}
+    for name, key in (("loss", "loss"), ("val_segm_AP50", AP50)):
+        points = {str(r["iter"]): float(f"{r[key]:.5g}") for r in records if key in r}
+        if points:
+            curves[name] = points
+    return curves
+
+
+def describe_run(row: TrainRow | TestRow, source: TrainRow, seed: int, place: Place) -> Run:
+    """Return what is kept of a finished run: its changes, scores and, if it trained, its curves.
 
     Args:
-        folder: Where to.
         row: The row, which is done.
         source: Its training row.
         seed: The seed of the training.
         place: Where the runs lie.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    scores = place.score_file(row.name, source.name, seed).read_text()
-    (folder / f"{row.name}_seed{seed}.json").write_text(f"{scores.rstrip()}\n", encoding="utf-8")
-    # Made anew: MMEngine puts a dump, with paths of the machine, in place of the one beside a test.
-    config = make_test_config(row, source.name, seed, place).pretty_text
-    (folder / f"{row.name}_seed{seed}.py").write_text(config, encoding="utf-8")
+    run: Run = {"row": row.name, "seed": seed, "iterations": place.iterations}
+    run["changes"] = describe_changes(row)
+    scores = place.score_file(row.name, source.name, seed).read_text(encoding="utf-8")
+    run["scores"] = json.loads(scores)
+    if row is source:
+        for training in read_runs([place.run(row.name, seed)]):
+            run |= digest_log([*training.train, *training.val])
+    return run
 
 
-def keep_records(folder: Path, config: Path, run: Path) -> None:
-    """Keep the config of a run, and its log joined over resumes, as small files.
-
-    Args:
-        folder: Where to.
-        config: The run's config; the copies are named after it.
-        run: Its work folder.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / config.name).write_text(config.read_text(), encoding="utf-8")
-    for training in read_runs([run]):
-        rows = [json.dumps(record) for record in (*training.train, *training.val)]
-        (folder / f"{config.stem}.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
+def write_runs(path: Path, runs: Sequence[Run]) -> None:
+    """Write the runs as JSON, one per line."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = ",\n".join(json.dumps(run) for run in runs)
+    path.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
 
 
 TEXT = (
@@ -219,7 +229,7 @@ over seeds. So short a training ranks choices; it does not say how far they get.
 
 ![Loss and AP50 while training, mean and spread over seeds](images/ablation_curves.png)
 
-Config and log of each run: [ablation/](ablation/).
+Changes, scores and curves of each run: [ablation/runs.json](ablation/runs.json).
 
 ## Best possible recall of anchors
 
