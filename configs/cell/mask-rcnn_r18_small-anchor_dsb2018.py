@@ -7,7 +7,7 @@ weights on 65 images within an hour.
 python tools/train.py configs/cell/mask-rcnn_r18_small-anchor_dsb2018.py
 """
 
-_base_ = "./mask-rcnn_r18_small-anchor_demo.py"
+_base_ = "../_base_/cell_from_scratch.py"
 
 _metainfo = dict(classes=("nucleus",))
 _num_classes = 1
@@ -72,7 +72,7 @@ test_dataloader = val_dataloader
 
 # 1,120 steps of four crops: 30 minutes on one AVX2 core, the other one busy too.
 train_cfg = dict(max_epochs=70, val_interval=10)
-# Adam as everywhere; the norms bear the rate, and the clip catches the first steps' gradients.
+# Adam as everywhere; batch norm tolerates the learning rate, and the clip catches the first steps' gradients.
 optim_wrapper = dict(
     optimizer=dict(_delete_=True, type="AdamW", lr=5e-4, weight_decay=0.05),
     clip_grad=dict(max_norm=5.0),
