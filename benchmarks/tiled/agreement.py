@@ -63,17 +63,16 @@ def predict_tiles(
         The merged cells, the tiles, and (N,) the tile that found each cell; -1 for one that was
         joined from the parts of several.
     """
-    tiles = predictor.plan_tiles(source)
-    batches = range(len(predictor.plan_batches(tiles)))
-    parts = predictor.predict_batches(source, tiles, batches)
-    cells = predictor.merge(source, tiles, parts)
+    plan = predictor.plan_tiles(source)
+    tile_cells = predictor.predict_batches(source, plan)
+    cells = predictor.merge(source, plan, tile_cells)
     finders: dict[tuple[str, float], int] = {}
-    for tile, found in parts:
+    for tile, found in tile_cells.parts:
         for rle, score in zip(found.rles, found.scores.tolist(), strict=True):
             finders[rle["counts"], score] = tile
     keys = zip(cells.rles, cells.scores.tolist(), strict=True)
     origins = [finders.get((rle["counts"], score), -1) for rle, score in keys]
-    return cells, tiles, np.array(origins, dtype=np.int64)
+    return cells, list(plan.tiles), np.array(origins, dtype=np.int64)
 
 
 def compare_predictions(

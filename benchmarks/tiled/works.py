@@ -137,7 +137,7 @@ def compare_files(args: Namespace, slide: Path, whole: Path, other: Path) -> dic
         for content in (json.loads(path.read_text()) for path in (whole, other))
     )
     with open_image(slide) as source:
-        tiles = build_predictor(args, whole=False).plan_tiles(source)
+        tiles = build_predictor(args, whole=False).plan_tiles(source).tiles
     return asdict(compare_predictions(one, two, tiles))
 
 

@@ -2,6 +2,7 @@
 
 from cellseg.inference.cells import Cells
 from cellseg.inference.mask_tta import CellTTAModel
-from cellseg.inference.predictor import Predictor, TileOptions
+from cellseg.inference.predictor import Predictor
+from cellseg.inference.tile_plan import TileOptions
 
 __all__ = ["CellTTAModel", "Cells", "Predictor", "TileOptions"]

@@ -11,18 +11,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from mmengine import dist
 from mmengine.logging import print_log
-from torch import distributed
 
 from cellseg.errors import CellsegError
-from cellseg.inference.cells import Cells
 from cellseg.inference.image_list import InputImage
 from cellseg.inference.image_source import ImageSource
 from cellseg.inference.output_folder import OutputFolder, OutputOptions
-from cellseg.inference.predictor import Predictor
+from cellseg.inference.predictor import Predictor, TileCells
 from cellseg.inference.sources import open_image, read_opened_size
-from cellseg.inference.tiles import Tile
+from cellseg.inference.tile_plan import TilePlan
 from cellseg.inference.writers import write_outputs
 from cellseg.inference.writers.coco_json import write_coco_results
 
@@ -92,10 +90,11 @@ class PredictionJob:
             CellsegError: If an output would replace one of the images.
         """
         # Another process may have listed the inputs when outputs were already among them.
-        plan = (self.images, *self._plan()) if _rank() == 0 else None
-        self.images, finished, batches = _broadcast(plan)
+        plan = [(self.images, *self._plan()) if dist.get_rank() == 0 else None]
+        dist.broadcast_object_list(plan, src=0)
+        self.images, finished, batches = plan[0]
         outcomes: dict[int, ImageOutcome] = dict(finished)
-        least = _world_size() * _SHARED_BATCHES if _world_size() > 1 else math.inf
+        least = dist.get_world_size() * _SHARED_BATCHES if dist.get_world_size() > 1 else math.inf
         shared = [index for index, sizes in batches.items() if len(sizes) >= least]
         others = [index for index, sizes in batches.items() if len(sizes) < least]
         alone = [others[place] for place in self.predictor.share_of(others)]
@@ -111,7 +110,7 @@ class PredictionJob:
         for index in shared:
             outcomes[index] = self._do_together(self.images[index], progress)
         gathered = _gather(outcomes)
-        if _rank() == 0:
+        if dist.get_rank() == 0:
             for other in gathered[1:]:
                 outcomes.update(
                     {index: outcome for index, outcome in other.items() if index not in shared}
@@ -148,8 +147,8 @@ class PredictionJob:
             with suppress(Exception):
                 self._check_index(image)
                 size = read_opened_size(image.path, self.options.mpp, self.options.pixel_size_um)
-                tiles = self.predictor.plan_tiles(size)
-                batches[index] = [len(batch) for batch in self.predictor.plan_batches(tiles)]
+                plan = self.predictor.plan_tiles(size)
+                batches[index] = [len(batch) for batch in plan.batches]
         self._folder.remove_half_written([self.images[index] for index in batches])
         return finished, batches
 
@@ -159,42 +158,34 @@ class PredictionJob:
         try:
             self._check_index(image)
             with self._open(image) as source:
-                tiles = self.predictor.plan_tiles(source)
-                batches = range(len(self.predictor.plan_batches(tiles)))
-                parts = self.predictor.predict_batches(source, tiles, batches, progress)
-                count = self.predictor.last_count
-                return self._finish(
-                    image, source, tiles, parts, (count.tiles, count.background), begin
-                )
+                plan = self.predictor.plan_tiles(source)
+                found = self.predictor.predict_batches(source, plan, progress=progress)
+                return self._finish(image, source, plan, found, begin)
         except Exception as error:
             return _failure(image, error)
 
     def _do_together(self, image: InputImage, progress: Progress | None) -> ImageOutcome:
         """Predict this process's share of one image's tiles; process 0 merges and writes."""
         begin = time.perf_counter()
-        parts: list[tuple[int, Cells]] = []
-        counts, failed = (0, 0), None
+        found, failed = TileCells(), None
         try:
             self._check_index(image)
             with self._open(image) as source:
-                tiles = self.predictor.plan_tiles(source)
-                share = self.predictor.share_of(self.predictor.plan_batches(tiles))
-                parts = self.predictor.predict_batches(source, tiles, share, progress)
-                counts = (self.predictor.last_count.tiles, self.predictor.last_count.background)
+                plan = self.predictor.plan_tiles(source)
+                share = self.predictor.share_of(plan.batches)
+                found = self.predictor.predict_batches(source, plan, share, progress)
         except Exception as error:
             failed = _failure(image, error)
-        gathered = _gather((parts, counts, failed))
-        if _rank() != 0:
+        gathered = _gather((found, failed))
+        if dist.get_rank() != 0:
             return failed or ImageOutcome(image.name)
-        failures = [failure for _, _, failure in gathered if failure is not None]
+        failures = [failure for _, failure in gathered if failure is not None]
         if failures:
             return failures[0]
         try:
             with self._open(image) as source:
-                tiles = self.predictor.plan_tiles(source)
-                everything = [part for share_parts, _, _ in gathered for part in share_parts]
-                total = tuple(np.sum([count for _, count, _ in gathered], axis=0).tolist())
-                return self._finish(image, source, tiles, everything, total, begin)
+                everything = TileCells.join([share for share, _ in gathered])
+                return self._finish(image, source, plan, everything, begin)
         except Exception as error:
             return _failure(image, error)
 
@@ -202,14 +193,13 @@ class PredictionJob:
         self,
         image: InputImage,
         source: ImageSource,
-        tiles: Sequence[Tile],
-        parts: Sequence[tuple[int, Cells]],
-        counts: tuple[int, int],
+        plan: TilePlan,
+        found: TileCells,
         begin: float,
     ) -> ImageOutcome:
         """Merge and write one image; the record that marks it as finished comes last."""
         options = self.options
-        cells = self.predictor.merge(source, tiles, parts)
+        cells = self.predictor.merge(source, plan, found)
         if options.submission_index is not None:
             row = options.submission_index[image.path.name]
             if (row["height"], row["width"]) != (source.height, source.width):
@@ -226,13 +216,18 @@ class PredictionJob:
             "height": source.height,
             "width": source.width,
             "cells": len(shown),
-            "tiles": counts[0],
-            "background_tiles": counts[1],
+            "tiles": found.num_tiles,
+            "background_tiles": found.num_background,
             "notes": notes,
         }
         self._folder.finish(image, facts)
         return ImageOutcome(
-            image.name, len(shown), counts[0], counts[1], seconds=seconds, notes=notes
+            image.name,
+            len(shown),
+            found.num_tiles,
+            found.num_background,
+            seconds=seconds,
+            notes=notes,
         )
 
     def _open(self, image: InputImage) -> ImageSource:
@@ -259,29 +254,6 @@ def _failure(image: InputImage, error: Exception) -> ImageOutcome:
     return ImageOutcome(image.name, error=text)
 
 
-def _rank() -> int:
-    """Return this process's rank, 0 without a launcher."""
-    return distributed.get_rank() if distributed.is_initialized() else 0
-
-
-def _world_size() -> int:
-    """Return the number of processes."""
-    return distributed.get_world_size() if distributed.is_initialized() else 1
-
-
-def _broadcast(value: Any) -> Any:
-    """Give process 0's value to all."""
-    if _world_size() == 1:
-        return value
-    box = [value]
-    distributed.broadcast_object_list(box, src=0)
-    return box[0]
-
-
 def _gather(value: Any) -> list[Any]:
     """Give all values to process 0, in the order of the processes; others get none of them."""
-    if _world_size() == 1:
-        return [value]
-    values = [None] * _world_size() if _rank() == 0 else None
-    distributed.gather_object(value, values, dst=0)
-    return values or []
+    return dist.gather_object(value, dst=0) or []

@@ -14,6 +14,7 @@ from cellseg.errors import CellsegError
 from cellseg.inference.cells import Cells
 from cellseg.inference.image_source import ImageSource
 from cellseg.inference.sources import ArraySource
+from cellseg.inference.tile_plan import TilePlan
 from cellseg.web.found_cells import FoundCells
 from cellseg.web.sessions import PageClosedError, Session, SessionStore, Upload
 from cellseg.web.uploads import UploadLimits, check_upload, read_upload
@@ -33,8 +34,8 @@ class CellFinder(Protocol):
     ) -> Cells:
         """Find the cells of an image; progress gets the tiles just done."""
 
-    def plan_tiles(self, source: ImageSource) -> list:
-        """Cut an image into tiles."""
+    def plan_tiles(self, size: ImageSource) -> TilePlan:
+        """Plan the tiles of an image."""
 
 
 class SupersededError(Exception):
@@ -118,7 +119,7 @@ class CellService:
         """Read an image, find its cells and measure them."""
         image = read_upload(upload.path, upload.name, self.limits, self.finder.image_format)
         source = ArraySource(image.pixels, image.pixel_size_um)
-        total, done = len(self.finder.plan_tiles(source)), 0
+        total, done = len(self.finder.plan_tiles(source).tiles), 0
 
         def report(tiles: int, _: int) -> None:
             nonlocal done

@@ -12,6 +12,7 @@ from cellseg.errors import CellsegError
 from cellseg.inference import Predictor, TileOptions
 from cellseg.inference.overlaps import measure_overlaps
 from cellseg.inference.sources import ArraySource
+from cellseg.inference.tile_plan import group_tiles
 from cellseg.structures.rle import encode_label_map
 
 from .oracle import CLASS_NAMES, draw_label_map, oracle_config, paint_label_map
@@ -36,7 +37,7 @@ def check_invariant(label_map, make_predictor, tile_px, overlap_px, crossing):
     predictor = make_predictor(whole=False, tile_px=tile_px, overlap_px=overlap_px, score_thr=0.5)
     tiled = predictor(image)
     assert len(whole) >= 300
-    assert count_crossing(whole, predictor.plan_tiles(ArraySource(image))) >= crossing
+    assert count_crossing(whole, predictor.plan_tiles(ArraySource(image)).tiles) >= crossing
     joined = type(whole).concatenate([whole, tiled])
     overlaps = measure_overlaps(joined)
     first, second = overlaps.pairs.T
@@ -107,7 +108,7 @@ def test_prediction_by_a_real_network_in_any_batch_size_is_the_same():
             whole=False, scale=1.0, tile_px=128, overlap_px=32, batch_size=batch_size
         )
         found.append(predictor(image))
-    tiles = predictor.plan_tiles(ArraySource(image))
+    tiles = predictor.plan_tiles(ArraySource(image)).tiles
     assert len({(tile.height, tile.width) for tile in tiles}) > 1
     assert len(found[0]) > 0
     for cells in found[1:]:
@@ -118,14 +119,14 @@ def test_prediction_by_a_real_network_in_any_batch_size_is_the_same():
 
 def test_batches_hold_each_tile_once_and_tiles_of_one_size_only(make_predictor):
     predictor = make_predictor(whole=False, tile_px=128, overlap_px=16, batch_size=3)
-    tiles = predictor.plan_tiles(ArraySource(np.zeros((500, 620, 3), np.uint8)))
-    batches = predictor.plan_batches(tiles)
+    plan = predictor.plan_tiles(ArraySource(np.zeros((500, 620, 3), np.uint8)))
+    tiles, batches = plan.tiles, plan.batches
     assert sorted(index for batch in batches for index in batch) == list(range(len(tiles)))
-    assert batches == sorted(batches)
+    assert list(batches) == sorted(batches)
     for batch in batches:
         assert len({(tiles[index].height, tiles[index].width) for index in batch}) == 1
     assert max(map(len, batches)) == 3
-    assert predictor.plan_batches([]) == []
+    assert group_tiles([], 3) == ()
 
 
 def test_prediction_skips_background_tiles_and_counts_them(make_predictor):
@@ -135,9 +136,12 @@ def test_prediction_skips_background_tiles_and_counts_them(make_predictor):
     options = dict(whole=False, tile_px=320, overlap_px=64)
     skipping, looking = make_predictor(**options), make_predictor(skip_background=False, **options)
     assert skipping(image).rles == looking(image).rles
-    assert skipping.last_count.background >= 8
-    assert looking.last_count.background == 0
-    assert skipping.last_count.tiles == looking.last_count.tiles
+    source = ArraySource(image)
+    plan = skipping.plan_tiles(source)
+    skipped, looked = (each.predict_batches(source, plan) for each in (skipping, looking))
+    assert skipped.num_background >= 8
+    assert looked.num_background == 0
+    assert skipped.num_tiles == looked.num_tiles == len(plan.tiles)
 
 
 def test_small_images_are_predicted_whole_and_large_ones_tiled(make_predictor):
@@ -145,14 +149,14 @@ def test_small_images_are_predicted_whole_and_large_ones_tiled(make_predictor):
     sizes = {1024: 1, 1025: 9}
     for size, count in sizes.items():
         source = ArraySource(np.zeros((500, size, 3), np.uint8))
-        assert (len(predictor.plan_tiles(source)) > 1) == (count > 1)
+        assert (len(predictor.plan_tiles(source).tiles) > 1) == (count > 1)
 
 
 def test_tiles_start_at_whole_strides_of_the_network(make_predictor):
     source = ArraySource(np.zeros((1500, 1300, 3), np.uint8))
     for scale, tile_px in ((0.5, 512), (1.0, 512), (1.6, 520), (2.0, 512)):
         predictor = make_predictor(whole=False, scale=scale, tile_px=512, overlap_px=64)
-        tiles = predictor.plan_tiles(source)
+        tiles = predictor.plan_tiles(source).tiles
         assert {tile.width for tile in tiles if tile.x2 < source.width} == {tile_px}
         for side in {side for tile in tiles for side in (tile.x1, tile.y1)} | {tile_px}:
             assert side * scale % 64 == pytest.approx(0)

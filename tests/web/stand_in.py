@@ -8,6 +8,8 @@ from skimage.measure import label as label_components
 
 from cellseg.inference.cells import Cells
 from cellseg.inference.image_source import ImageSource
+from cellseg.inference.tile_plan import TilePlan
+from cellseg.inference.tiles import make_tile_grid
 from cellseg.structures.rle import encode_label_map
 
 CLASS_NAMES = ("epithelial", "<b>round</b>")
@@ -36,8 +38,9 @@ class BlobFinder:
         self._lock = threading.Lock()
         self.was_shared = False
 
-    def plan_tiles(self, source: ImageSource) -> list:
-        return [None, None]
+    def plan_tiles(self, size: ImageSource) -> TilePlan:
+        tiles = make_tile_grid(64, 100, 64, 16)  # two, whatever the size
+        return TilePlan(tuple(tiles), ((0,), (1,)), None)
 
     def __call__(
         self, image: ImageSource, progress: Callable[[int, int], None] | None = None

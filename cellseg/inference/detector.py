@@ -1,0 +1,136 @@
+"""Build a detector from a config and its checkpoint, ready to find cells."""
+
+from __future__ import annotations
+
+import copy
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmdet.registry import MODELS
+from mmengine.config import Config
+
+from cellseg.engine.checkpoint_loading import load_checkpoint_file
+from cellseg.errors import CellsegError
+
+
+class DetectionLimits:
+    """How many proposals and cells a detector keeps, in proportion to the area it looks at.
+
+    The config's limits are meant for the input size of its test pipeline. On a larger image they
+    would starve the detector; on a smaller tile they would let through proposals that it never has
+    to judge otherwise, so that tiles and whole images would differ.
+
+    Args:
+        model: The detector; models without such limits are left alone.
+    """
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        """Note the limits of every part of the model."""
+        self._limits: list[tuple[Any, str, int]] = []
+        for part in model.modules():
+            test_cfg = getattr(part, "test_cfg", None)
+            for name in ("nms_pre", "max_per_img"):
+                if isinstance(test_cfg, dict) and isinstance(test_cfg.get(name), int):
+                    self._limits.append((test_cfg, name, test_cfg[name]))
+            if isinstance(getattr(part, "max_per_img", None), int):
+                self._limits.append((vars(part), "max_per_img", part.max_per_img))
+
+    def scale(self, factor: float) -> None:
+        """Set every limit to the config's times factor; limits that keep all (below 1) stay."""
+        for holder, name, value in self._limits:
+            holder[name] = max(math.ceil(value * factor), 1) if value > 0 else value
+
+
+def find_device(name: str | None) -> torch.device:
+    """Find the device of a name, a GPU where there is one when None; it must work."""
+    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).cpu()
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise CellsegError(
+            f"The device {name} cannot be used ({reason}); give cpu, cuda or cuda:1, or leave it "
+            "out."
+        ) from error
+    return device
+
+
+def read_config(config: str | Path | Config, options: dict[str, Any] | None) -> Config:
+    """Read a config, or copy one, and apply options."""
+    if isinstance(config, Config):
+        cfg = copy.deepcopy(config)
+    elif Path(config).is_file():
+        cfg = Config.fromfile(config)
+    else:
+        raise CellsegError(
+            f"There is no config file {config}; the project's configs lie in configs/cell/."
+        )
+    if options:
+        cfg.merge_from_dict(options)
+    return cfg
+
+
+def build_detector(cfg: Config, checkpoint: str | Path | None) -> torch.nn.Module:
+    """Build a detector and load its weights, without fetching anything it was initialised from."""
+    model_cfg = copy.deepcopy(cfg.model)
+    _forget_init(model_cfg)
+    model = MODELS.build(model_cfg)
+    if checkpoint is None:
+        model.init_weights()
+        return model
+    loaded = load_checkpoint_file(checkpoint)
+    weights = loaded.get("state_dict", loaded)
+    expected = model.state_dict()
+    misfits = [
+        name
+        for name, value in expected.items()
+        if name not in weights or tuple(weights[name].shape) != tuple(value.shape)
+    ]
+    if misfits:
+        raise CellsegError(
+            f"The checkpoint {checkpoint} does not fit the config {cfg.filename}: {len(misfits)} "
+            f"of {len(expected)} "
+            f"weights are missing or of another shape, such as {misfits[0]}; give the config it "
+            f"was trained with."
+        )
+    model.load_state_dict({name: weights[name] for name in expected})
+    return model
+
+
+def _forget_init(part: Any) -> None:
+    """Remove pretrained weights to fetch from a model's config, at every depth."""
+    if isinstance(part, dict):
+        init = part.get("init_cfg")
+        if isinstance(init, dict) and init.get("type") == "Pretrained":
+            part["init_cfg"] = None
+        for value in part.values():
+            _forget_init(value)
+    elif isinstance(part, (list, tuple)):
+        for value in part:
+            _forget_init(value)
+
+
+def find_test_dataset(cfg: Config) -> dict[str, Any]:
+    """Find the test data set's config, wrappers taken off."""
+    dataset = (cfg.get("test_dataloader") or cfg.get("val_dataloader") or {}).get("dataset")
+    while dataset is not None and "dataset" in dataset:
+        dataset = dataset["dataset"]
+    if dataset is None or "pipeline" not in dataset:
+        raise CellsegError(
+            f"The config {cfg.filename} has no test_dataloader with a pipeline, which says how "
+            f"images reach the model."
+        )
+    return dataset
+
+
+def read_class_names(dataset: dict[str, Any]) -> tuple[str, ...]:
+    """Read the class names from a data set's config."""
+    names = (dataset.get("metainfo") or {}).get("classes")
+    if names is None:
+        raise CellsegError(
+            "The config's test data set names no classes; set metainfo=dict(classes=(...))."
+        )
+    return (names,) if isinstance(names, str) else tuple(names)
