@@ -90,7 +90,7 @@ class PredictionJob:
             CellsegError: If an output would replace one of the images.
         """
         # Another process may have listed the inputs when outputs were already among them.
-        plan = [(self.images, *self._plan()) if dist.get_rank() == 0 else None]
+        plan: list[Any] = [(self.images, *self._plan()) if dist.get_rank() == 0 else None]
         dist.broadcast_object_list(plan, src=0)
         self.images, finished, batches = plan[0]
         outcomes: dict[int, ImageOutcome] = dict(finished)
