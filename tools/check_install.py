@@ -1,7 +1,7 @@
 """Check that the environment can train, and say which operators it uses.
 
-    .venv/bin/python tools/check_install.py          (any environment that cellseg is installed in)
-    .venv/bin/python tools/check_install.py --lock   (every version must be that of requirements.txt, too)
+    .venv/bin/python tools/check_install.py          (any environment with cellseg in it)
+    .venv/bin/python tools/check_install.py --lock   (and every version is that of requirements.txt)
 
 Exit status: 0 all is well, 1 something must be fixed. Each finding is one sentence with its fix.
 """
@@ -76,7 +76,7 @@ def find_wrong_versions(pins: dict[str, str]) -> list[str]:
 
 
 def find_unmet_needs(name: str = PROJECT) -> list[str]:
-    """Return a sentence for each package that an installed one needs, in turn, and does not find."""
+    """Return a sentence for each missing package among those that one needs, in turn."""
     from packaging.requirements import Requirement
 
     unmet, seen, waiting = [], set(), [Requirement(name)]
@@ -147,10 +147,9 @@ def find_opencv_faults() -> list[str]:
 def find_op_faults() -> list[str]:
     """Return a sentence where MMDetection or the operators that it needs do not work."""
     try:
-        import torch
-
-        import cellseg.ops  # before mmdet, which looks for mmcv's operators
+        importlib.import_module("cellseg")  # before mmdet, which looks for mmcv's operators
         import mmdet.models  # noqa: F401
+        import torch
     except (ImportError, OSError, RuntimeError) as error:
         return [f"MMDetection does not load ({error}). Run `make install`."]
     boxes = torch.tensor([[0.0, 0, 10, 10], [1, 1, 10, 10], [20, 20, 30, 30]])
@@ -170,8 +169,8 @@ def find_op_faults() -> list[str]:
 def find_compiled_here() -> list[str]:
     """Return the names of the packages that were compiled on this machine, sorted.
 
-    A wheel from a package index says which Linux it runs on at least (manylinux); one that was built
-    here only says linux. What is pure Python has no platform.
+    A wheel from a package index says which Linux it needs at least (manylinux); one that was
+    built here only says linux. What is pure Python has no platform.
     """
     names = []
     for distribution in importlib.metadata.distributions():
@@ -202,7 +201,6 @@ def describe_torchvision() -> str | None:
 def describe_environment() -> list[str]:
     """Return a sentence for each thing that is worth knowing and no error."""
     import torch
-
     from cellseg.ops import describe_backend
 
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"

@@ -2,7 +2,8 @@
 
     .venv/bin/python tools/run_uv.py pip install --no-deps -r requirements.txt
 
-uv reads neither pip's configuration files nor its PIP_* variables. What is set for uv itself (UV_*) is kept.
+uv reads neither pip's configuration files nor its PIP_* variables. What is set for uv itself (UV_*)
+is kept.
 """
 
 import ast
