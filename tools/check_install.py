@@ -201,6 +201,7 @@ def describe_torchvision() -> str | None:
 def describe_environment() -> list[str]:
     """Return a sentence for each thing that is worth knowing and no error."""
     import torch
+
     from cellseg import ops
 
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"

@@ -11,9 +11,10 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 root=$(pwd -P)
 venv=.venv
 stamp=$venv/.cellseg-installed
+torch_source=$venv/.cellseg-torch-index
 sources=(requirements.txt pyproject.toml tools/install.sh)
 uv_pin=uv==0.13.9  # not in requirements.txt: where it is not to be had, pip does
-wanted="$root ${PYTHON:-} ${TORCH_INDEX:-}"$'\n'$(cat "${sources[@]}")
+wanted=$root$'\n'$(cat "${sources[@]}")
 
 say() { echo "install: $*" >&2; }
 fail() { echo "error: $*" >&2; exit 1; }
@@ -36,16 +37,20 @@ find_python() {  # the first Python with all that is needed; otherwise what each
 
 version_of() { "$1" -c 'import sys; print(*sys.version_info[:2])'; }
 
+is_the_one_asked_for() {  # of the version of PYTHON, with torch from TORCH_INDEX, where these are given
+    { [ -z "${PYTHON:-}" ] || [ "$(version_of "$PYTHON")" = "$(version_of "$venv/bin/python")" ]; } &&
+        { [ -z "${TORCH_INDEX:-}" ] || [ "$(cat "$torch_source" 2>/dev/null)" = "$TORCH_INDEX" ]; }
+}
+
 has_compiled_ops() {  # as set-ups before version 0.2 left them, or a build by hand
     compgen -G "$venv/lib/python*/site-packages/mmcv/_ext*.so" >/dev/null
 }
 
-venv_is_usable() {  # made in this folder, by the Python that was asked for, and nothing compiled
+venv_is_usable() {  # made in this folder, as asked for, and nothing compiled
     [ -x "$venv/bin/python" ] &&
         head -n 3 "$venv/bin/pip" 2>/dev/null | grep -qF "$root/$venv/bin/python" &&
         "$venv/bin/python" tools/check_python.py >/dev/null &&
-        { [ -z "${PYTHON:-}" ] || [ "$(version_of "$PYTHON")" = "$(version_of "$venv/bin/python")" ]; } &&
-        ! has_compiled_ops
+        is_the_one_asked_for && ! has_compiled_ops
 }
 
 make_venv() {
@@ -54,6 +59,7 @@ make_venv() {
     say "making $venv with $("$python" --version 2>&1)"
     rm -rf "$venv"
     "$python" -m venv "$venv"
+    echo "${TORCH_INDEX:-}" >"$torch_source"
 }
 
 pip() { "$venv/bin/python" -m pip --disable-pip-version-check "$@"; }
@@ -85,7 +91,7 @@ install_pins() {
     install --no-deps --requirement requirements.txt --editable .
 }
 
-if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && [ -x "$venv/bin/python" ]; then
+if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && [ -x "$venv/bin/python" ] && is_the_one_asked_for; then
     exit 0
 fi
 fresh=no

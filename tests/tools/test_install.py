@@ -94,9 +94,20 @@ def test_install_after_a_change_installs_into_the_same_venv(clone, name):
     assert _install(clone)[1] == []
 
 
-def test_install_with_a_torch_index_or_another_python_is_not_taken_for_done(clone):
+def test_install_with_another_torch_index_makes_the_venv_again(clone):
+    _install(clone, TORCH_INDEX="file:///cpu")
+    assert _install(clone)[1] == []
+    assert _install(clone, TORCH_INDEX="file:///cpu")[1] == []
+    assert _install(clone, TORCH_INDEX="file:///cuda")[1][0] == MAKE_VENV
+
+
+def test_install_with_another_python_makes_the_venv_again(clone):
+    other = clone / "python3.12"
+    other.write_text(STAND_IN + '[ "$1" != -c ] || echo 3 12\n')
+    other.chmod(0o755)
     _install(clone)
-    assert _install(clone, TORCH_INDEX="file:///wheels")[1] != []
+    assert _install(clone, PYTHON=str(other))[1] == FIRST_RUN
+    assert _install(clone, PYTHON=str(other))[1] == []
 
 
 def test_install_without_uv_goes_on_with_pip(clone):
