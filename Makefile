@@ -2,8 +2,8 @@
 # make test   set-up, then every test but the slow ones
 # make docs   set-up, then docs/reference.md from the code
 #
-# Variables: PYTHON (a Python 3.11 or 3.12), TORCH_INDEX (a second package index for torch),
-# PYTEST_ARGS, DEMO_WORK.
+# Variables: PYTHON (a Python 3.11, 3.12 or 3.13), TORCH_INDEX (a second package index for torch),
+# INSTALLER (pip: without uv), PYTEST_ARGS, DEMO_WORK.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -16,7 +16,7 @@ DEMO_CONFIG := configs/cell/mask-rcnn_r18_small-anchor_demo.py
 PYTEST_ARGS ?=
 # One thread a process: the tests run side by side, and their numbers do not hang on the core count.
 PYTEST := OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest
-export PYTHON TORCH_INDEX
+export PYTHON TORCH_INDEX INSTALLER
 
 help:
 	@sed -n '1,6s/^# \{0,1\}//p' Makefile

@@ -7,10 +7,8 @@ Exits with 0 where nothing is missing; otherwise prints one line per missing thi
 
 import importlib.util
 import sys
-import sysconfig
-from pathlib import Path
 
-OLDEST, NEWEST = (3, 11), (3, 12)
+OLDEST, NEWEST = (3, 11), (3, 13)
 
 
 def find_missing():
@@ -19,11 +17,9 @@ def find_missing():
     name = "{}.{}".format(*version)  # noqa: UP032 - an old Python must still parse this file
     missing = []
     if not OLDEST <= version <= NEWEST:
-        missing.append("it is Python " + name + "; 3.11 or 3.12 is needed")
+        missing.append("it is Python " + name + "; 3.11, 3.12 or 3.13 is needed")
     if not all(importlib.util.find_spec(module) for module in ("venv", "ensurepip")):
         missing.append("it has no venv module (Debian and Ubuntu: python" + name + "-venv)")
-    if not (Path(sysconfig.get_paths()["include"]) / "Python.h").exists():
-        missing.append("it has no headers, Python.h (Debian and Ubuntu: python" + name + "-dev)")
     return missing
 
 
