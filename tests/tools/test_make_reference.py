@@ -58,7 +58,7 @@ def test_parser_when_found_then_the_tool_has_not_parsed(tool, monkeypatch):
         (make_option("--n", type=int, default=0, help="a"), "--n N", "a (default: 0)"),
         (make_option("--n", default=2, help="by default %(default)s"), "--n N", "by default 2"),
         (make_option("--of", nargs="+", default=["a", "b"], help="c"), "--of OF ...", None),
-        (make_option("--out", required=True, help="a"), "--out OUT", "a; **needed**"),
+        (make_option("--out", required=True, help="a"), "--out OUT", "a; **required**"),
         (make_option("files", nargs="*", help="a"), "[FILES ...]", "a"),
         (make_option("-k", "--kind", choices=("x", "y"), help="a"), "-k, --kind {x,y}", "a"),
     ],
