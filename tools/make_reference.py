@@ -16,12 +16,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from mmengine.config import Config
-
 from cellseg.cli.convert import FORMATS, load_format
 from cellseg.cli.main import COMMANDS, load_command
 from cellseg.cli.running import build_parser, first_line
-from cellseg.evaluation.data_source import dataset_config
 from cellseg.fileio import write_atomically
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -225,6 +222,10 @@ def write_scripts() -> str:
 
 def describe_config(path: Path) -> tuple[str, ...]:
     """Read the key facts of one config."""
+    from mmengine.config import Config  # late, as it is slow: --help must not wait for it
+
+    from cellseg.evaluation.data_source import dataset_config
+
     config = Config.fromfile(path)
     model, data = config.model, dataset_config(config, "train")
     resize = next(s for s in config.test_dataloader.dataset.pipeline if "Resize" in s["type"])
@@ -257,7 +258,7 @@ def _describe_anchors(anchors: Any) -> str:
     return f"{', '.join(sizes)} px, {len(anchors.ratios)} ratios"
 
 
-def _describe_start(config: Config) -> str:
+def _describe_start(config: Any) -> str:
     """Say which weights training starts from."""
     if config.get("load_from"):
         return f"`{Path(config.load_from).name}`"
@@ -276,6 +277,7 @@ def write_page() -> str:
 
 def main() -> None:
     """Write the page."""
+    argparse.ArgumentParser(description=first_line(__doc__)).parse_args()
     with contextlib.redirect_stdout(io.StringIO()):  # what a package says on import
         page = write_page()
     print(f"Wrote {write_atomically(PAGE, page).relative_to(ROOT)}")
