@@ -33,7 +33,9 @@ def test_build_holds_the_configs_of_the_repository(monkeypatch, tmp_path):
     given = {}
     monkeypatch.setattr(setuptools, "setup", lambda **words: given.update(words))
     runpy.run_path("setup.py")
-    build = given["cmdclass"]["build_py"](apply_configuration(Distribution(), "pyproject.toml"))
+    attributes = {"script_name": "setup.py"}
+    distribution = apply_configuration(Distribution(attributes), "pyproject.toml")
+    build = given["cmdclass"]["build_py"](distribution)
     build.build_lib = str(tmp_path)
     build.ensure_finalized()
     configs = sorted(path.relative_to(ROOT) for path in (ROOT / "configs").rglob("*.py"))

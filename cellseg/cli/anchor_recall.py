@@ -13,6 +13,7 @@ import argparse
 from pathlib import Path
 
 from cellseg.cli.arguments import add_config_options, add_show_argument, add_split_argument
+from cellseg.config_files import find_config
 from cellseg.errors import CellsegError
 
 
@@ -50,6 +51,7 @@ def check(args: argparse.Namespace) -> None:
 def main(args: argparse.Namespace) -> None:
     """Measure, print, draw."""
     check(args)
+    args.configs = [find_config(name) for name in args.configs]
     from cellseg.cli.tasks import anchor_recall
 
     anchor_recall.run(args)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 
 from cellseg.cli.arguments import add_config_options, add_show_argument, add_split_argument
+from cellseg.config_files import find_config
 from cellseg.errors import CellsegError
 
 
@@ -62,6 +63,7 @@ def check(args: argparse.Namespace) -> None:
 def main(args: argparse.Namespace) -> None:
     """Draw, write and show."""
     check(args)
+    args.config = find_config(args.config)
     from cellseg.cli.tasks import browse_dataset
 
     browse_dataset.run(args)

@@ -18,6 +18,7 @@ from cellseg.cli.arguments import (
     add_show_argument,
     add_split_argument,
 )
+from cellseg.config_files import find_source
 from cellseg.errors import CellsegError
 
 
@@ -45,6 +46,7 @@ def check(args: argparse.Namespace) -> None:
 def main(args: argparse.Namespace) -> None:
     """Count, write and show."""
     check(args)
+    args.config = find_source(args.config)
     from cellseg.cli.tasks import confusion_matrix
 
     confusion_matrix.run(args)

@@ -13,6 +13,7 @@ import argparse
 from pathlib import Path
 
 from cellseg.cli.arguments import add_config_options
+from cellseg.config_files import find_config
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     """Run the folds and print the table."""
+    args.config = find_config(args.config)
     from cellseg.cli.tasks import cross_validate
 
     cross_validate.run(args)

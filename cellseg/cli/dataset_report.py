@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 
 from cellseg.cli.arguments import add_config_options, add_data_arguments, add_show_argument
+from cellseg.config_files import find_source
 from cellseg.defaults import DEFAULT_TINY_PX
 
 
@@ -45,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     """Describe, print, write and draw."""
+    args.data = find_source(args.data)
     from cellseg.cli.tasks import dataset_report
 
     dataset_report.run(args)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 
 from cellseg.cli.arguments import add_config_options, add_split_argument
+from cellseg.config_files import find_source
 from cellseg.errors import CellsegError
 
 
@@ -46,6 +47,7 @@ def check(args: argparse.Namespace) -> None:
 def main(args: argparse.Namespace) -> None:
     """Merge as the flags say."""
     check(args)
+    args.truth = find_source(args.truth)
     from cellseg.cli.tasks import ensemble
 
     ensemble.run(args)

@@ -19,6 +19,7 @@ from cellseg.cli.arguments import (
     add_score_argument,
     add_split_argument,
 )
+from cellseg.config_files import find_source
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     """Evaluate as the flags say."""
+    args.truth = find_source(args.truth)
     from cellseg.cli.tasks import evaluate
 
     evaluate.run(args)

@@ -13,6 +13,7 @@ import argparse
 from pathlib import Path
 
 from cellseg.cli.arguments import add_config_options
+from cellseg.config_files import find_config
 
 FORMATS = {
     "labels": "label TIFFs, combined and per class",
@@ -135,6 +136,7 @@ def _add_submission_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Predict all inputs; 1 if any of them failed."""
+    args.config = find_config(args.config)
     from cellseg.cli.tasks import predict
 
     return predict.run(args)

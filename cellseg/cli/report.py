@@ -20,6 +20,7 @@ from cellseg.cli.arguments import (
     add_score_argument,
     add_split_argument,
 )
+from cellseg.config_files import find_config
 from cellseg.errors import CellsegError
 
 
@@ -59,6 +60,7 @@ def check(args: argparse.Namespace) -> None:
 def main(args: argparse.Namespace) -> None:
     """Write the page and say where it is."""
     check(args)
+    args.config = args.config and find_config(args.config)
     from cellseg.cli.tasks import report
 
     report.run(args)

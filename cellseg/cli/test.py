@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 
 from cellseg.cli.arguments import add_runner_arguments
+from cellseg.config_files import find_config
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     """Test as the flags say."""
+    args.config = find_config(args.config)
     from cellseg.cli.tasks import test
 
     test.run(args)

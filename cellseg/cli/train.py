@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 
 from cellseg.cli.arguments import add_runner_arguments
+from cellseg.config_files import find_config
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     """Train as the flags say."""
+    args.config = find_config(args.config)
     from cellseg.cli.tasks import train
 
     train.run(args)

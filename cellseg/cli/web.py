@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 
 from cellseg.cli.arguments import add_config_options
+from cellseg.config_files import find_config
 
 MAX_MB = 64.0
 MAX_MEGAPIXELS = 2**24 / 1e6
@@ -59,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Serve the page until it is ended."""
+    args.config = find_config(args.config)
     from cellseg.cli.tasks import web
 
     return web.run(args)

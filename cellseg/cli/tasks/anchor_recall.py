@@ -5,7 +5,6 @@ import argparse
 import numpy as np
 
 from cellseg.cli.running import write_result
-from cellseg.config_files import find_config
 from cellseg.engine.run_config import parse_cfg_options
 from cellseg.errors import CellsegError
 from cellseg.evaluation.anchor_fit import fit_anchors
@@ -35,10 +34,11 @@ def format_recall(name: str, boxes: CellBoxes, ious: np.ndarray, class_names: li
 def run(args: argparse.Namespace) -> None:
     """Measure, print, draw."""
     options = parse_cfg_options(args.cfg_options)
-    paths = [find_config(name) for name in args.configs]
-    configs = [read_config(path, options) for path in paths]
-    settings = [read_setting(cfg, path.stem) for cfg, path in zip(configs, paths, strict=True)]
-    dataset = open_data(args.data or paths[0], args.split, options)
+    configs = [read_config(path, options) for path in args.configs]
+    settings = [
+        read_setting(cfg, path.stem) for cfg, path in zip(configs, args.configs, strict=True)
+    ]
+    dataset = open_data(args.data or args.configs[0], args.split, options)
     class_names = list(dataset.metainfo["classes"])
     boxes = collect_boxes(dataset.get_data_info(index) for index in range(len(dataset)))
     if not len(boxes.labels):

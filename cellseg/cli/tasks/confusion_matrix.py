@@ -4,7 +4,6 @@ import argparse
 from pathlib import Path
 
 from cellseg.cli.running import write_result
-from cellseg.config_files import find_source
 from cellseg.engine.run_config import parse_cfg_options
 from cellseg.errors import CellsegError, as_cellseg_error
 from cellseg.evaluation.confusion import confuse_results
@@ -18,7 +17,7 @@ from cellseg.visualization.curves import save_figure
 
 def run(args: argparse.Namespace) -> None:
     """Read, count, write and show."""
-    dataset = open_data(find_source(args.config), args.split, parse_cfg_options(args.cfg_options))
+    dataset = open_data(args.config, args.split, parse_cfg_options(args.cfg_options))
     images, classes = list_truth(dataset), dataset.metainfo["classes"]
     predictions = read_predictions(args.results, images, classes, args.files)
     if not predictions.has_classes and len(classes) > 1:

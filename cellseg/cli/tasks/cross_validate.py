@@ -14,7 +14,6 @@ from pathlib import Path
 from mmengine.config import Config
 
 from cellseg.cli.running import write_result
-from cellseg.config_files import find_config
 from cellseg.engine.checkpoints import find_resumable_checkpoint
 from cellseg.engine.child_processes import ChildProcesses
 from cellseg.engine.run_config import parse_cfg_options
@@ -58,7 +57,7 @@ def make_plan(args: argparse.Namespace) -> FoldPlan:
     Raises:
         CellsegError: If the config cannot be read or split into folds.
     """
-    path = find_config(args.config)
+    path = Path(args.config)
     config = read_config(path, parse_cfg_options(args.cfg_options))
     data = dataset_config(config, "train")
     num_folds = int(data.get("num_folds", 0)) if args.num_folds is None else args.num_folds

@@ -4,7 +4,6 @@ import argparse
 from pathlib import Path
 
 from cellseg.cli.running import write_result
-from cellseg.config_files import find_source
 from cellseg.datasets.cell_dataset import CellDataset
 from cellseg.datasets.tiff_io import read_cell_image
 from cellseg.engine.run_config import parse_cfg_options
@@ -28,7 +27,7 @@ def list_entries(datasets: list[CellDataset]) -> list[dict]:
 def run(args: argparse.Namespace) -> None:
     """Describe, print, write and draw."""
     datasets, parts = open_parts(
-        find_source(args.data),
+        args.data,
         args.num_folds,
         parse_cfg_options(args.cfg_options),
         args.classes,

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from cellseg.cli.running import write_result
-from cellseg.config_files import find_source
 from cellseg.engine.run_config import parse_cfg_options
 from cellseg.evaluation.coco_results import Predictions
 from cellseg.evaluation.data_source import open_data
@@ -54,7 +53,7 @@ def merge_files(
 
 def run(args: argparse.Namespace) -> None:
     """Read, merge, write."""
-    dataset = open_data(find_source(args.truth), args.split, parse_cfg_options(args.cfg_options))
+    dataset = open_data(args.truth, args.split, parse_cfg_options(args.cfg_options))
     class_names = list(dataset.metainfo["classes"])
     images = list_truth(dataset)
     files = [read_coco_results(Path(path), images, class_names) for path in args.results]

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from cellseg.cli.running import write_result
-from cellseg.config_files import find_source
 from cellseg.engine.run_config import parse_cfg_options
 from cellseg.errors import as_cellseg_error
 from cellseg.evaluation.average_precision import (
@@ -70,15 +69,15 @@ def write_figures(
 
 def run(args: argparse.Namespace) -> None:
     """Read, judge, print."""
-    source, options = find_source(args.truth), parse_cfg_options(args.cfg_options)
-    dataset = open_data(source, args.split, options, args.classes)
+    options = parse_cfg_options(args.cfg_options)
+    dataset = open_data(args.truth, args.split, options, args.classes)
     images, classes = list_truth(dataset), list(dataset.metainfo["classes"])
     predictions = read_predictions(Path(args.predictions), images, classes, args.files)
     results = join_results(images, predictions)
     merged = len(classes) > 1 and (args.ignore_classes or not predictions.has_classes)
     if merged:
         results, classes = [merge_classes(result) for result in results], ["cell"]
-    max_dets = find_max_dets(source, options)
+    max_dets = find_max_dets(args.truth, options)
     with as_cellseg_error():
         precision = compute_average_precision(results, classes, max_dets=max_dets)
         counts = [count_result(result, len(classes), args.score_thr) for result in results]

@@ -12,7 +12,6 @@ import torch
 from torch import distributed
 from tqdm import tqdm
 
-from cellseg.config_files import find_config
 from cellseg.engine.process_group import set_thread_counts
 from cellseg.engine.run_config import parse_cfg_options
 from cellseg.errors import CellsegError
@@ -65,7 +64,7 @@ def build_predictor(args: argparse.Namespace, device: str | None) -> Predictor:
     tta: bool | dict = {"scales": args.tta_scales} if args.tta_scales else args.tta
     lowest = min(args.score_thr, _SUBMISSION_SCORE_THR) if args.submission else args.score_thr
     predictor = Predictor(
-        find_config(args.config),
+        args.config,
         args.checkpoint,
         device=args.device or device,
         score_thr=lowest,

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 
 from cellseg.cli.running import write_result
-from cellseg.config_files import find_config as find_shipped
 from cellseg.datasets.cell_dataset import CellDataset
 from cellseg.datasets.tiff_io import CellDataError, read_cell_image
 from cellseg.engine.run_config import parse_cfg_options
@@ -45,7 +44,7 @@ def read_rgb(dataset: CellDataset, place: int) -> np.ndarray:
 
 def gather(args: argparse.Namespace) -> tuple[ReportInput, ReportOptions]:
     """Find and read all that the page is made from."""
-    config = find_config(args.work_dir, args.config and find_shipped(args.config))
+    config = find_config(args.work_dir, args.config)
     results = find_results(args.work_dir, config, args.results)
     options = parse_cfg_options(args.cfg_options)
     dataset = open_data(config, args.split, options)

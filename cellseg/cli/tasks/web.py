@@ -7,7 +7,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from cellseg.cli.running import write_result
-from cellseg.config_files import find_config
 from cellseg.engine.process_group import set_thread_counts
 from cellseg.engine.run_config import parse_cfg_options
 from cellseg.errors import CellsegError
@@ -27,7 +26,7 @@ def build_service(args: argparse.Namespace, folder: Path) -> CellService:
     if args.max_mb <= 0 or args.max_megapixels <= 0:
         raise CellsegError("--max-mb and --max-megapixels must be above 0.")
     predictor = Predictor(
-        find_config(args.config),
+        args.config,
         args.checkpoint,
         device=args.device,
         score_thr=min(_LOWEST_SCORE, args.score_thr),
