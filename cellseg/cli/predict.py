@@ -137,6 +137,7 @@ def _add_submission_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Predict all inputs; 1 if any of them failed."""
     args.config = find_config(args.config)
+    args.ensemble = [(config and find_config(config), path) for config, path in args.ensemble]
     from cellseg.cli.tasks import predict
 
     return predict.run(args)

@@ -19,6 +19,7 @@ from cellseg.errors import CellsegError
 from ..inference.oracle import draw_label_map, oracle_config, paint_label_map
 
 ROOT = Path(__file__).resolve().parents[2]
+CONFIG = "mask-rcnn_r18_small-anchor"
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +185,7 @@ def test_predict_with_an_ensemble_of_equal_models_finds_the_same_cells(setting, 
 
 def test_predict_to_parquet_without_its_extra_says_so_before_predicting(setting, tmp_path):
     (tmp_path / "pyarrow.py").write_text("raise ImportError")
-    command = [sys.executable, str(ROOT / "tools" / "predict.py"), "c.py", "w.pth", "images"]
+    command = [sys.executable, str(ROOT / "tools" / "predict.py"), CONFIG, "w.pth", "images"]
     paths = os.pathsep.join([str(tmp_path), str(ROOT)])
     result = subprocess.run(
         [*command, "--out", str(tmp_path / "out"), "--format", "parquet"],

@@ -34,10 +34,7 @@ def format_recall(name: str, boxes: CellBoxes, ious: np.ndarray, class_names: li
 def run(args: argparse.Namespace) -> None:
     """Measure, print, draw."""
     options = parse_cfg_options(args.cfg_options)
-    configs = [read_config(path, options) for path in args.configs]
-    settings = [
-        read_setting(cfg, path.stem) for cfg, path in zip(configs, args.configs, strict=True)
-    ]
+    settings = [read_setting(read_config(path, options), path.stem) for path in args.configs]
     dataset = open_data(args.data or args.configs[0], args.split, options)
     class_names = list(dataset.metainfo["classes"])
     boxes = collect_boxes(dataset.get_data_info(index) for index in range(len(dataset)))
