@@ -11,6 +11,7 @@ ablation_curves.png, and changes, scores and curves of each run to docs/ablation
 
 import argparse
 import json
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -29,9 +30,9 @@ from recipes.report import (
 )
 from recipes.runs import Place, judge, prepare, prepare_test, read_starts, train
 
+from cellseg.cli.running import call
 from cellseg.engine.child_processes import ChildProcesses
 from cellseg.engine.process_group import count_cores
-from cellseg.engine.run_config import run_tool
 from cellseg.errors import CellsegError
 from cellseg.visualization.curves import SEED_PATTERN, plot_runs, save_figure
 
@@ -177,4 +178,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_tool(main)
+    sys.exit(call(main))

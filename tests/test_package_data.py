@@ -1,7 +1,9 @@
 """An install that is no editable one has every file that the code reads."""
 
+import runpy
 from pathlib import Path
 
+import setuptools
 from setuptools import Distribution
 from setuptools.config.pyprojecttoml import apply_configuration
 
@@ -24,3 +26,28 @@ def test_package_holds_every_file_below_it(monkeypatch):
     }
     assert Path("cellseg/web/templates/page.css") in files
     assert packed == files
+
+
+def test_build_holds_the_configs_of_the_repository(monkeypatch, tmp_path):
+    monkeypatch.chdir(ROOT)
+    given = {}
+    monkeypatch.setattr(setuptools, "setup", lambda **words: given.update(words))
+    runpy.run_path("setup.py")
+    attributes = {"script_name": "setup.py"}
+    distribution = apply_configuration(Distribution(attributes), "pyproject.toml")
+    build = given["cmdclass"]["build_py"](distribution)
+    build.build_lib = str(tmp_path)
+    build.ensure_finalized()
+    configs = sorted(path.relative_to(ROOT) for path in (ROOT / "configs").rglob("*.py"))
+    assert len(configs) > 10
+    assert {str(path) for path in configs} <= set(build.get_source_files())
+    stale = tmp_path / "cellseg" / "configs" / "cell" / "gone.py"
+    stale.parent.mkdir(parents=True)
+    stale.touch()
+    build.run()
+    packed = sorted((tmp_path / "cellseg" / "configs").rglob("*.py"))
+    assert [path.relative_to(tmp_path / "cellseg") for path in packed] == configs
+    assert all(
+        path.read_bytes() == (ROOT / name).read_bytes()
+        for path, name in zip(packed, configs, strict=True)
+    )

@@ -11,13 +11,14 @@ import contextlib
 import importlib.util
 import io
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from mmengine.config import Config
-
-from cellseg.evaluation.data_source import dataset_config
+from cellseg.cli.convert import FORMATS, load_format
+from cellseg.cli.main import COMMANDS, load_command
+from cellseg.cli.running import build_parser, first_line
 from cellseg.fileio import write_atomically
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,20 +35,26 @@ network, in proportion; with `LimitedResize`, large images keep their own and sm
 times at most. *Anchors* are the boxes that the network starts from: their size in pixels of the
 input on each level of the feature pyramid, each in so many ratios of height to width.
 """
+COMMANDS_HEAD = """
+## The cellseg command
+
+`pip install .` gives it; `python -m cellseg` is the same. CONFIG is a file, or the name of a config
+above, with or without `.py`. `cellseg --help` lists the commands, `cellseg COMMAND --help` the
+options of one; `cellseg --version` prints the version.
+
+| exit status | meaning |
+| --- | --- |
+| 0 | success |
+| 1 | an error that the message says how to fix; of `predict` also when an image could not be read |
+| 2 | a wrong command line |
+| 130 | ended with Ctrl-C |
+"""
 TOOLS_HEAD = """
 ## Tools
 
 Run them in the repository's folder: `.venv/bin/python`, then the tool. Words in capitals stand for
 what you fill in; dots mark a word that may be repeated. Every tool with options has `--help`, too.
 """
-
-
-class ParserFoundError(Exception):
-    """Carries a tool's parser out of the tool, before it parses anything."""
-
-    def __init__(self, parser: argparse.ArgumentParser) -> None:
-        super().__init__()
-        self.parser = parser
 
 
 def list_tools() -> list[Path]:
@@ -67,7 +74,7 @@ def find_parser(path: Path) -> argparse.ArgumentParser | None:
     """Get the parser of a tool without running the tool.
 
     Args:
-        path: A tool whose `parse_args` makes a parser and parses with it.
+        path: A tool; one with options has `add_arguments`.
 
     Returns:
         The parser; None for a tool without options.
@@ -77,25 +84,8 @@ def find_parser(path: Path) -> argparse.ArgumentParser | None:
         raise ImportError(f"{path} cannot be imported.")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    parse = getattr(module, "parse_args", None)
-    return None if parse is None else _catch_parser(parse)
-
-
-def _catch_parser(parse: Callable[[], Any]) -> argparse.ArgumentParser:
-    """Call a function that parses the command line, and take its parser away from it."""
-
-    def give_up(parser: argparse.ArgumentParser, *_: Any, **__: Any) -> None:
-        raise ParserFoundError(parser)
-
-    own = argparse.ArgumentParser.parse_args
-    argparse.ArgumentParser.parse_args = give_up  # type: ignore[method-assign,assignment]
-    try:
-        parse()
-    except ParserFoundError as found:
-        return found.parser
-    finally:
-        argparse.ArgumentParser.parse_args = own  # type: ignore[method-assign]
-    raise TypeError(f"{parse} parses no command line.")
+    add_arguments = getattr(module, "add_arguments", None)
+    return None if add_arguments is None else build_parser(module.__doc__, add_arguments, path.name)
 
 
 def list_commands(
@@ -136,7 +126,7 @@ def describe_option(action: argparse.Action, prog: str) -> str:
     text = _escape((action.help or "") % {**vars(action), "prog": prog})
     default = action.default
     if action.option_strings and action.required:
-        return f"{text}; **needed**"
+        return f"{text}; **required**"
     is_unset = default is None or isinstance(default, bool) or default == []
     if is_unset or not action.option_strings or "default" in text:
         return text
@@ -158,18 +148,59 @@ def write_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def write_tool(path: Path) -> str:
     """Write the section of one tool."""
-    name = path.relative_to(ROOT).as_posix()
-    parts = [f"\n### {name}\n\n{read_summary(path)}\n"]
+    head = f"\n### {path.relative_to(ROOT).as_posix()}\n\n{read_summary(path)}\n"
     parser = find_parser(path)
-    for command, part in [] if parser is None else list_commands(parser):
+    return head + ("" if parser is None else write_parser(parser))
+
+
+def write_parser(parser: argparse.ArgumentParser) -> str:
+    """Write the tables of a parser's options, one for each of its subcommands."""
+    parts = []
+    for command, part in list_commands(parser):
         if command:
             parts.append(f"\n`{command}`: {_describe_command(parser, command)}\n")
         rows = [
-            (f"`{name_option(action)}`", describe_option(action, path.name))
+            (f"`{name_option(action)}`", describe_option(action, part.prog))
             for action in list_options(part)
         ]
-        parts.append("\n" + write_table(("option", "what it does"), rows))
+        parts.append("\n" + write_table(("option", "what it does"), rows) if rows else "")
     return "".join(parts)
+
+
+def find_door(module: ModuleType) -> str | None:
+    """Write a link to the tool that takes the same options as a command's module, if one does."""
+    for path in list_tools():
+        text = path.read_text(encoding="utf-8")
+        if f"from {module.__name__} import add_arguments, main" in text:
+            place = path.relative_to(ROOT).as_posix()
+            return f"[{place}](#{make_anchor(place)})"
+    return None
+
+
+def write_commands() -> str:
+    """Write the subcommands of `cellseg`, and the options of those that no tool has the same."""
+    rows, sections = [], []
+    for name in COMMANDS:
+        module = load_command(name)
+        door = find_door(module)
+        rows.append((f"`cellseg {name}`", first_line(module.__doc__), door or "below"))
+        if name == "convert":
+            formats = {key: load_format(key) for key in FORMATS}
+            table = [
+                (f"`cellseg convert {key}`", first_line(part.__doc__), find_door(part) or "")
+                for key, part in formats.items()
+            ]
+            text = "\n" + write_table(("format", "what it does", "options"), table)
+        else:
+            text = write_parser(build_parser(module.__doc__, module.add_arguments, name))
+        if door is None:
+            sections.append(f"\n### cellseg {name}\n{text}")
+    return "\n" + write_table(("command", "what it does", "options"), rows) + "".join(sections)
+
+
+def make_anchor(heading: str) -> str:
+    """Write the anchor that code hosts give a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 def _describe_command(parser: argparse.ArgumentParser | None, command: str) -> str:
@@ -191,6 +222,10 @@ def write_scripts() -> str:
 
 def describe_config(path: Path) -> tuple[str, ...]:
     """Read the key facts of one config."""
+    from mmengine.config import Config  # late, as it is slow: --help must not wait for it
+
+    from cellseg.evaluation.data_source import dataset_config
+
     config = Config.fromfile(path)
     model, data = config.model, dataset_config(config, "train")
     resize = next(s for s in config.test_dataloader.dataset.pipeline if "Resize" in s["type"])
@@ -223,7 +258,7 @@ def _describe_anchors(anchors: Any) -> str:
     return f"{', '.join(sizes)} px, {len(anchors.ratios)} ratios"
 
 
-def _describe_start(config: Config) -> str:
+def _describe_start(config: Any) -> str:
     """Say which weights training starts from."""
     if config.get("load_from"):
         return f"`{Path(config.load_from).name}`"
@@ -236,11 +271,13 @@ def write_page() -> str:
     head = ("config", "what it is", "model", "anchors", "input", "starts from", "training", "data")
     rows = [describe_config(path) for path in sorted((ROOT / "configs" / "cell").glob("*.py"))]
     tools = "".join(write_tool(path) for path in list_tools())
-    return HEAD + "\n" + write_table(head, rows) + TOOLS_HEAD + tools + write_scripts()
+    page = HEAD + "\n" + write_table(head, rows) + COMMANDS_HEAD + write_commands()
+    return page + TOOLS_HEAD + tools + write_scripts()
 
 
 def main() -> None:
     """Write the page."""
+    argparse.ArgumentParser(description=first_line(__doc__)).parse_args()
     with contextlib.redirect_stdout(io.StringIO()):  # what a package says on import
         page = write_page()
     print(f"Wrote {write_atomically(PAGE, page).relative_to(ROOT)}")

@@ -79,7 +79,7 @@ class ChildProcesses:
             output = files.enter_context(log.open("a")) if log else None
             with self._guard:
                 if self._closed:
-                    raise CellsegError(f"{command[1]} was not started: this program is ending.")
+                    raise CellsegError(f"{_name(command)} was not started: this program is ending.")
                 process = subprocess.Popen(
                     list(command),
                     stdout=output,
@@ -98,7 +98,8 @@ class ChildProcesses:
         if status:
             where = f"{log} has its output" if log else "what it printed stands above"
             raise CellsegError(
-                f"{command[1]} failed in {folder}; {where}. Run the same command again to go on."
+                f"{_name(command)} failed in {folder}; {where}. Run the same command again to "
+                "go on."
             )
 
     def _environment(self) -> dict[str, str] | None:
@@ -106,6 +107,14 @@ class ChildProcesses:
             return None
         number = str(self.threads)
         return {**os.environ, "OMP_NUM_THREADS": number, "MKL_NUM_THREADS": number}
+
+
+def _name(command: Sequence[str]) -> str:
+    """Name a command by its script, or by its module and what follows."""
+    if "-m" in command:
+        start = command.index("-m") + 1
+        return " ".join(command[start : start + 2])
+    return command[1]
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

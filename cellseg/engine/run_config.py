@@ -2,39 +2,50 @@
 
 import argparse
 import os
-import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.runner import Runner
 
+from cellseg.config_files import find_config
 from cellseg.errors import CellsegError
 
-_LAUNCHERS = ("none", "pytorch", "slurm", "mpi")
 
+def parse_cfg_options(words: Sequence[str] | None) -> dict[str, Any] | None:
+    """Turn the words of --cfg-options into settings, as MMEngine's DictAction reads them.
 
-def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that train.py and test.py share, named as MMDetection names them."""
-    parser.add_argument("--work-dir", help="folder for logs, checkpoints and figures")
-    parser.add_argument(
-        "--cfg-options",
-        nargs="+",
-        action=DictAction,
-        help="override settings of the config: key=value pairs, such as "
-        'train_dataloader.batch_size=4; lists as key="[a,b]" without white space',
-    )
-    parser.add_argument("--launcher", choices=_LAUNCHERS, default="none", help="job launcher")
-    # torchrun and torch.distributed.launch pass one or the other spelling.
-    parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
+    Args:
+        words: key=value each; None or none at all where the flag was not given.
+
+    Returns:
+        The settings by dotted name; None without words.
+
+    Raises:
+        CellsegError: If a value cannot be read.
+    """
+    if not words:
+        return None
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    parser.add_argument("--cfg-options", nargs="+", action=DictAction)
+    try:
+        settings: dict[str, Any] = parser.parse_args(["--cfg-options", *words]).cfg_options
+    except (AssertionError, ValueError) as error:
+        raise CellsegError(
+            f"--cfg-options {' '.join(words)} cannot be read: {error}; give key=value pairs with "
+            "balanced brackets."
+        ) from error
+    return settings
 
 
 def load_config(args: argparse.Namespace) -> Config:
-    """Read a config file and apply the flags of `add_common_arguments`.
+    """Read a config file and apply the flags that train and test share.
 
     Args:
-        args: Parsed arguments with config, work_dir, cfg_options, launcher and local_rank.
+        args: Parsed arguments with config, work_dir, cfg_options, launcher and local_rank; the
+            config is a path or the name of a shipped one.
 
     Returns:
         The config; work_dir is the flag's, else the file's, else work_dirs/<config name>.
@@ -42,16 +53,13 @@ def load_config(args: argparse.Namespace) -> Config:
     Raises:
         CellsegError: If the file is missing, is no config, or an option does not fit it.
     """
-    path = Path(args.config)
-    if not path.is_file():
-        raise CellsegError(
-            f"There is no config file {path}. The configs of this project lie in configs/cell/."
-        )
+    path = find_config(args.config)
+    options = parse_cfg_options(args.cfg_options)
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     cfg = Config.fromfile(path)
     cfg.launcher = args.launcher
-    if args.cfg_options is not None:
-        _merge_options(cfg, args.cfg_options)
+    if options is not None:
+        _merge_options(cfg, options)
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     elif cfg.get("work_dir") is None:
@@ -103,10 +111,10 @@ def enable_auto_scale_lr(cfg: Config) -> None:
 
 
 def enable_tta(cfg: Config) -> None:
-    """Test on turned and mirrored views of each image, merged by CellTTAModel.
+    """Test on rotated and flipped copies of each image, merged by CellTTAModel.
 
-    The config may hold `tta_model = dict(type="CellTTAModel", ...)` with other views. An EMAHook is
-    left out: the checkpoint's weights are the average already, and the hook would look for them
+    The config may hold `tta_model = dict(type="CellTTAModel", ...)` with other copies. An EMAHook
+    is removed: the checkpoint's weights are the average already, and the hook would look for them
     under the names of the model inside.
     """
     hooks = cfg.get("custom_hooks") or []
@@ -140,14 +148,3 @@ def dataset_configs(cfg: Config) -> list[ConfigDict]:
         if dataset is not None:
             datasets.append(dataset)
     return datasets
-
-
-def run_tool(main: Callable[[], int | None]) -> None:
-    """Run a tool's main function; a CellsegError becomes one sentence and exit status 1."""
-    try:
-        status = main()
-    except CellsegError as error:
-        if int(os.environ.get("RANK", "0")) == 0:
-            sys.stderr.write(f"\nerror: {error}\n")
-        status = 1
-    sys.exit(status)

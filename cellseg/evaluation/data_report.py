@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from cellseg.defaults import DEFAULT_TINY_PX
 from cellseg.structures.rle import decode_crop, rles_to_label_map
 
 IntArray = NDArray[np.int64]
 
-DEFAULT_TINY_PX = 10
 _MIN_COLOUR = 20  # least difference of a pixel's channels that makes it stained tissue
 _MIN_TISSUE_PX = 50
 _SWAPPED_CONTRAST = -4.0

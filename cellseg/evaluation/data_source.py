@@ -9,13 +9,14 @@ import numpy as np
 from mmdet.registry import DATASETS
 from mmengine.config import Config, ConfigDict
 
+from cellseg.config_files import find_config
 from cellseg.datasets.cell_dataset import CellDataset
 from cellseg.datasets.splits import assign_folds, read_groups
 from cellseg.datasets.tiff_io import CellDataError
+from cellseg.defaults import SPLITS
 from cellseg.errors import CellsegError, as_cellseg_error
 from cellseg.evaluation.average_precision import DEFAULT_MAX_DETS
 
-SPLITS = ("train", "val", "test")
 _WHOLE: dict[str, Any] = {"num_folds": 0, "pipeline": [], "test_mode": True, "min_area_px": 1}
 
 
@@ -23,7 +24,7 @@ def read_config(path: str | Path, options: Mapping[str, Any] | None = None) -> C
     """Read a config file.
 
     Args:
-        path: The file.
+        path: The file, or the name of a shipped config.
         options: Settings to override, as `--cfg-options` gives them.
 
     Returns:
@@ -32,8 +33,7 @@ def read_config(path: str | Path, options: Mapping[str, Any] | None = None) -> C
     Raises:
         CellsegError: If there is no such file, it cannot be read, or an option does not fit.
     """
-    if not Path(path).is_file():
-        raise CellsegError(f"There is no config file {path}; give a .py file as in configs/cell/.")
+    path = find_config(path)
     try:
         config = Config.fromfile(path)
         if options:

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cellseg.defaults import DEFAULT_SCORE_THR
 from cellseg.evaluation.coco_results import ImageResult
 from cellseg.evaluation.matching import Matches, Overlaps, match_cells
 from cellseg.evaluation.runs import (
@@ -34,7 +35,6 @@ IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
 IOU_THRS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
-DEFAULT_SCORE_THR = 0.5
 
 
 class CellSet(NamedTuple):

@@ -13,13 +13,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from terminaltables import AsciiTable
 
+from cellseg.defaults import DEFAULT_KEYS, SEED_PATTERN
 from cellseg.fileio import write_atomically
 from cellseg.visualization.training_logs import Axis, TrainingRun
 
-DEFAULT_KEYS = ("loss", "coco/segm_mAP_50")
 FIGURE_SUFFIXES = (".png", ".svg", ".pdf")
-SEED_PATTERN = r"[-_.]?(seed|s|run)?[-_]?\d+$"
-"""What tells runs of one setting apart in names such as r18_seed0, r18_seed1."""
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8c564b")
 _LINE_STYLES = ("-", "--", ":", "-.")

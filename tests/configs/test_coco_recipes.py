@@ -13,7 +13,8 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
-from cellseg.engine.run_config import add_common_arguments, enable_amp, load_config
+from cellseg.cli.arguments import add_runner_arguments
+from cellseg.engine.run_config import enable_amp, load_config
 from tests.configs.small_models import shrink_model, write_image
 from tests.engine.toy_training import ToyModel
 
@@ -79,7 +80,7 @@ def test_recipe_when_there_is_no_gpu_then_the_flags_that_it_names_work(
     parser = argparse.ArgumentParser()
     parser.add_argument("--config", default=CONFIG_DIR / f"{name}.py")
     parser.add_argument("--amp", action="store_true")
-    add_common_arguments(parser)
+    add_runner_arguments(parser)
     args = parser.parse_args(flags)
     cfg = load_config(args)
     if args.amp:

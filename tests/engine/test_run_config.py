@@ -10,14 +10,14 @@ import torch
 from mmengine.config import Config
 from torch.utils.data import DataLoader
 
+from cellseg.cli.arguments import add_runner_arguments
 from cellseg.engine.run_config import (
-    add_common_arguments,
     check_batches,
     enable_amp,
     enable_auto_scale_lr,
     enable_tta,
     load_config,
-    run_tool,
+    parse_cfg_options,
 )
 from cellseg.errors import CellsegError
 
@@ -41,7 +41,7 @@ def parse(*words: str) -> argparse.Namespace:
     """Parse a tool's command line."""
     parser = argparse.ArgumentParser()
     parser.add_argument("config")
-    add_common_arguments(parser)
+    add_runner_arguments(parser)
     return parser.parse_args(words)
 
 
@@ -116,13 +116,14 @@ def test_check_batches_when_too_few_images_then_says_so(images: int, enough: boo
         check_batches(SimpleNamespace(train_dataloader=loader))
 
 
-def test_run_tool_when_user_error_then_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
-    """A CellsegError ends the tool with status 1 and its text on stderr."""
+def test_cfg_options_when_parsed_then_as_mmengine_reads_them() -> None:
+    """Numbers, lists and a repeated key come out as MMEngine's own action makes them."""
+    words = ["a.b=4", "c=[1,2]", "d=x=y", "e=None", "a.b=5"]
+    assert parse_cfg_options(words) == {"a.b": 5, "c": [1, 2], "d": "x=y", "e": None}
+    assert parse_cfg_options(None) is None
 
-    def fail() -> None:
-        raise CellsegError("The file x.tif is cut off; copy it again.")
 
-    with pytest.raises(SystemExit) as stop:
-        run_tool(fail)
-    assert stop.value.code == 1
-    assert capsys.readouterr().err.strip() == "error: The file x.tif is cut off; copy it again."
+def test_cfg_options_when_a_bracket_is_open_then_one_sentence() -> None:
+    """MMEngine's assertion becomes an error that names the flag."""
+    with pytest.raises(CellsegError, match=r"--cfg-options a=\[1,2 cannot be read"):
+        parse_cfg_options(["a=[1,2"])

@@ -14,10 +14,13 @@ TOOL = Path(__file__).parents[2] / "tools" / "analysis_tools" / "analyze_logs.py
 def run(monkeypatch, capsys):
     """Return a function that runs the tool and gives what it printed."""
 
-    def call(*arguments: object) -> str:
+    def call(*arguments: object, status: int = 0) -> str:
         monkeypatch.setattr(sys, "argv", [str(TOOL), *map(str, arguments)])
-        runpy.run_path(str(TOOL), run_name="__main__")
-        return capsys.readouterr().out
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(TOOL), run_name="__main__")
+        captured = capsys.readouterr()
+        assert ended.value.code == status, captured.err
+        return captured.err if status else captured.out
 
     return call
 
@@ -76,5 +79,4 @@ def test_cal_train_time_when_runs_are_given_then_prints_a_table_for_each(run, wo
 def test_analyze_logs_when_input_is_wrong_then_one_sentence_says_so(
     run, work_dirs, arguments, message
 ) -> None:
-    with pytest.raises(SystemExit, match=message):
-        run(*(argument.format(*work_dirs) for argument in arguments))
+    assert message in run(*(argument.format(*work_dirs) for argument in arguments), status=1)

@@ -24,23 +24,21 @@ RNG = np.random.default_rng(0)
 def run(monkeypatch, capsys):
     """Return a function that runs a converter and gives what it printed."""
 
-    def call(name, *arguments, status=None):
+    def call(name, *arguments, status=0):
         tool = FOLDER / f"{name}.py"
         monkeypatch.setattr(sys, "argv", [str(tool), *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
             runpy.run_path(str(tool), run_name="__main__")
         captured = capsys.readouterr()
         assert ended.value.code == status, captured.err
-        return captured.out if status is None else captured.err
+        return captured.err if status else captured.out
 
     return call
 
 
-def run_tiff2coco(run, monkeypatch, *arguments):
-    """Run the converter to COCO, which ends without a status."""
-    tool = FOLDER / "tiff2coco.py"
-    monkeypatch.setattr(sys, "argv", [str(tool), *map(str, arguments), "--no-cache"])
-    runpy.run_path(str(tool), run_name="__main__")
+def run_tiff2coco(run, *arguments):
+    """Run the converter to COCO, which keeps no cache of what was drawn for a test."""
+    run("tiff2coco", *arguments, "--no-cache")
 
 
 @pytest.fixture
@@ -113,13 +111,13 @@ def min_iou(first, second):
 
 
 def go_through_coco(run, monkeypatch, before, tmp_path, *order):
-    run_tiff2coco(run, monkeypatch, before, tmp_path / "coco.json")
+    run_tiff2coco(run, before, tmp_path / "coco.json")
     return run("coco2tiff", tmp_path / "coco.json", before, tmp_path / "after", *order)
 
 
 def go_through_polygons(run, monkeypatch, before, tmp_path, *order):
     """Go through COCO polygons, which have no holes."""
-    run_tiff2coco(run, monkeypatch, before, tmp_path / "coco.json")
+    run_tiff2coco(run, before, tmp_path / "coco.json")
     coco = json.loads((tmp_path / "coco.json").read_text())
     for cell in coco["annotations"]:
         if not cell["iscrowd"]:

@@ -1,20 +1,24 @@
 """tools/draw_sample_data.py draws once, keeps what is there, and refuses to mix."""
 
+import runpy
 from pathlib import Path
 
 import pytest
 
-from tools import draw_sample_data
+TOOL = Path(__file__).parents[2] / "tools" / "draw_sample_data.py"
 
 
 @pytest.fixture
 def draw(monkeypatch, capsys):
     """Return a function that runs the tool and returns what it printed."""
 
-    def run(*arguments: str) -> str:
+    def run(*arguments: str, status: int = 0) -> str:
         monkeypatch.setattr("sys.argv", ["draw_sample_data.py", *arguments])
-        draw_sample_data.main()
-        return capsys.readouterr().out
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(TOOL), run_name="__main__")
+        captured = capsys.readouterr()
+        assert ended.value.code == status, captured.err
+        return captured.err if status else captured.out
 
     return run
 
@@ -28,5 +32,5 @@ def test_draw_sample_data_twice_draws_once(draw, tmp_path: Path):
 
 def test_draw_sample_data_over_another_sample_ends_with_the_mend(draw, tmp_path: Path):
     draw(str(tmp_path), "--train", "1", "--val", "0", "--size", "64", "--cells", "4")
-    with pytest.raises(SystemExit, match="Remove that folder, or choose another"):
-        draw(str(tmp_path), "--train", "1", "--val", "0", "--size", "64", "--cells", "5")
+    words = [str(tmp_path), "--train", "1", "--val", "0", "--size", "64", "--cells", "5"]
+    assert "Remove that folder, or choose another" in draw(*words, status=1)

@@ -8,6 +8,9 @@ from types import ModuleType
 
 import pytest
 
+from cellseg.cli.convert import FORMATS
+from cellseg.cli.main import COMMANDS, load_command
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -41,13 +44,23 @@ def test_reference_always_names_every_config_tool_and_script(tool):
 
 def test_parser_when_found_then_the_tool_has_not_parsed(tool, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["train.py"])  # parsed, it would end for lack of a config
-    own = argparse.ArgumentParser.parse_args
     parser = tool.find_parser(ROOT / "tools" / "train.py")
     names = [tool.name_option(option) for option in tool.list_options(parser)]
     assert names[0] == "CONFIG"
     assert "--resume [RESUME]" in names
     assert not any("local" in name for name in names)  # hidden from users, for launchers
-    assert argparse.ArgumentParser.parse_args is own
+
+
+def test_reference_always_names_every_command_and_format(tool):
+    page = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+    names = [f"`cellseg {name}`" for name in COMMANDS]
+    names += [f"`cellseg convert {name}`" for name in FORMATS]
+    assert [name for name in names if name not in page] == []
+
+
+def test_door_when_a_command_has_one_then_the_page_links_to_its_options(tool):
+    assert tool.find_door(load_command("train")) == "[tools/train.py](#toolstrainpy)"
+    assert tool.find_door(load_command("predict")) is None  # other arguments than the tool's
 
 
 @pytest.mark.parametrize(
@@ -58,7 +71,7 @@ def test_parser_when_found_then_the_tool_has_not_parsed(tool, monkeypatch):
         (make_option("--n", type=int, default=0, help="a"), "--n N", "a (default: 0)"),
         (make_option("--n", default=2, help="by default %(default)s"), "--n N", "by default 2"),
         (make_option("--of", nargs="+", default=["a", "b"], help="c"), "--of OF ...", None),
-        (make_option("--out", required=True, help="a"), "--out OUT", "a; **needed**"),
+        (make_option("--out", required=True, help="a"), "--out OUT", "a; **required**"),
         (make_option("files", nargs="*", help="a"), "[FILES ...]", "a"),
         (make_option("-k", "--kind", choices=("x", "y"), help="a"), "-k, --kind {x,y}", "a"),
     ],

@@ -1,5 +1,5 @@
 import hashlib
-import importlib.util
+import importlib
 import json
 import os
 import re
@@ -12,11 +12,14 @@ import pytest
 import tifffile
 import torch
 
+from cellseg.cli.predict import add_tool_arguments
+from cellseg.cli.running import build_parser
 from cellseg.errors import CellsegError
 
 from ..inference.oracle import draw_label_map, oracle_config, paint_label_map
 
 ROOT = Path(__file__).resolve().parents[2]
+CONFIG = "mask-rcnn_r18_small-anchor"
 
 
 @pytest.fixture(scope="module")
@@ -38,11 +41,8 @@ def setting(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def predict():
-    """The tool as a module."""
-    spec = importlib.util.spec_from_file_location("predict", ROOT / "tools" / "predict.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    """Return the module that does the tool's work."""
+    return importlib.import_module("cellseg.cli.tasks.predict")
 
 
 def run(setting, out, *flags, processes=1):
@@ -145,7 +145,7 @@ def test_predict_without_a_checkpoint_file_is_one_sentence(setting, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--tta-scales", "0.8", "1"], "--tta-scales says at which sizes --tta looks; give --tta"),
+        (["--tta-scales", "0.8", "1"], "--tta-scales needs --tta; give --tta"),
         (["--tta", "--tta-scales", "0"], "Each of --tta-scales must be more than 0, not 0.0"),
         (["--device", "foo"], "The device foo cannot be used"),
         (["--tile", "100", "--overlap", "200"], "128 px with 200 px overlap cannot advance"),
@@ -161,10 +161,10 @@ def test_flags_that_make_no_sense_are_refused_before_predicting(
     monkeypatch.chdir(tmp_path)
     Path("FILE").touch()
     config, weights, images = (setting / name for name in ("config.py", "weights.pth", "images"))
-    command = ["predict.py", config, weights, images, "--out", "out", "--device", "cpu", *flags]
-    monkeypatch.setattr(sys, "argv", [str(part) for part in command])
+    words = [config, weights, images, "--out", "out", "--device", "cpu", *flags]
+    args = build_parser("", add_tool_arguments).parse_args([str(word) for word in words])
     with pytest.raises(CellsegError, match=message):
-        predict.main()
+        predict.run(args)
 
 
 def test_predict_with_an_ensemble_of_equal_models_finds_the_same_cells(setting, tmp_path):
@@ -185,7 +185,7 @@ def test_predict_with_an_ensemble_of_equal_models_finds_the_same_cells(setting, 
 
 def test_predict_to_parquet_without_its_extra_says_so_before_predicting(setting, tmp_path):
     (tmp_path / "pyarrow.py").write_text("raise ImportError")
-    command = [sys.executable, str(ROOT / "tools" / "predict.py"), "c.py", "w.pth", "images"]
+    command = [sys.executable, str(ROOT / "tools" / "predict.py"), CONFIG, "w.pth", "images"]
     paths = os.pathsep.join([str(tmp_path), str(ROOT)])
     result = subprocess.run(
         [*command, "--out", str(tmp_path / "out"), "--format", "parquet"],

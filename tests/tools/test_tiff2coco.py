@@ -33,12 +33,14 @@ def root(tmp_path):
 
 @pytest.fixture
 def run(monkeypatch, capsys):
-    """Return a function that runs the tool and gives what it printed."""
+    """Return a function that runs the tool and gives its exit status and what it printed."""
 
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", [str(TOOL), *map(str, arguments)])
-        runpy.run_path(str(TOOL), run_name="__main__")
-        return capsys.readouterr().out
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(TOOL), run_name="__main__")
+        captured = capsys.readouterr()
+        return ended.value.code, captured.out + captured.err
 
     return call
 
@@ -46,7 +48,8 @@ def run(monkeypatch, capsys):
 def test_tiff2coco_when_run_then_pycocotools_loads_it_and_table_counts(root, tmp_path, run):
     out = tmp_path / "out" / "coco.json"
     names = ("--classes", "nucleus", "--label-files", "nuclei.tif")
-    printed = run(root, out, *names, "--no-cache")
+    status, printed = run(root, out, *names, "--no-cache")
+    assert status == 0
     assert re.search(r"nucleus +1 +2 +12.0\n\(ignored regions\) +1 +1 +6.0", printed)
     assert "2 images, 3 annotations" in printed
     with contextlib.redirect_stdout(io.StringIO()):
@@ -69,6 +72,6 @@ def test_tiff2coco_when_data_or_arguments_are_bad_then_plain_error_and_nothing_w
     root, tmp_path, run, arguments, message
 ):
     out = tmp_path / "coco.json"
-    with pytest.raises(SystemExit, match=message):
-        run(root, out, "--no-cache", *arguments)
+    status, printed = run(root, out, "--no-cache", *arguments)
+    assert (status, message in printed) == (1, True)
     assert not out.exists()

@@ -1,5 +1,6 @@
 """tools/web_demo.py: what it asks for, what it refuses, and that nothing stays after Ctrl-C."""
 
+import argparse
 import importlib.util
 import os
 import signal
@@ -12,26 +13,25 @@ from types import ModuleType
 import pytest
 import torch
 
+from cellseg.cli import web
+from cellseg.cli.running import build_parser
 from cellseg.errors import CellsegError
 from cellseg.inference import Predictor
 
 from ..inference.oracle import oracle_config
 
 ROOT = Path(__file__).resolve().parents[2]
+CONFIG = str(ROOT / "configs" / "cell" / "mask-rcnn_r18_small-anchor.py")
 
 
 @pytest.fixture(scope="module")
 def tool() -> ModuleType:
-    """Return the tool as a module."""
-    spec = importlib.util.spec_from_file_location("web_demo", ROOT / "tools" / "web_demo.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    """Return the module that does the tool's work."""
+    return importlib.import_module("cellseg.cli.tasks.web")
 
 
-def _parse(tool: ModuleType, monkeypatch: pytest.MonkeyPatch, *words: str):
-    monkeypatch.setattr(sys, "argv", ["web_demo.py", "config.py", "weights.pth", *words])
-    return tool.parse_args()
+def _parse(*words: str) -> argparse.Namespace:
+    return build_parser("", web.add_arguments).parse_args([CONFIG, "weights.pth", *words])
 
 
 def test_web_demo_without_gradio_says_how_to_install_it(tool, monkeypatch):
@@ -41,21 +41,20 @@ def test_web_demo_without_gradio_says_how_to_install_it(tool, monkeypatch):
     )
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     monkeypatch.setattr(tool, "set_thread_counts", lambda: None)
-    _parse(tool, monkeypatch)
     with pytest.raises(CellsegError, match=r"pip install --no-deps -r requirements-web\.txt"):
-        tool.main()
+        tool.run(_parse())
 
 
-def test_web_demo_by_default_listens_on_loopback_only(tool, monkeypatch):
-    args = _parse(tool, monkeypatch)
+def test_web_demo_by_default_listens_on_loopback_only():
+    args = _parse()
     assert (args.host, args.port, args.score_thr) == ("127.0.0.1", 7860, 0.5)
 
 
 @pytest.mark.parametrize(
     "flags", [("--score-thr", "1.5"), ("--max-mb", "0"), ("--max-megapixels", "-1")]
 )
-def test_web_demo_with_impossible_limits_says_so(tool, monkeypatch, tmp_path, flags):
-    args = _parse(tool, monkeypatch, *flags)
+def test_web_demo_with_impossible_limits_says_so(tool, tmp_path, flags):
+    args = _parse(*flags)
     with pytest.raises(CellsegError, match=flags[0]):
         tool.build_service(args, tmp_path / "pages")
 
@@ -69,7 +68,7 @@ def test_web_demo_finds_cells_down_to_the_lowest_score_of_the_slider(tool, monke
 
     monkeypatch.setattr(tool, "Predictor", build)
     for index, given in enumerate((0.5, 0.01)):
-        args = _parse(tool, monkeypatch, "--score-thr", str(given), "--device", "cpu")
+        args = _parse("--score-thr", str(given), "--device", "cpu")
         service = tool.build_service(args, tmp_path / f"pages{index}")
         assert service.limits.max_bytes == 64 * 2**20
     assert made == [0.05, 0.01]

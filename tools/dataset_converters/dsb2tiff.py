@@ -1,35 +1,12 @@
-"""Turn the 2018 Data Science Bowl's stage1_train into a folder an image.
+"""Convert the 2018 Data Science Bowl's stage1_train into label TIFFs, one folder per image.
 
 python tools/dataset_converters/dsb2tiff.py stage1_train data/dsb2018
 
-Run again, it goes on where it stopped.
+Run again, it continues where it stopped.
 """
 
-import argparse
-import sys
-from pathlib import Path
-
-from cellseg.datasets.converters.command_line import add_out_arguments, run_conversion
-from cellseg.datasets.converters.dsb2018 import read_dsb2018
-from cellseg.engine.run_config import run_tool
-
-
-def parse_args() -> argparse.Namespace:
-    """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description="Turn the 2018 Data Science Bowl's data into label TIFFs."
-    )
-    parser.add_argument("folder", type=Path, help="folder of <id>/images and <id>/masks")
-    add_out_arguments(parser, one_class="nucleus")
-    return parser.parse_args()
-
-
-def main() -> None:
-    """Convert and print what became of the data."""
-    args = parse_args()
-    source = read_dsb2018(args.folder, args.class_name)
-    sys.stdout.write(run_conversion(source, args, "DSB2018") + "\n")
-
+from cellseg.cli.converters.dsb2018 import add_arguments, main
+from cellseg.cli.running import run_tool
 
 if __name__ == "__main__":
-    run_tool(main)
+    run_tool(__doc__, add_arguments, main)

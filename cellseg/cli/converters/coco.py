@@ -1,0 +1,33 @@
+"""Convert COCO instance annotations into label TIFFs, one folder per image.
+
+cellseg convert coco instances.json images/ data/mine
+cellseg convert coco instances.json images/ data/mine \
+    --classes tumour immune --class-map Tumor=tumour "T cell=immune" Debris=ignore
+
+Crowds become ignore.tif. Run again, it continues where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from cellseg.cli.converters.arguments import add_order_argument, add_out_arguments
+from cellseg.cli.running import write_result
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of the format."""
+    parser.add_argument("annotations", type=Path, help="COCO JSON file")
+    parser.add_argument("images", type=Path, help="folder that its file names are relative to")
+    add_out_arguments(parser)
+    add_order_argument(parser)
+
+
+def main(args: argparse.Namespace) -> None:
+    """Convert and print what became of the data."""
+    from cellseg.cli.tasks.convert import run_conversion
+    from cellseg.datasets.converters.coco import read_coco
+
+    source = read_coco(args.annotations, args.images, args.channel_order)
+    write_result(run_conversion(source, args, "COCO"))

@@ -1,0 +1,143 @@
+"""Find the cells of images of any size and write them for other tools.
+
+cellseg predict images/ slide.svs "more/*.tif" --config CONFIG --checkpoint CHECKPOINT --out found
+cellseg predict slide.tif --config CONFIG --checkpoint CHECKPOINT --out found --format geojson csv
+
+Run again, it continues where it stopped. An image that cannot be read is reported and skipped; the
+exit status is then 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from cellseg.cli.arguments import add_config_options
+from cellseg.config_files import find_config
+
+FORMATS = {
+    "labels": "label TIFFs, combined and per class",
+    "geojson": "cell outlines for QuPath, at full resolution",
+    "coco": "COCO results, joined in coco_results.json",
+    "csv": "measurements of each cell, px at the predicted level",
+    "parquet": "the same table as Parquet",
+    "overlay": "the image with outlines",
+}
+"""What each output format is; the writers stand in `cellseg.inference.writers`."""
+
+_CONFIG_HELP = "config that the checkpoint was trained with: a file or a shipped one's name"
+_INPUTS_HELP = "images, folders, or globs in quotes"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of `cellseg predict`: images first, the model by options."""
+    parser.add_argument("inputs", nargs="+", metavar="IMAGE", help=_INPUTS_HELP)
+    parser.add_argument("--config", required=True, help=_CONFIG_HELP)
+    parser.add_argument("--checkpoint", required=True, help="checkpoint file")
+    _add_options(parser)
+
+
+def add_tool_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of tools/predict.py: config and checkpoint first, as in MMDetection's tools."""
+    parser.add_argument("config", help=_CONFIG_HELP)
+    parser.add_argument("checkpoint", help="checkpoint file")
+    parser.add_argument("inputs", nargs="+", help=_INPUTS_HELP)
+    _add_options(parser)
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that both ways share."""
+    parser.add_argument("--out", required=True, type=Path, help="folder for the outputs")
+    parser.add_argument(
+        "--format",
+        nargs="+",
+        choices=list(FORMATS),
+        default=["labels", "overlay"],
+        help="; ".join(f"{name}: {purpose}" for name, purpose in FORMATS.items()),
+    )
+    parser.add_argument(
+        "--score-thr", type=float, default=0.5, help="minimum score of a cell (default 0.5)"
+    )
+    parser.add_argument(
+        "--tta", action="store_true", help="merge rotated and flipped copies; 8 times slower"
+    )
+    parser.add_argument(
+        "--tta-scales",
+        nargs="+",
+        type=float,
+        help="with --tta: predict at these sizes too, such as 0.8 1 1.25",
+    )
+    parser.add_argument(
+        "--ensemble",
+        nargs="+",
+        metavar="[CONFIG:]CHECKPOINT",
+        type=read_member,
+        default=[],
+        help="further models whose cells are merged with the first one's; same config by default",
+    )
+    parser.add_argument("--amp", action="store_true", help="compute in 16 bit, faster")
+    parser.add_argument("--device", help="cuda, cuda:1, cpu; a GPU where there is one by default")
+    add_config_options(parser)
+    _add_reading_arguments(parser)
+    _add_submission_arguments(parser)
+
+
+def read_member(text: str) -> tuple[str | None, str]:
+    """Read CHECKPOINT or CONFIG.py:CHECKPOINT."""
+    config, mark, checkpoint = text.partition(".py:")
+    return (f"{config}.py", checkpoint) if mark else (None, text)
+
+
+def _add_reading_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that say how images are read and cut."""
+    group = parser.add_argument_group("reading and tiling")
+    group.add_argument("--mpp", type=float, help="pixel size to predict at, in micrometers")
+    group.add_argument(
+        "--pixel-size",
+        type=float,
+        help="pixel size of the files in micrometers, if they do not say",
+    )
+    group.add_argument(
+        "--channel-order", choices=["rgb", "bgr"], help="of TIFFs; the config's by default"
+    )
+    group.add_argument(
+        "--tile", type=int, help="side of a tile in pixels; the network's input by default"
+    )
+    group.add_argument(
+        "--overlap", type=int, help="overlap of tiles in pixels, more than the largest cell"
+    )
+    group.add_argument(
+        "--scale", type=float, help="resize images and tiles by this factor for the network"
+    )
+    group.add_argument(
+        "--batch-size", type=int, default=2, help="tiles that go through the network together"
+    )
+    group.add_argument(
+        "--keep-background", action="store_true", help="predict tiles without any contrast, too"
+    )
+    how = group.add_mutually_exclusive_group()
+    how.add_argument("--whole", dest="whole", action="store_true", default=None, help="never tile")
+    how.add_argument("--tiled", dest="whole", action="store_false", help="always tile")
+
+
+def _add_submission_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of the competition's submission."""
+    group = parser.add_argument_group("submission")
+    group.add_argument(
+        "--submission",
+        metavar="INDEX",
+        type=Path,
+        help="test_image_name_to_ids.json: also write OUT/submission.zip with test-results.json",
+    )
+    group.add_argument(
+        "--box-format", choices=["xywh", "xyxy"], default="xywh", help="boxes in the submission"
+    )
+
+
+def main(args: argparse.Namespace) -> int:
+    """Predict all inputs; 1 if any of them failed."""
+    args.config = find_config(args.config)
+    args.ensemble = [(config and find_config(config), path) for config, path in args.ensemble]
+    from cellseg.cli.tasks import predict
+
+    return predict.run(args)

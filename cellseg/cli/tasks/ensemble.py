@@ -1,0 +1,62 @@
+"""Merge COCO result files image by image."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from cellseg.cli.running import write_result
+from cellseg.engine.run_config import parse_cfg_options
+from cellseg.evaluation.coco_results import Predictions
+from cellseg.evaluation.data_source import open_data
+from cellseg.evaluation.prediction_files import read_coco_results
+from cellseg.evaluation.prediction_set import PredictionSet, TruthImage, list_truth
+from cellseg.fileio import write_atomically
+from cellseg.inference.cells import Cells
+from cellseg.inference.merging import merge_views
+from cellseg.inference.writers.coco_json import cells_to_coco_results
+
+
+def as_cells(found: Predictions | None, image: TruthImage, class_names: Sequence[str]) -> Cells:
+    """Hold one file's predictions of an image as cells, without masks that have no pixel."""
+    if found is None:
+        return Cells.empty(image.height, image.width, class_names)
+    cells = Cells(
+        np.asarray(found.boxes_xyxy, dtype=np.float32),
+        np.asarray(found.scores, dtype=np.float32),
+        found.labels,
+        list(found.rles or []),
+        image.height,
+        image.width,
+        tuple(class_names),
+    )
+    return cells[cells.measure()[1] > 0]
+
+
+def merge_files(
+    images: Sequence[TruthImage],
+    files: Sequence[PredictionSet],
+    class_names: Sequence[str],
+    args: argparse.Namespace,
+) -> list[dict]:
+    """Merge the files image by image into COCO result rows."""
+    rows = []
+    for image in images:
+        views = [as_cells(file.by_image.get(image.img_id), image, class_names) for file in files]
+        merged = merge_views(views, args.method, args.iou_thr, args.weights)
+        kept = merged[np.arange(min(len(merged), args.max_per_img))]
+        rows += cells_to_coco_results(kept, image.img_id)
+    return rows
+
+
+def run(args: argparse.Namespace) -> None:
+    """Read, merge, write."""
+    dataset = open_data(args.truth, args.split, parse_cfg_options(args.cfg_options))
+    class_names = list(dataset.metainfo["classes"])
+    images = list_truth(dataset)
+    files = [read_coco_results(Path(path), images, class_names) for path in args.results]
+    rows = merge_files(images, files, class_names, args)
+    path = write_atomically(args.out, json.dumps(rows, separators=(",", ":")))
+    write_result(f"{path}: {len(rows)} cells in {len(images)} images, from {len(files)} files")

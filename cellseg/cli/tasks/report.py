@@ -1,0 +1,86 @@
+"""Gather what the HTML report is made from, and write it."""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from cellseg.cli.running import write_result
+from cellseg.datasets.cell_dataset import CellDataset
+from cellseg.datasets.tiff_io import CellDataError, read_cell_image
+from cellseg.engine.run_config import parse_cfg_options
+from cellseg.errors import CellsegError, as_cellseg_error
+from cellseg.evaluation.data_source import find_max_dets, open_data
+from cellseg.evaluation.prediction_files import read_predictions
+from cellseg.evaluation.prediction_set import join_results, list_truth
+from cellseg.fileio import write_atomically
+from cellseg.visualization.report import build_report
+from cellseg.visualization.report_inputs import (
+    ReportInput,
+    ReportOptions,
+    find_config,
+    find_results,
+)
+from cellseg.visualization.training_logs import TrainingRun, read_run
+
+
+def find_run(work_dir: Path, logs: Path | None) -> TrainingRun | None:
+    """Read the training log; a folder of a test has none."""
+    try:
+        return read_run(logs or work_dir)
+    except (FileNotFoundError, ValueError) as error:
+        if logs is not None:
+            raise CellsegError(str(error)) from error
+        return None
+
+
+def read_rgb(dataset: CellDataset, place: int) -> np.ndarray:
+    """Read the image of a result as RGB."""
+    info = dataset.get_data_info(place)
+    with as_cellseg_error(CellDataError):
+        image = read_cell_image(info["img_path"], info["image_format"])
+    return np.ascontiguousarray(image[..., ::-1])
+
+
+def gather(args: argparse.Namespace) -> tuple[ReportInput, ReportOptions]:
+    """Find and read all that the page is made from."""
+    config = find_config(args.work_dir, args.config)
+    results = find_results(args.work_dir, config, args.results)
+    options = parse_cfg_options(args.cfg_options)
+    dataset = open_data(config, args.split, options)
+    images, classes = list_truth(dataset), list(dataset.metainfo["classes"])
+    predictions = read_predictions(results, images, classes, args.files)
+    if not predictions.has_classes and len(classes) > 1:
+        raise CellsegError(
+            f"{results}: the predictions have no classes, but the data has {len(classes)}; "
+            "evaluate them with `cellseg evaluate`, which can ignore classes."
+        )
+    notes = []
+    if predictions.absent:
+        some = ", ".join(predictions.absent[:5]) + (", ..." if len(predictions.absent) > 5 else "")
+        notes.append(f"There is no prediction for {len(predictions.absent)} images: {some}.")
+    if not predictions.has_scores:
+        notes.append("The predictions have no scores, each counts as 1.0: AP ranks them by file.")
+    palette = dataset.metainfo.get("palette") or ()
+    given = ReportInput(
+        args.work_dir.resolve().name,
+        classes,
+        [(int(red), int(green), int(blue)) for red, green, blue, *_ in palette],
+        [image.name for image in images],
+        join_results(images, predictions),
+        lambda place: read_rgb(dataset, place),
+        find_run(args.work_dir, args.logs),
+        {"Config": str(config), "Predictions": str(results), "Data": f"{args.split} split"},
+        notes,
+    )
+    max_dets = find_max_dets(config, options)
+    return given, ReportOptions(
+        args.score_thr, args.iou_thr, max_dets, args.max_images, args.max_cells
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Gather, write, and say where the page is."""
+    given, options = gather(args)
+    path = write_atomically(args.out or args.work_dir / "report.html", build_report(given, options))
+    write_result(f"Wrote {path} from {given.sources['Predictions']}")

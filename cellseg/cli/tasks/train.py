@@ -1,0 +1,28 @@
+"""Train: build the Runner from the config and the flags."""
+
+import argparse
+
+from mmengine.runner import Runner
+
+from cellseg.engine.checkpoints import configure_resume
+from cellseg.engine.process_group import init_process_group
+from cellseg.engine.run_config import (
+    check_batches,
+    enable_amp,
+    enable_auto_scale_lr,
+    load_config,
+)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Build the Runner from the config and the flags, and train."""
+    cfg = load_config(args)
+    if args.amp:
+        enable_amp(cfg)
+    if args.auto_scale_lr:
+        enable_auto_scale_lr(cfg)
+    configure_resume(cfg, args.resume)
+    init_process_group(cfg, args.launcher)
+    runner = Runner.from_cfg(cfg)
+    check_batches(runner)
+    runner.train()

@@ -1,0 +1,72 @@
+"""Exit statuses and what a script of tools/ has in common with a command."""
+
+import ast
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+from cellseg.cli.running import INTERRUPTED, call, first_line, run_tool, write_result
+from cellseg.errors import CellsegError
+
+ROOT = Path(__file__).resolve().parents[2]
+DOORS = [
+    path
+    for path in sorted((ROOT / "tools").rglob("*.py"))
+    if "run_tool(" in path.read_text(encoding="utf-8")
+]
+
+
+def test_call_when_work_ends_then_its_status() -> None:
+    assert (call(lambda: None), call(lambda: 1), call(lambda: 0)) == (0, 1, 0)
+
+
+def test_call_when_user_error_then_one_sentence_of_the_first_process(capsys, monkeypatch) -> None:
+    def fail() -> None:
+        raise CellsegError("The file x.tif is cut off; copy it again.")
+
+    assert call(fail) == 1
+    assert capsys.readouterr().err == "\nerror: The file x.tif is cut off; copy it again.\n"
+    monkeypatch.setenv("RANK", "1")
+    assert call(fail) == 1
+    assert capsys.readouterr().err == ""
+
+
+def test_call_when_ended_with_ctrl_c_then_the_status_of_shells() -> None:
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    assert call(stop) == INTERRUPTED == 130
+
+
+def test_run_tool_when_run_then_parsed_words_reach_the_work_and_its_status_comes_out() -> None:
+    def add(parser) -> None:
+        parser.add_argument("number", type=int)
+
+    with pytest.raises(SystemExit) as end:
+        run_tool("Do.", add, lambda args: args.number, ["3"])
+    assert end.value.code == 3
+    with pytest.raises(SystemExit) as end:
+        run_tool("Do.", add, lambda args: args.number, ["three"])
+    assert end.value.code == 2
+
+
+def test_result_when_of_parts_then_an_empty_line_between(capsys) -> None:
+    write_result("a", 1)
+    assert capsys.readouterr().out == "a\n\n1\n"
+
+
+@pytest.mark.parametrize("path", DOORS, ids=lambda path: path.stem)
+def test_door_always_says_what_its_command_says(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    name = re.search(r"from (cellseg\.cli\.(?!running)[\w.]+) import", text)[1]
+    doc = ast.get_docstring(ast.parse(text))
+    assert first_line(doc) == first_line(importlib.import_module(name).__doc__)
+    assert f"python {path.relative_to(ROOT).as_posix()}" in doc
+
+
+def test_doors_always_are_all_tools_but_those_of_the_repository() -> None:
+    own = {"check_install.py", "check_python.py", "make_reference.py"}
+    tools = {path.name for path in (ROOT / "tools").rglob("*.py")}
+    assert {path.name for path in DOORS} == tools - own
