@@ -12,6 +12,7 @@ not end the others. A row is printed as soon as it is known and kept in OUT/gpu.
 """
 
 import argparse
+import contextlib
 import importlib
 import os
 import signal
@@ -106,10 +107,8 @@ def run_apart(command: list[str], seconds: float) -> str:
 
 def end_group(process: subprocess.Popen) -> None:
     """End a process and those it started."""
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     process.wait()
 
 

@@ -68,7 +68,9 @@ def prepare_mask_targets(scene: Scene, side: str, device: str = "cpu") -> Callab
     inds = rng.integers(scene.cells, size=NUM_ROIS)
     boxes = _read_boxes(scene).numpy()[inds]
     sides = np.tile(boxes[:, 2:] - boxes[:, :2], 2)
-    rois = torch.from_numpy((boxes + sides * rng.normal(0, 0.1, boxes.shape)).astype(np.float32)).to(device)
+    rois = torch.from_numpy(
+        (boxes + sides * rng.normal(0, 0.1, boxes.shape)).astype(np.float32)
+    ).to(device)
     assigned = torch.from_numpy(inds).to(device)
     config = ConfigDict(mask_size=28)
     return lambda: mask_target([rois], [assigned], [masks], config)
@@ -82,7 +84,7 @@ def same_mask_targets(stock: Tensor, ours: Tensor) -> bool:
 def prepare_detections_to_rle(
     scene: Scene, side: str, device: str = "cpu"
 ) -> Callable[[], list[dict]]:
-    """Prepare the way from mask logits on a device to RLEs: paste and encode, or CroppedMaskHead."""
+    """Prepare the way from mask logits to RLEs: paste and encode, or CroppedMaskHead."""
     init_default_scope("mmdet")
     model = read_model_config(_CONFIG, side, scene.size_px)
     head = MODELS.build(model.roi_head.mask_head)

@@ -1,4 +1,4 @@
-"""Prediction of one image and of a slide: cells and pixels a second, by batch size and precision."""
+"""Prediction of one image and of a slide: cells and pixels per second, by batch size."""
 
 import time
 from collections.abc import Callable

@@ -79,7 +79,9 @@ class _WaitCounter(TorchFunctionMode):
     ) -> Any:
         name = (resolve_name(func) or "").removeprefix("torch.")
         if name in ALWAYS or (name in _INDEXING and _holds_mask(args[1])):
-            self.places[f"{_find_place()} {name}"] += 1
+            place = _find_place()
+            if place:
+                self.places[f"{place} {name}"] += 1
         return func(*args, **(kwargs or {}))
 
 
@@ -90,8 +92,13 @@ def _holds_mask(index: Any) -> bool:
 
 
 def _find_place() -> str:
-    """Name the innermost line outside of torch and this file."""
+    """Name the innermost line outside of torch and this file; nothing for an optimizer's call.
+
+    torch's optimizers count their steps in tensors that stay on the host.
+    """
     frame = sys._getframe(2)
+    if "/torch/optim/" in frame.f_code.co_filename:
+        return ""
     while frame.f_back is not None:
         parts = Path(frame.f_code.co_filename).parts
         if not any(part in _SKIPPED for part in parts[-6:]):

@@ -17,7 +17,11 @@ from .clock import PartClock, measure_calls, top_kernels, trace_call
 from .report import Report, Row, Settings
 from .round_trips import find_round_trips
 
-MODELS_FULL = ("mask-rcnn_r18_small-anchor", "mask-rcnn_r50_small-anchor", "mask-rcnn_r101_small-anchor")
+MODELS_FULL = (
+    "mask-rcnn_r18_small-anchor",
+    "mask-rcnn_r50_small-anchor",
+    "mask-rcnn_r101_small-anchor",
+)
 MODELS_SMALL = ("mask-rcnn_r18_small-anchor_demo",)
 PRECISIONS = ("float32", "float16", "bfloat16")
 WATCHED: tuple[tuple[str, str, str], ...] = (  # part of a model, its method, the name in the table
@@ -36,12 +40,17 @@ WATCHED: tuple[tuple[str, str, str], ...] = (  # part of a model, its method, th
     ("roi_head.mask_head", "forward", "RoI heads: mask head"),
     ("roi_head.mask_head", "get_targets", "RoI heads: mask targets"),
 )
-WATCHED_OPTIMIZER = (("backward", "backward pass"), ("step", "optimizer"), ("zero_grad", "optimizer"))
+WATCHED_OPTIMIZER = (
+    ("backward", "backward pass"),
+    ("step", "optimizer"),
+    ("zero_grad", "optimizer"),
+)
 _PLACES = 25  # where the host waits: that many are kept
 
 
 def run(settings: Settings, report: Report) -> None:
     """Measure every model in every precision: 400 cells first, then fewer and more, then stock."""
+    MMLogger.get_instance("gpu", log_level="ERROR")  # no line for each weight that is set
     names = settings.pick(MODELS_SMALL, MODELS_FULL)
     precisions = PRECISIONS if settings.device == "cuda" else ("float32", "bfloat16")
     for cells in settings.pick((8,), (400, 1000, 100)):
@@ -89,7 +98,6 @@ def measure_step(
     Returns:
         What `measure_calls` gives and, in detail, `parts_ms`, `kernels_ms` and `round_trips`.
     """
-    MMLogger.get_instance("gpu", log_level="ERROR")  # no line for each weight that is set
     model, optimizer = build(name, scene.size_px, precision, side, settings.device)
     batch = read_batch(scene, side)
     step = make_step(model, optimizer, batch)
