@@ -24,8 +24,8 @@ NUM_ROIS = 128  # positive RoIs an image in training
 LOGIT_SHARPNESS = 4.0
 
 
-def prepare_rpn_targets(scene: Scene, side: str) -> Callable[[], tuple]:
-    """Prepare RPNHead.get_targets for one image with all its anchors."""
+def prepare_rpn_targets(scene: Scene, side: str, device: str = "cpu") -> Callable[[], tuple]:
+    """Prepare RPNHead.get_targets for one image with all its anchors, on a device."""
     init_default_scope("mmdet")
     model = read_model_config(_CONFIG, side, scene.size_px)
     head = MODELS.build(
@@ -34,9 +34,9 @@ def prepare_rpn_targets(scene: Scene, side: str) -> Callable[[], tuple]:
     sizes = [(-(-scene.size_px // stride[1]),) * 2 for stride in head.prior_generator.strides]
     shape = (scene.size_px, scene.size_px)
     metas = [{"img_shape": shape, "pad_shape": shape}]
-    anchors, valid_flags = head.get_anchors(sizes, metas, "cpu")
-    boxes = _read_boxes(scene)
-    cells = InstanceData(bboxes=boxes, labels=torch.zeros(len(boxes), dtype=torch.long))
+    anchors, valid_flags = head.get_anchors(sizes, metas, device)
+    boxes = _read_boxes(scene).to(device)
+    cells = InstanceData(bboxes=boxes, labels=boxes.new_zeros(len(boxes), dtype=torch.long))
 
     def run() -> tuple:
         torch.manual_seed(0)
@@ -56,8 +56,8 @@ def same_rpn_targets(stock: tuple, ours: tuple) -> bool:
     )
 
 
-def prepare_mask_targets(scene: Scene, side: str) -> Callable[[], Tensor]:
-    """Prepare mmdet's mask_target for RoIs near the cells."""
+def prepare_mask_targets(scene: Scene, side: str, device: str = "cpu") -> Callable[[], Tensor]:
+    """Prepare mmdet's mask_target for RoIs near the cells, which lie on a device."""
     entry = read_entries(scene)[0]
     if side == "stock":
         bitmaps = [mask_api.decode(cell["mask"]) for cell in entry["instances"]]
@@ -68,8 +68,10 @@ def prepare_mask_targets(scene: Scene, side: str) -> Callable[[], Tensor]:
     inds = rng.integers(scene.cells, size=NUM_ROIS)
     boxes = _read_boxes(scene).numpy()[inds]
     sides = np.tile(boxes[:, 2:] - boxes[:, :2], 2)
-    rois = torch.from_numpy((boxes + sides * rng.normal(0, 0.1, boxes.shape)).astype(np.float32))
-    assigned = torch.from_numpy(inds)
+    rois = torch.from_numpy(
+        (boxes + sides * rng.normal(0, 0.1, boxes.shape)).astype(np.float32)
+    ).to(device)
+    assigned = torch.from_numpy(inds).to(device)
     config = ConfigDict(mask_size=28)
     return lambda: mask_target([rois], [assigned], [masks], config)
 
@@ -79,15 +81,17 @@ def same_mask_targets(stock: Tensor, ours: Tensor) -> bool:
     return stock.shape == ours.shape and float((stock != ours).float().mean()) < 1e-4
 
 
-def prepare_detections_to_rle(scene: Scene, side: str) -> Callable[[], list[dict]]:
+def prepare_detections_to_rle(
+    scene: Scene, side: str, device: str = "cpu"
+) -> Callable[[], list[dict]]:
     """Prepare the way from mask logits to RLEs: paste and encode, or CroppedMaskHead."""
     init_default_scope("mmdet")
     model = read_model_config(_CONFIG, side, scene.size_px)
     head = MODELS.build(model.roi_head.mask_head)
-    boxes = _read_boxes(scene)
+    boxes = _read_boxes(scene).to(device)
     generator = torch.Generator().manual_seed(0)
-    labels = torch.randint(0, head.num_classes, (len(boxes),), generator=generator)
-    logits = _draw_logits(len(boxes), head.num_classes, generator)
+    labels = torch.randint(0, head.num_classes, (len(boxes),), generator=generator).to(device)
+    logits = _draw_logits(len(boxes), head.num_classes, generator).to(device)
     shape = (scene.size_px, scene.size_px)
     meta = {"ori_shape": shape, "img_shape": shape, "scale_factor": (1.0, 1.0)}
 
