@@ -101,7 +101,7 @@ def run_fold(args: argparse.Namespace, fold: int, run: Execute) -> Scores:
     folder = args.work_dir / f"fold{fold}"
     done, record = folder / "scores.json", folder / "plan.json"
     plan = {"folds": args.num_folds, "options": args.cfg_options, "config": args.settings}
-    if record.exists() and json.loads(record.read_text()) != plan:
+    if record.exists() and json.loads(record.read_text("utf-8")) != plan:
         raise CellsegError(
             f"{folder} is of another config, other options or folds; give another --work-dir."
         )
@@ -121,8 +121,8 @@ def run_fold(args: argparse.Namespace, fold: int, run: Execute) -> Scores:
         found = sorted(out.glob("*/*.json"))
         if not found:
             raise CellsegError(f"{out} holds no scores; look at its log.")
-        write_atomically(done, found[-1].read_text())
-    scores: Scores = json.loads(done.read_text())
+        write_atomically(done, found[-1].read_text("utf-8"))
+    scores: Scores = json.loads(done.read_text("utf-8"))
     return scores
 
 

@@ -53,7 +53,7 @@ def read_series(raw: Raw, key: str, field: str) -> Series | None:
 def describe_machine() -> str:
     """Name processor, cores, memory, system and versions."""
     cpu = platform.processor() or platform.machine()
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
+    for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
         if line.startswith("model name"):
             cpu = line.partition(":")[2].strip()
     memory_gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
@@ -91,7 +91,8 @@ def write_report(raw: Raw, path: Path, plan: Plan = as_planned) -> str:
             measured=measured,
             notes=_write_notes(raw, plan),
             curves=_write_curves(raw, plan),
-        )
+        ),
+        "utf-8",
     )
     return table
 

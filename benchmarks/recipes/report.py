@@ -181,7 +181,7 @@ def keep_test(
         place: Where the runs lie.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    scores = place.score_file(row.name, source.name, seed).read_text()
+    scores = place.score_file(row.name, source.name, seed).read_text("utf-8")
     (folder / f"{row.name}_seed{seed}.json").write_text(f"{scores.rstrip()}\n", encoding="utf-8")
     # Made anew: MMEngine puts a dump, with paths of the machine, in place of the one beside a test.
     config = make_test_config(row, source.name, seed, place).pretty_text
@@ -197,7 +197,7 @@ def keep_records(folder: Path, config: Path, run: Path) -> None:
         run: Its work folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / config.name).write_text(config.read_text(), encoding="utf-8")
+    (folder / config.name).write_text(config.read_text("utf-8"), encoding="utf-8")
     for training in read_runs([run]):
         rows = [json.dumps(record) for record in (*training.train, *training.val)]
         (folder / f"{config.stem}.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
