@@ -4,6 +4,7 @@ import os
 import subprocess
 from pathlib import Path
 
+_IS_WINDOWS = os.name == "nt"
 _ASK_WINDOWS = "(Get-Process -Id {pid}).StartTime.Ticks"
 _LONGEST_ANSWER_S = 30
 
@@ -33,7 +34,7 @@ def _read_start(pid: int) -> str:
 
 def _ask_start(pid: int) -> str:
     """Ask the system's own program when a process started: ps (macOS), or PowerShell."""
-    if os.name == "nt":
+    if _IS_WINDOWS:
         command = ["powershell", "-NoProfile", "-Command", _ASK_WINDOWS.format(pid=pid)]
     else:
         command = ["ps", "-o", "stat=", "-o", "lstart=", "-p", str(pid)]
@@ -45,6 +46,6 @@ def _ask_start(pid: int) -> str:
     except (OSError, subprocess.TimeoutExpired):
         return ""
     words = answer.stdout.split()
-    if os.name == "nt":
+    if _IS_WINDOWS:
         return "".join(words)
     return "" if not words or words[0].startswith("Z") else " ".join(words[1:])
