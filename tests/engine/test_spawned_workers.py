@@ -24,7 +24,7 @@ CONFIG = "configs/cell/mask-rcnn_r18_small-anchor_demo.py"
 # Python runs this at the start of the tool and of each of its workers.
 LIKE_WINDOWS = """
 import multiprocessing, os, signal, sys
-for name in ("fcntl", "grp", "pwd", "resource", "termios"):
+for name in ("fcntl", "grp", "pwd", "termios"):  # MMEngine imports resource unless on Windows
     sys.modules[name] = None
 for module, names in ((os, "fork killpg sched_getaffinity O_NOFOLLOW"), (signal, "SIGHUP SIGALRM")):
     for name in names.split():
