@@ -31,8 +31,8 @@ from recipes.report import (
 from recipes.runs import Place, judge, prepare, prepare_test, read_starts, train
 
 from cellseg.cli.running import call
+from cellseg.cores import count_cores
 from cellseg.engine.child_processes import ChildProcesses
-from cellseg.engine.process_group import count_cores
 from cellseg.errors import CellsegError
 from cellseg.visualization.curves import SEED_PATTERN, plot_runs, save_figure
 
@@ -136,7 +136,7 @@ def read_outcomes(place: Place) -> list[Outcome]:
         path = place.score_file(row.name, source.name, seed)
         if path.exists():
             outcome = outcomes.setdefault(row.name, Outcome(row.name, row.meaning, {}, {}))
-            outcome.scores[seed] = json.loads(path.read_text())
+            outcome.scores[seed] = json.loads(path.read_text("utf-8"))
             starts = read_starts(place.run(source.name, seed)) if row is source else []
             outcome.starts[seed] = starts
     return list(outcomes.values())

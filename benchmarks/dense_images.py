@@ -46,14 +46,14 @@ def main() -> None:
     out = args.out or ROOT / ("work_dirs/benchmarks_quick" if args.quick else "docs")
     plan = shrink if args.quick else as_planned
     raw_path = out / "benchmarks.json"
-    raw = json.loads(raw_path.read_text()) if raw_path.exists() else {}
+    raw = json.loads(raw_path.read_text("utf-8")) if raw_path.exists() else {}
     for name in () if args.report_only else args.rows:
         for comparison in GROUPS[name]:
             planned = plan(comparison)
             repeats = 1 if args.quick else min(args.repeats, planned.max_repeats)
             raw |= _measure_comparison(planned, repeats, args)
             out.mkdir(parents=True, exist_ok=True)
-            raw_path.write_text(json.dumps(raw, indent=1) + "\n")
+            raw_path.write_text(json.dumps(raw, indent=1) + "\n", "utf-8")
     report = write_report(raw, out / "benchmarks.md", plan)
     draw_curves(raw, out / "images" / "benchmarks.png", plan)
     print(report)

@@ -114,7 +114,7 @@ def main() -> None:
         **vars(args),
     )
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(text)
+    args.out.write_text(text, "utf-8")
     print(f"Wrote {args.out}")
 
 

@@ -75,7 +75,7 @@ def main() -> None:
         table=write_table(rows),
     )
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(report)
+    args.out.write_text(report, "utf-8")
     print(report)
 
 

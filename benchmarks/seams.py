@@ -83,7 +83,7 @@ def main() -> int:
     quick = ROOT / "work_dirs" / "benchmarks_quick" / "seams.md"
     out = args.out or (quick if args.quick else ROOT / "docs" / "seams.md")
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(write_report(rows, args))
+    out.write_text(write_report(rows, args), "utf-8")
     print(f"Written to {out}.")
     return 0 if all(row.agreement.holds for row in rows) else 1
 

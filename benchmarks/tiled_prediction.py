@@ -76,14 +76,14 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     out = args.out or ROOT / ("work_dirs/benchmarks_quick" if args.quick else "docs")
     raw_path = out / "tiled_prediction.json"
-    raw = json.loads(raw_path.read_text()) if raw_path.exists() else {}
+    raw = json.loads(raw_path.read_text("utf-8")) if raw_path.exists() else {}
     works = [(measure_growth, side) for side in args.sides]
     if not args.no_sahi and find_spec("sahi"):
         works.append((compare_with_sahi, args.sahi_side))
     for work, side in () if args.report_only else works:
         raw |= work(args, side)
         out.mkdir(parents=True, exist_ok=True)
-        raw_path.write_text(json.dumps(raw, indent=1) + "\n")
+        raw_path.write_text(json.dumps(raw, indent=1) + "\n", "utf-8")
         write_report(raw, out / "tiled_prediction.md")
     print(write_report(raw, out / "tiled_prediction.md"))
 
@@ -141,7 +141,7 @@ def run_apart(args: argparse.Namespace, how: str, slide: Path, folder: Path) -> 
     )
     if done.returncode:
         sys.exit(f"{how} failed:\n{done.stderr[-2000:]}")
-    return json.loads((folder / "numbers.json").read_text())
+    return json.loads((folder / "numbers.json").read_text("utf-8"))
 
 
 def describe(args: argparse.Namespace, side_px: int, drawn: int) -> dict[str, Any]:

@@ -64,7 +64,8 @@ def main() -> None:
             runs=args.runs,
             date=date.today().isoformat(),
             machine=describe_machine(),
-        )
+        ),
+        "utf-8",
     )
     print(table)
 

@@ -156,13 +156,13 @@ def reset_peak() -> float:
     Returns:
         What is resident now, in 1e9 bytes.
     """
-    Path("/proc/self/clear_refs").write_text(_CLEAR_PEAK)
+    Path("/proc/self/clear_refs").write_text(_CLEAR_PEAK, "utf-8")
     return read_memory_gb("VmRSS")
 
 
 def read_memory_gb(field: str) -> float:
     """Read a field of /proc/self/status, such as VmHWM, in 1e9 bytes."""
-    for line in Path("/proc/self/status").read_text().splitlines():
+    for line in Path("/proc/self/status").read_text("utf-8").splitlines():
         name, _, value = line.partition(":")
         if name == field:
             return int(value.split()[0]) * 1024 / GB
@@ -178,7 +178,7 @@ def _silence() -> None:
 
 def _limit_memory(limit_gb: float) -> None:
     """Refuse allocations beyond a limit, and offer this process first should memory run out."""
-    Path("/proc/self/oom_score_adj").write_text("1000")
+    Path("/proc/self/oom_score_adj").write_text("1000", "utf-8")
     limit = int(limit_gb * GB)
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 

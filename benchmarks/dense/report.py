@@ -9,6 +9,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from cellseg.cores import count_cores
+
 from .plan import CURVES, GROUPS, TABLE_CELLS, TARGETS, Comparison, Target
 
 ORDERS = ("ours", "ours-other-order")
@@ -53,14 +55,16 @@ def read_series(raw: Raw, key: str, field: str) -> Series | None:
 def describe_machine() -> str:
     """Name processor, cores, memory, system and versions."""
     cpu = platform.processor() or platform.machine()
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            cpu = line.partition(":")[2].strip()
-    memory_gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    cores = len(os.sched_getaffinity(0))
+    if (listing := Path("/proc/cpuinfo")).exists():  # Linux only
+        for line in listing.read_text("utf-8").splitlines():
+            if line.startswith("model name"):
+                cpu = line.partition(":")[2].strip()
+    memory = ""
+    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", ()):  # not on Windows
+        memory = f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 1e9:.0f} GB, "
     versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     return (
-        f"{cpu}, {cores} cores, {memory_gb:.0f} GB, {platform.system()}, "
+        f"{cpu}, {count_cores()} cores, {memory}{platform.system()}, "
         f"Python {platform.python_version()}, {versions}"
     )
 
@@ -91,7 +95,8 @@ def write_report(raw: Raw, path: Path, plan: Plan = as_planned) -> str:
             measured=measured,
             notes=_write_notes(raw, plan),
             curves=_write_curves(raw, plan),
-        )
+        ),
+        "utf-8",
     )
     return table
 

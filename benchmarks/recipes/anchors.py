@@ -68,7 +68,7 @@ def renew_rows(path: Path, rows: Sequence[AnchorRow]) -> None:
 
 def read_rows(path: Path) -> list[AnchorRow]:
     """Read what was kept; nothing where nothing was."""
-    kept = json.loads(path.read_text()) if path.exists() else []
+    kept = json.loads(path.read_text("utf-8")) if path.exists() else []
     return [
         AnchorRow(
             row["data"], row["anchors"], RecallFigures(**row["figures"]), tuple(row["sizes_px"])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from cellseg.engine.process_group import count_cores
+from cellseg.cores import count_cores
 from cellseg.errors import CellsegError
 from cellseg.fileio import write_atomically
 
@@ -104,7 +104,7 @@ def prepare(row: TrainRow, seed: int, place: Place) -> Path:
         CellsegError: If the folder holds a run of another config.
     """
     config, text = place.config_file(row.name, seed), make_config(row, place).pretty_text
-    if config.exists() and config.read_text() != text:
+    if config.exists() and config.read_text("utf-8") != text:
         raise CellsegError(
             f"{config} is not what the row {row.name} is now; remove it and "
             f"{place.run(row.name, seed)} to train it again, or give another --work-dir."
@@ -163,7 +163,7 @@ def train(row: TrainRow, seed: int, place: Place, run: Execute) -> Path:
 def read_starts(folder: Path) -> list[dict[str, int]]:
     """Read how long each start of a training took, and on how many threads; may be empty."""
     path = folder / "starts.json"
-    starts: list[dict[str, int]] = json.loads(path.read_text()) if path.exists() else []
+    starts: list[dict[str, int]] = json.loads(path.read_text("utf-8")) if path.exists() else []
     return starts
 
 
@@ -193,7 +193,7 @@ def judge(
         tool += ["--work-dir", str(out), *flags, "--cfg-options", *_data_options(place)]
         run(tool, out, out / "log")
         write_atomically(path, json.dumps(read_scores(out), indent=2))
-    return {key: float(value) for key, value in json.loads(path.read_text()).items()}
+    return {key: float(value) for key, value in json.loads(path.read_text("utf-8")).items()}
 
 
 def read_scores(folder: Path) -> dict[str, float]:
@@ -203,7 +203,7 @@ def read_scores(folder: Path) -> dict[str, float]:
         CellsegError: If there is none, or it lacks a score.
     """
     found = sorted(folder.glob("*/*.json"))
-    scores = json.loads(found[-1].read_text()) if found else {}
+    scores = json.loads(found[-1].read_text("utf-8")) if found else {}
     if not set(SCORES) <= set(scores):
         raise CellsegError(f"{folder} holds no scores of a test; {folder / 'log'} has its output.")
     return {key: scores[key] for key in SCORES}

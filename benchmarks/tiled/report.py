@@ -39,7 +39,8 @@ def write_report(raw: Raw, path: Path) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     draw_growth(slides, path.parent / "images" / "tiled_prediction.png")
     path.write_text(
-        TEXT.format(growth=growth, verdict=verdict, parts=parts, sahi=sahi, measured=measured)
+        TEXT.format(growth=growth, verdict=verdict, parts=parts, sahi=sahi, measured=measured),
+        "utf-8",
     )
     return f"{growth}\n\n{verdict}\n\n{parts}\n\n{sahi}"
 

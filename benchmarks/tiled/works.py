@@ -127,14 +127,14 @@ def save_cells(cells: Cells, path: Path) -> None:
         "width": cells.width,
         "class_names": cells.class_names,
     }
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(content), "utf-8")
 
 
 def compare_files(args: Namespace, slide: Path, whole: Path, other: Path) -> dict[str, Any]:
     """Compare two predictions of a slide; see `compare_predictions`."""
     one, two = (
         Cells(**{**content, "boxes": np.reshape(content["boxes"], (-1, 4))})
-        for content in (json.loads(path.read_text()) for path in (whole, other))
+        for content in (json.loads(path.read_text("utf-8")) for path in (whole, other))
     )
     with open_image(slide) as source:
         tiles = build_predictor(args, whole=False).plan_tiles(source).tiles
@@ -143,7 +143,7 @@ def compare_files(args: Namespace, slide: Path, whole: Path, other: Path) -> dic
 
 def read_peak_gb() -> float:
     """Read this process's peak resident memory in 1e9 bytes; a parent's is not counted."""
-    for line in Path("/proc/self/status").read_text().splitlines():
+    for line in Path("/proc/self/status").read_text("utf-8").splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024 / 1e9
     return 0.0
@@ -163,4 +163,4 @@ def run_here(args: Namespace, how: str, slide: Path, folder: Path) -> None:
     else:
         cells, numbers = predict_array(args, slide, how)
         save_cells(cells, folder / f"{how}.json")
-    (folder / "numbers.json").write_text(json.dumps(numbers))
+    (folder / "numbers.json").write_text(json.dumps(numbers), "utf-8")

@@ -5,7 +5,6 @@ that is damaged, of another version or of another layout is rebuilt. A lock make
 starts while another is reading the images wait for the result instead of doing the same work.
 """
 
-import fcntl
 import hashlib
 import json
 import logging
@@ -14,13 +13,14 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from mmengine.logging import print_log
 
 from cellseg.datasets.image_records import FileStamp, ImageRecord
 from cellseg.datasets.label_maps import LayerInstances
+from cellseg.file_locks import open_lock_file, try_lock
 from cellseg.fileio import write_atomically
 
 CACHE_FOLDER = ".cellseg_cache"
@@ -115,26 +115,23 @@ def _is_writable(folder: Path) -> bool:
     return has_write_bit and os.access(folder, os.W_OK)
 
 
-def _open_lock(paths: list[Path]) -> IO[bytes] | None:
+def _open_lock(paths: list[Path]) -> BinaryIO | None:
     """Open the lock file beside the first cache path that can be written, or return None."""
     for path in paths:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            return path.with_suffix(".lock").open("wb")
+            return open_lock_file(path.with_suffix(".lock"))
         except OSError:
             continue
     return None
 
 
-def _try_lock(file: IO[bytes]) -> bool:
+def _try_lock(file: BinaryIO) -> bool:
     """Return True when the lock is held, or when the file system knows no locks."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
+        return try_lock(file)
     except OSError:
         return True
-    return True
 
 
 def _write(file: Any, records: Mapping[str, ImageRecord]) -> None:

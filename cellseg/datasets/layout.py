@@ -142,7 +142,7 @@ def read_test_index(root: Path, index_path: Path, names: FileNames) -> list[Imag
     found = []
     for file_name, img_id, size in rows:
         stem = Path(file_name).with_suffix("")
-        if Path(file_name).is_absolute() or ".." in stem.parts:
+        if Path(file_name).anchor or ".." in stem.parts:
             raise CellDataError(f"{index_path}: {file_name!r} leaves the data folder; correct it.")
         folder = root / stem
         if not (root / file_name).is_file() and (folder / names.image).is_file():
@@ -166,7 +166,7 @@ def read_name_list(include: str | Path | Sequence[str]) -> list[str]:
         CellDataError: If the file cannot be read or lists nothing.
     """
     if not isinstance(include, (str, Path)):
-        return [str(name).strip().strip("/") for name in include]
+        return [_clean_name(str(name)) for name in include]
     try:
         lines = Path(include).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -174,11 +174,16 @@ def read_name_list(include: str | Path | Sequence[str]) -> list[str]:
             f"{include}: cannot be read ({error}); include takes a list of image names or a text "
             "file with one a line."
         ) from error
-    names = [line.split("#", 1)[0].strip().strip("/") for line in lines]
+    names = [_clean_name(line.split("#", 1)[0]) for line in lines]
     names = [name for name in names if name]
     if not names:
         raise CellDataError(f"{include}: lists no image; write one image name a line.")
     return names
+
+
+def _clean_name(text: str) -> str:
+    """Spell an image's name as this module does: with "/", on Windows too, and none at its ends."""
+    return text.strip().replace(os.sep, "/").strip("/")
 
 
 def _declared_size(row: Mapping[str, int]) -> tuple[int, int] | None:

@@ -1,6 +1,5 @@
 """Load the records of many images: from the cache where it is right, in parallel where not."""
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 from mmengine.dist import get_rank
 from tqdm import tqdm
 
+from cellseg.cores import count_cores
 from cellseg.datasets.annotation_cache import AnnotationCache
 from cellseg.datasets.image_records import (
     ImageFiles,
@@ -127,7 +127,7 @@ def _read_parallel(
     images: Sequence[ImageFiles], read: Callable[[ImageFiles], Outcome], num_workers: int | None
 ) -> list[Outcome]:
     """Read images with threads (decoding and numpy release the GIL) behind a progress bar."""
-    workers = num_workers or min(_MAX_WORKERS, len(os.sched_getaffinity(0)))
+    workers = num_workers or min(_MAX_WORKERS, count_cores())
     with ThreadPoolExecutor(max(1, min(workers, len(images)))) as pool:
         bar = tqdm(
             pool.map(read, images),

@@ -92,7 +92,7 @@ def is_whole_checkpoint(path: Path) -> bool:
 def _read_record(record: Path, folders: list[Path]) -> Path | None:
     """Return the file that ``last_checkpoint`` names, looked for in the folders first."""
     try:
-        named = Path(record.read_text().strip())
+        named = Path(record.read_text("utf-8").strip())
     except (OSError, UnicodeDecodeError):
         return None
     places = [folder / named.name for folder in folders] + [named]

@@ -1,7 +1,6 @@
 """Run tools as child processes that end with their parent and have their folder to themselves."""
 
 import contextlib
-import fcntl
 import os
 import signal
 import subprocess
@@ -11,12 +10,16 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any, Self, TextIO
+from typing import Any, BinaryIO, Self
 
+from cellseg.engine.process_identity import identify_process
 from cellseg.errors import CellsegError
+from cellseg.file_locks import open_lock_file, try_lock
 
 _LOCK_NAME = ".in_use"
-_STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+_STOP_SIGNALS = tuple(  # Windows has no SIGHUP, and SIGBREAK in its place
+    getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)
+)
 
 
 class ChildProcesses:
@@ -57,7 +60,7 @@ class ChildProcesses:
             self._closed = True
             running = list(self._running)
         for process in running:
-            process.terminate()  # all at once; a command may take its time to end
+            _terminate(process)  # all at once; a command may take its time to end
         for process in running:
             _end_group(process)
         for number, handler in self._before.items():
@@ -76,7 +79,7 @@ class ChildProcesses:
         """
         with ExitStack() as files:
             lock = _hold(folder, files)
-            output = files.enter_context(log.open("a")) if log else None
+            output = files.enter_context(log.open("a", encoding="utf-8")) if log else None
             with self._guard:
                 if self._closed:
                     raise CellsegError(f"{_name(command)} was not started: this program is ending.")
@@ -88,8 +91,7 @@ class ChildProcesses:
                     start_new_session=True,  # a group of its own, to end it as a whole
                 )
                 self._running.add(process)
-            lock.write(_identify(process.pid))
-            lock.flush()
+            lock.write(identify_process(process.pid).encode())
             try:
                 status = process.wait()
             finally:
@@ -122,26 +124,30 @@ def _leave(number: int, frame: FrameType | None) -> None:
     sys.exit(128 + number)
 
 
-def _hold(folder: Path, files: ExitStack) -> TextIO:
+def _hold(folder: Path, files: ExitStack) -> BinaryIO:
     """Take a folder until the files are closed.
 
     Returns:
         An empty file, to write into who works in the folder.
 
     Raises:
-        CellsegError: If another process has it, or a command that outlived its parent works there.
+        CellsegError: If another process has it, a command that outlived its parent works there, or
+            its lock file cannot be opened.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lock = files.enter_context((folder / _LOCK_NAME).open("a+"))
+    path = folder / _LOCK_NAME
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise _refuse(folder, "Another process") from None
-    lock.seek(0)
-    pid, _, started = lock.read().partition(" ")
-    if pid.isdigit() and _identify(int(pid)) == f"{pid} {started}":
+        lock = files.enter_context(open_lock_file(path))
+    except OSError as error:
+        raise CellsegError(f"{path} cannot be opened ({error.strerror}); remove it.") from error
+    if not try_lock(lock):
+        raise _refuse(folder, "Another process")
+    owner = lock.read().decode("utf-8", "replace")
+    pid = owner.partition(" ")[0]
+    if pid.isdigit() and identify_process(int(pid)) == owner:
         raise _refuse(folder, f"The process {pid}")
-    lock.truncate(0)
+    lock.seek(0)
+    lock.truncate()
     return lock
 
 
@@ -149,21 +155,22 @@ def _refuse(folder: Path, who: str) -> CellsegError:
     return CellsegError(f"{who} works in {folder}; wait for its end, or end it, and start again.")
 
 
-def _identify(pid: int) -> str:
-    """Name a process by its id and when it started, as ids come again; "" where it has ended."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return ""
-    return "" if fields[0] == "Z" else f"{pid} {fields[19]}"
+def _terminate(process: subprocess.Popen) -> None:
+    """Ask a command to end; where there are no process groups, end what it started with it."""
+    if not hasattr(os, "killpg") and process.poll() is None:
+        tree = ["taskkill", "/T", "/F", "/PID", str(process.pid)]
+        with contextlib.suppress(OSError):
+            subprocess.run(tree, capture_output=True, check=False)
+    process.terminate()
 
 
 def _end_group(process: subprocess.Popen) -> None:
     """End a command, if it still runs, and what it left behind."""
     if process.poll() is None:
-        process.terminate()
+        _terminate(process)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(10)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+    if hasattr(os, "killpg"):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     process.wait()

@@ -7,16 +7,15 @@ the Runner keeps a group that it finds.
 
 import atexit
 import datetime
-import math
 import os
 import subprocess
-from pathlib import Path
 
 import cv2
 import torch
 from mmengine.config import Config
 from torch import distributed
 
+from cellseg.cores import count_cores
 from cellseg.errors import CellsegError
 
 _DEFAULT_PORT = "29500"
@@ -90,17 +89,6 @@ def set_thread_counts(launcher: str = "none") -> int:
     for name in ("OPENCV_FOR_THREADS_NUM", "TIFFFILE_NUM_THREADS"):
         os.environ.setdefault(name, "1")
     return torch.get_num_threads()
-
-
-def count_cores() -> int:
-    """Count the cores that this process may use: its affinity, and a container's quota."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        limit = math.ceil(int(quota) / int(period))
-    except (OSError, ValueError):  # no container, or "max": no quota
-        return cores or 1
-    return max(1, min(cores or 1, limit))
 
 
 def count_local_processes() -> int:

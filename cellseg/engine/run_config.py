@@ -58,6 +58,8 @@ def load_config(args: argparse.Namespace) -> Config:
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     cfg = Config.fromfile(path)
     cfg.launcher = args.launcher
+    if sys.platform == "darwin":
+        _spawn_workers(cfg)
     if options is not None:
         _merge_options(cfg, options)
     if args.work_dir is not None:
@@ -65,6 +67,15 @@ def load_config(args: argparse.Namespace) -> Config:
     elif cfg.get("work_dir") is None:
         cfg.work_dir = str(Path("work_dirs") / path.stem)
     return cfg
+
+
+def _spawn_workers(cfg: Config) -> None:
+    """Start data loaders afresh: macOS's own libraries may crash in a forked process.
+
+    MMDetection's default_runtime.py asks for fork; --cfg-options still can.
+    """
+    env_cfg = cfg.setdefault("env_cfg", ConfigDict())
+    env_cfg.setdefault("mp_cfg", ConfigDict())["mp_start_method"] = "spawn"
 
 
 def _merge_options(cfg: Config, options: dict) -> None:

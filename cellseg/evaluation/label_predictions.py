@@ -1,5 +1,6 @@
 """Read predictions from folders of label TIFFs, as this project and other tools write them."""
 
+import os
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -70,6 +71,7 @@ def read_label_folder(
     if pattern is None:
         pattern = _guess_pattern(root, names.values(), by_name)
         _refuse_strays(pattern, names)
+    pattern = pattern.replace(os.sep, "/")  # names have "/", on Windows too
     layers: dict[int, dict[int, Path]] = {}
     for path, name in names.items():
         if found := _match(pattern, name):

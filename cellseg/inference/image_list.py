@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import json
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 from cellseg.errors import CellsegError
 from cellseg.inference.sources import is_readable_name
 
+_FOLDS_CASE = sys.platform in ("win32", "darwin")  # there, A.csv and a.csv are one file
 RECORD_SUFFIX = ".done.json"
 """What follows an image's name in the name of the record that marks it as finished."""
 
@@ -50,12 +52,12 @@ def find_input_images(inputs: Sequence[str | Path], out: Path | None = None) -> 
         raise CellsegError(f"All images among the inputs are outputs in {out}; give the images.")
     names = [_name_of(path) for path in paths]
     for depth, with_kind in ((1, False), (2, False), (3, False), (0, True), (1, True)):
-        counts = Counter(names)
+        counts = Counter(map(_fold, names))
         names = [
-            name if counts[name] == 1 else _name_of(path, depth, with_kind)
+            name if counts[_fold(name)] == 1 else _name_of(path, depth, with_kind)
             for name, path in zip(names, paths, strict=True)
         ]
-    repeated = [name for name, count in Counter(names).items() if count > 1]
+    repeated = [name for name, count in Counter(map(_fold, names)).items() if count > 1]
     if repeated:
         raise CellsegError(
             f"Several inputs would be written as {repeated[0]}; rename one of them, or predict "
@@ -63,6 +65,11 @@ def find_input_images(inputs: Sequence[str | Path], out: Path | None = None) -> 
             "of their own."
         )
     return [InputImage(path, name) for path, name in zip(paths, names, strict=True)]
+
+
+def _fold(name: str) -> str:
+    """Bring names together that are one to the file system."""
+    return name.casefold() if _FOLDS_CASE else name
 
 
 def _list_written(out: Path | None) -> set[Path]:
@@ -76,7 +83,7 @@ def _list_written(out: Path | None) -> set[Path]:
 def list_written_names(record: Path) -> set[str]:
     """List the names of the files that a finished image's record tells of; none if it is none."""
     try:
-        return {str(name) for name in json.loads(record.read_text())["files"]}
+        return {str(name) for name in json.loads(record.read_text("utf-8"))["files"]}
     except (OSError, ValueError, KeyError, TypeError):
         return set()
 

@@ -115,7 +115,7 @@ class OutputFolder:
         if self.options.submission_index is not None:
             wanted.append(self.part_of(image))
         try:
-            record = json.loads(self._record_of(image).read_text())
+            record = json.loads(self._record_of(image).read_text("utf-8"))
             done = (
                 {"cells", "height", "width", "files"} <= set(record)
                 and set(self.options.formats) <= set(record["formats"])

@@ -122,6 +122,31 @@ def test_load_when_file_holds_pickles_then_they_are_not_run(root):
     assert not witness.exists()
 
 
+@pytest.mark.parametrize("name", ["annotations.lock", "annotations.npz"])
+def test_save_when_a_file_of_the_cache_is_a_link_then_its_target_is_left_alone(
+    records, root, monkeypatch, name
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(root.parent / "user"))
+    target = root.parent / "precious"
+    target.write_text("text")
+    folder = root / ".cellseg_cache"
+    folder.mkdir()
+    (folder / name).symlink_to(target)
+    cache = AnnotationCache(root)
+    with cache.lock():
+        assert cache.save(records) == folder / "annotations.npz"
+    assert target.read_text() == "text"
+    _assert_equal(AnnotationCache(root).load(), records)
+
+
+def test_lock_when_it_holds_text_then_that_stays(root):
+    path = root / ".cellseg_cache" / "annotations.lock"
+    path.parent.mkdir(parents=True)
+    path.write_text("text")
+    with AnnotationCache(root).lock():
+        assert path.read_text() == "text"
+
+
 class _Trap:
     """Write a file when unpickled."""
 

@@ -1,6 +1,7 @@
 """Which files make up an image, and which are refused."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -143,3 +144,8 @@ def test_read_name_list_when_list_or_file_then_names(tmp_path):
         read_name_list(path)
     with pytest.raises(CellDataError, match=r"absent.txt"):
         read_name_list(tmp_path / "absent.txt")
+
+
+def test_read_name_list_when_names_are_windows_paths_then_as_elsewhere(monkeypatch):
+    monkeypatch.setattr(os, "sep", "\\")
+    assert read_name_list([" site\\a\\", "b/c"]) == ["site/a", "b/c"]

@@ -91,6 +91,33 @@ def test_command_when_the_block_has_ended_then_it_does_not_start(tmp_path: Path)
         children.run(python("pass"), tmp_path)
 
 
+def test_folder_when_its_lock_is_a_link_then_refused_and_its_target_left_alone(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "precious").write_text("text")
+    (tmp_path / ".in_use").symlink_to("precious")
+    with ChildProcesses() as children, pytest.raises(CellsegError, match="in_use cannot be opened"):
+        children.run(python("pass"), tmp_path)
+    assert (tmp_path / "precious").read_text() == "text"
+
+
+def test_command_when_there_are_no_process_groups_then_its_tree_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "taskkill"
+    called = "import pathlib, sys; pathlib.Path(sys.argv[0]).with_name('called').write_text"
+    program.write_text(f"#!{sys.executable}\n{called}(' '.join(sys.argv[1:]))")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delattr(os, "killpg")
+    with ThreadPoolExecutor(1) as pool:
+        with ChildProcesses() as children:
+            pool.submit(children.run, python(SLEEPER.format(tmp_path / "pid")), tmp_path)
+            pid = wait_for(tmp_path / "pid")
+        assert ends(pid)
+    assert (tmp_path / "called").read_text() == f"/T /F /PID {pid}"
+
+
 def start_parent(folder: Path) -> tuple[subprocess.Popen, int]:
     code = SLEEPER.format(folder / "pid")
     parent = subprocess.Popen([sys.executable, "-c", PARENT, code, str(folder)], cwd=ROOT)

@@ -10,8 +10,9 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from cellseg.cores import count_cores
 from cellseg.engine import LaunchError, init_process_group, set_thread_counts
-from cellseg.engine.process_group import count_cores, count_local_processes
+from cellseg.engine.process_group import count_local_processes
 
 ROOT = Path(__file__).parents[2]
 NAMES = (

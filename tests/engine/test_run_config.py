@@ -1,6 +1,7 @@
 """The tools' flags end up in the config, and mistakes become sentences."""
 
 import argparse
+import sys
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -51,6 +52,27 @@ def test_load_config_when_options_given_then_they_win(config_path: Path) -> None
     assert cfg.train_dataloader.batch_size == 4
     assert cfg.work_dir == str(Path("work_dirs") / "small")
     assert load_config(parse(str(config_path), "--work-dir", "there")).work_dir == "there"
+
+
+def test_load_config_when_on_macos_then_workers_are_spawned(
+    config_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forked processes may crash there; whoever asks for fork still gets it."""
+    words = [str(config_path), "--cfg-options", "env_cfg.mp_cfg.mp_start_method=fork"]
+    assert "env_cfg" not in load_config(parse(str(config_path)))
+    monkeypatch.setattr(sys, "platform", "darwin")
+    cfg = load_config(parse(str(config_path)))
+    assert cfg.env_cfg.mp_cfg.mp_start_method == "spawn"
+    assert load_config(parse(*words)).env_cfg.mp_cfg.mp_start_method == "fork"
+
+
+def test_load_config_when_a_path_has_backslashes_then_they_stay(config_path: Path) -> None:
+    """Windows paths are values like any other."""
+    options = ["data_root=C:\\data\\new\\train", "roots=[C:\\a,D:\\b]"]
+    cfg = load_config(parse(str(config_path), "--cfg-options", *options))
+    assert cfg.data_root == "C:\\data\\new\\train"
+    assert cfg.roots == ["C:\\a", "D:\\b"]
+    assert Config.fromstring(cfg.pretty_text, ".py").data_root == cfg.data_root
 
 
 def test_load_config_when_file_is_missing_then_says_where_configs_lie() -> None:

@@ -1,5 +1,6 @@
 """Predictions from folders of label TIFFs, good and bad."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,15 @@ def test_read_predictions_when_a_pattern_is_given_then_other_files_are_left_alon
     write_labels(tmp_path / "s/a/class1.tif", draw_labels(1))
     predictions = read_predictions(tmp_path, IMAGES, NAMES, "{image}/{class}_v2.tif")
     assert set(predictions.by_image[3].labels.tolist()) == {1}
+
+
+def test_read_predictions_when_the_pattern_is_a_windows_path_then_as_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_labels(tmp_path / "s/a/class1.tif", draw_labels(1))
+    monkeypatch.setattr(os, "sep", "\\")
+    predictions = read_predictions(tmp_path, IMAGES, NAMES, "{image}\\class{class}.tif")
+    assert list(predictions.by_image) == [3]
 
 
 @pytest.mark.parametrize(

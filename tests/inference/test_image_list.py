@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from cellseg.errors import CellsegError
+from cellseg.inference import image_list
 from cellseg.inference.image_list import find_input_images
 
 
@@ -64,6 +65,16 @@ def test_images_of_one_name_are_told_apart_by_their_folders(tmp_path):
 def test_images_that_differ_in_their_ending_are_told_apart_by_it(tmp_path):
     touch(tmp_path, "a.tif", "a.png", "p/image.tif", "p/image.png")
     assert names_of(find_input_images([tmp_path])) == ["a_png", "a_tif", "p_png", "p_tif"]
+
+
+@pytest.mark.parametrize("folds_case", [True, False])
+def test_images_that_differ_in_capitals_are_told_apart_where_their_outputs_are_not(
+    tmp_path, monkeypatch, folds_case
+):
+    monkeypatch.setattr(image_list, "_FOLDS_CASE", folds_case)
+    touch(tmp_path, "x/a.tif", "y/A.tif", "b.tif")
+    expected = ["b", "x_a", "y_A"] if folds_case else ["b", "a", "A"]
+    assert names_of(find_input_images([tmp_path])) == expected
 
 
 def test_images_that_cannot_be_told_apart_are_refused(tmp_path):

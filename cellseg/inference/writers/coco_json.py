@@ -73,7 +73,7 @@ def read_parts(parts: Iterable[tuple[Path, int]]) -> Iterator[list[dict[str, Any
         The results of one file, image_id set to that id, whatever the file says.
     """
     for path, image_id in parts:
-        yield [{**result, "image_id": image_id} for result in json.loads(path.read_text())]
+        yield [{**result, "image_id": image_id} for result in json.loads(path.read_text("utf-8"))]
 
 
 def join_coco_results(parts: Sequence[tuple[Path, int]], path: str | Path) -> Path:
@@ -117,7 +117,7 @@ def read_image_index(path: str | Path) -> dict[str, dict[str, Any]]:
     """
     path = Path(path)
     try:
-        rows = json.loads(path.read_text())
+        rows = json.loads(path.read_text("utf-8"))
         index = {
             str(row["file_name"]): {
                 "file_name": str(row["file_name"]),
