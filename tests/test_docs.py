@@ -16,8 +16,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "data" / "README.md"]
 PAGES += sorted((ROOT / "docs").glob("*.md"))
 OTHERS_FLAGS = {  # of pip, pytest, tensorboard and torchrun
-    *("--extra-index-url", "--no-deps", "--no-build-isolation", "--editable", "--logdir"),
-    "--nproc-per-node",
+    *("--no-deps", "--no-cache-dir", "--no-build-isolation", "--force-reinstall", "--editable"),
+    *("--constraint", "--requirement", "--logdir", "--nproc-per-node"),
 }
 SETTING = re.compile(
     r"(?<![\w.])((?:model|train_cfg|val_cfg|test_cfg|optim_wrapper|auto_scale_lr|default_hooks|"

@@ -6,26 +6,26 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
-PIN_FILES = ("requirements-build.txt", "requirements.txt", "requirements-web.txt")
 
 
 def _read(name: str) -> str:
     return (ROOT / name).read_text(encoding="utf-8")
 
 
-def _read_pins(name: str) -> dict[str, str]:
-    lines = [line.partition("#")[0].strip() for line in _read(name).splitlines()]
-    pins = {}
-    for line in filter(None, lines):
-        package, _, version = line.partition("==")
-        pins[re.sub(r"[-_.]+", "-", package).lower()] = version
-    return pins
+def _read_pins() -> list[Requirement]:
+    lines = [line.partition(" #")[0].strip() for line in _read("requirements.txt").splitlines()]
+    return [Requirement(line) for line in lines if line and not line.startswith("#")]
 
 
-def _read_all_pins() -> dict[str, str]:
-    return {package: version for name in PIN_FILES for package, version in _read_pins(name).items()}
+def _normalize(package: str) -> str:
+    return re.sub(r"[-_.]+", "-", package).lower()
+
+
+def _read_versions() -> dict[str, str]:
+    return {_normalize(pin.name): str(pin.specifier).removeprefix("==") for pin in _read_pins()}
 
 
 def _list_committed_text() -> list[Path]:
@@ -43,32 +43,45 @@ def _list_make_targets() -> set[str]:
     return set(re.findall(r"^([a-z-]+):", _read("Makefile"), flags=re.MULTILINE))
 
 
-@pytest.mark.parametrize("name", PIN_FILES)
-def test_requirements_are_pinned_exactly(name):
-    for package, version in _read_pins(name).items():
-        assert re.fullmatch(r"\d+(\.\w+)*", version), f"{name}: {package} has no exact version"
+def test_requirements_are_pinned_exactly_and_once():
+    pins = _read_pins()
+    for pin in pins:
+        assert re.fullmatch(r"==\d+(\.\w+)*", str(pin.specifier)), f"{pin.name}: no exact version"
+    names = [_normalize(pin.name) for pin in pins]
+    assert sorted(names) == sorted(set(names))
 
 
-def test_requirements_pin_no_package_twice():
-    packages = [package for name in PIN_FILES for package in _read_pins(name)]
-    assert sorted(packages) == sorted(set(packages))
-
-
-def test_pyproject_names_the_same_versions_as_the_requirements():
-    pins = _read_all_pins()
+def test_pyproject_allows_the_versions_of_the_lock():
+    versions = _read_versions()
     project = tomllib.loads(_read("pyproject.toml"))["project"]
-    extras = project["optional-dependencies"].values()
-    for requirement in [*project["dependencies"], *(line for extra in extras for line in extra)]:
-        package, _, version = requirement.partition("==")
-        assert pins[package] == version
+    extras = project["optional-dependencies"]
+    assert set(extras) == {"web", "parquet", "slides", "gpu", "test", "dev", "all"}
+    lines = [*project["dependencies"], *(line for extra in extras.values() for line in extra)]
+    for needed in map(Requirement, lines):
+        if needed.name not in (project["name"], "opencv-python", "torchvision"):
+            assert needed.specifier.contains(versions[needed.name]), needed
+
+
+def test_pyproject_holds_both_opencvs_and_imaug_to_the_versions_of_the_lock():
+    versions = _read_versions()
+    dependencies = tomllib.loads(_read("pyproject.toml"))["project"]["dependencies"]
+    opencv = versions["opencv-python-headless"]
+    assert f"opencv-python=={opencv}" in dependencies
+    assert f"opencv-python-headless=={opencv}" in dependencies
+    assert f"imaug=={versions['imaug']}" in dependencies
 
 
 def test_requirements_hold_the_forks_and_one_opencv():
-    pins = _read_all_pins()
-    assert pins["torch"] == "2.13.0"
-    assert pins["onedl-mmcv"] == "2.3.6"
-    assert int(pins["setuptools"].split(".")[0]) < 81
-    assert [package for package in pins if "opencv" in package] == ["opencv-python-headless"]
+    versions = _read_versions()
+    assert versions["torch"] == "2.13.0"
+    assert versions["onedl-mmcv"] == "2.3.6"
+    assert [package for package in versions if "opencv" in package] == ["opencv-python-headless"]
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "pyproject.toml", "tools/install.sh"])
+def test_nothing_is_left_of_the_compilation(name):
+    words = ("ninja", "--no-build-isolation", "nvcc", "FORCE_CUDA", "CXX")
+    assert [word for word in words if word in _read(name)] == []
 
 
 def test_readme_names_only_make_targets_that_exist():
@@ -76,16 +89,20 @@ def test_readme_names_only_make_targets_that_exist():
     assert {"demo", "test", "install"} <= named <= _list_make_targets()
 
 
-def test_readme_shows_the_pip_commands_that_make_install_runs():
-    readme, script = _read("README.md"), _read("tools/install.sh")
+def test_readme_shows_the_way_without_make():
+    readme = _read("README.md")
+    assert "pip install --no-cache-dir --constraint requirements.txt --editable" in readme
+    assert "tools/check_install.py" in readme
+
+
+def test_page_on_installing_shows_the_commands_that_make_install_runs():
+    page, script = _read("docs/install.md"), _read("tools/install.sh")
     for command in (
-        "-r requirements-build.txt",
-        "install --no-deps --no-build-isolation -r requirements.txt",
-        "install --no-deps -r requirements-web.txt",
-        "install --no-deps --no-build-isolation --editable .",
-        "tools/check_install.py",
+        "install --no-deps --no-cache-dir --constraint requirements.txt onedl-mmcv",
+        "install --no-deps --requirement requirements.txt --editable .",
+        "tools/check_install.py --lock",
     ):
-        assert command in readme
+        assert command in page
         assert command in script
 
 

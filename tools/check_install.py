@@ -224,14 +224,18 @@ def list_checks(lock: bool) -> Iterable[Callable[[], list[str]]]:
     return find_python_faults, versions, find_foreign_packages, find_opencv_faults, find_op_faults
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Print every finding and return the exit status."""
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument(
         "--lock", action="store_true", help="every version must be that of requirements.txt, too"
     )
-    lock = parser.parse_args(argv).lock
-    for check in list_checks(lock):
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print every finding and return the exit status."""
+    for check in list_checks(parse_args(argv).lock):
         try:
             findings = check()
         except ModuleNotFoundError as error:

@@ -32,7 +32,7 @@ PLATFORMS["Linux x86-64"][0].extend(["manylinux2014_x86_64", "manylinux1_x86_64"
 
 @dataclass(frozen=True)
 class Outcome:
-    """How many packages one Python on one platform takes, their bytes, and those without a wheel."""
+    """How many packages one Python on one platform takes, their bytes, those without a wheel."""
 
     pure: int
     compiled: int
@@ -92,7 +92,15 @@ def check_platform(packages: list[dict[str, Any]], python: str, platform: str) -
 def ask_index() -> list[dict[str, Any]]:
     """Return the packages of requirements.txt with all their files, as a pylock.toml lists them."""
     command = [Path(sys.executable).with_name("uv"), "pip", "compile", "requirements.txt"]
-    options = ["--no-deps", "--universal", "--python-version", "3.11", "--format", "pylock.toml"]
+    options = [
+        "--no-deps",
+        "--universal",
+        "--python-version",
+        "3.11",
+        "--format",
+        "pylock.toml",
+        "--no-python-downloads",
+    ]
     done = subprocess.run(
         [*command, *options], cwd=ROOT, capture_output=True, text=True, check=False
     )

@@ -4,7 +4,7 @@ python tools/web_demo.py CONFIG CHECKPOINT
 python tools/web_demo.py CONFIG CHECKPOINT --port 8000 --device cuda --score-thr 0.3
 
 The page is served on this machine only, makes no network requests, and is ended with Ctrl-C. It
-needs Gradio, which `make install` brings from requirements-web.txt.
+needs Gradio, which `make install` brings.
 """
 
 from cellseg.cli.running import run_tool

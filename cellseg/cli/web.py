@@ -4,7 +4,7 @@ cellseg web CONFIG CHECKPOINT
 cellseg web CONFIG CHECKPOINT --port 8000 --device cuda --score-thr 0.3
 
 The page is served on this machine only, makes no network requests, and is ended with Ctrl-C. It
-needs Gradio: requirements-web.txt.
+needs Gradio, which `make install` and the extra `web` bring.
 """
 
 from __future__ import annotations

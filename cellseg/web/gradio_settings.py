@@ -1,4 +1,4 @@
-"""Load Gradio, which requirements-web.txt brings, so that it keeps to itself."""
+"""Load Gradio, which the extra `web` brings, so that it keeps to itself."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def prepare_gradio(folder: Path) -> None:
     """
     if importlib.util.find_spec("gradio") is None:
         raise CellsegError(
-            "The page needs Gradio, which is not installed; install it with "
-            ".venv/bin/pip install --no-deps -r requirements-web.txt"
+            "The page needs Gradio, which is not installed; run `make install`, "
+            "or `pip install gradio`"
         )
     os.environ.update(SETTINGS)
     for name in FOLDERS:

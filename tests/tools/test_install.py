@@ -147,7 +147,9 @@ def test_install_in_a_moved_clone_makes_the_venv_again(clone):
 
 def test_install_over_compiled_ops_of_an_old_set_up_makes_the_venv_again(clone):
     _install(clone)
-    compiled = clone / ".venv/lib/python3.11/site-packages/mmcv/_ext.cpython-311-x86_64-linux-gnu.so"
+    compiled = (
+        clone / ".venv/lib/python3.11/site-packages/mmcv/_ext.cpython-311-x86_64-linux-gnu.so"
+    )
     compiled.parent.mkdir(parents=True)
     compiled.touch()
     (clone / ".venv/.cellseg-installed").write_text("the stamp of an old set-up\n")

@@ -31,7 +31,7 @@ class Served(NamedTuple):
 @contextmanager
 def serve_page(folder: Path) -> Iterator[Served]:
     """Serve the page of a BlobFinder that takes files up to 1 MiB; skip without Gradio."""
-    pytest.importorskip("gradio", reason="requirements-web.txt is not installed")
+    pytest.importorskip("gradio", reason="Gradio is not installed")
     with pytest.MonkeyPatch.context() as patch:
         for name in (*SETTINGS, *FOLDERS):
             patch.setenv(name, os.environ.get(name, ""))

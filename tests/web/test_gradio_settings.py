@@ -16,7 +16,7 @@ def _same_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_prepare_gradio_when_it_is_absent_then_the_command_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(CellsegError, match=r"pip install --no-deps -r requirements-web\.txt"):
+    with pytest.raises(CellsegError, match="pip install gradio"):
         prepare_gradio(tmp_path)
 
 
