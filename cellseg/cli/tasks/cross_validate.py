@@ -119,7 +119,7 @@ def run_fold(plan: FoldPlan, fold: int, run: Execute) -> Scores:
     folder = plan.work_dir / f"fold{fold}"
     done, record = folder / "scores.json", folder / "plan.json"
     content = {"folds": plan.num_folds, "options": plan.cfg_options, "config": plan.settings}
-    if record.exists() and json.loads(record.read_text()) != content:
+    if record.exists() and json.loads(record.read_text("utf-8")) != content:
         raise CellsegError(
             f"{folder} is of another config, other options or folds; give another --work-dir."
         )
@@ -137,8 +137,8 @@ def run_fold(plan: FoldPlan, fold: int, run: Execute) -> Scores:
         found = sorted(out.glob("*/*.json"))
         if not found:
             raise CellsegError(f"{out} holds no scores; look at its log.")
-        write_atomically(done, found[-1].read_text())
-    scores: Scores = json.loads(done.read_text())
+        write_atomically(done, found[-1].read_text("utf-8"))
+    scores: Scores = json.loads(done.read_text("utf-8"))
     return scores
 
 
