@@ -81,7 +81,7 @@ def find_config(work_dir: Path, config: str | Path | None = None) -> Path:
     """
     if not work_dir.is_dir():
         raise CellsegError(
-            f"There is no folder {work_dir}; give one that tools/train.py or test.py wrote."
+            f"There is no folder {work_dir}; give one that `cellseg train` or `cellseg test` wrote."
         )
     if config is not None:
         return Path(config)
@@ -92,8 +92,8 @@ def find_config(work_dir: Path, config: str | Path | None = None) -> Path:
     found = found or sorted(work_dir.glob("*/vis_data/config.py"))[-1:]
     if not found:
         raise CellsegError(
-            f"{work_dir} holds no config (.py), so it is no folder of tools/train.py or "
-            "tools/test.py; give one with --config."
+            f"{work_dir} holds no config (.py), so it is no folder of `cellseg train` or "
+            "`cellseg test`; give one with --config."
         )
     return found[0]
 
@@ -133,7 +133,7 @@ def suggest_command(work_dir: Path, config: Path) -> str:
     """Write the command that makes the predictions which a report needs."""
     checkpoint = find_checkpoint(work_dir)
     words = [
-        *("python", "tools/test.py", str(config)),
+        *("cellseg", "test", str(config)),
         "CHECKPOINT" if checkpoint is None else str(checkpoint),
         *("--work-dir", str(work_dir), "--out", str(work_dir / "results.json")),
     ]

@@ -119,7 +119,7 @@ def test_report_when_there_are_no_results_then_says_how_to_make_them(run, work_d
     assert status == 1
     assert errors.count("error:") == 1
     assert (
-        f"python tools/test.py {work_dir}/model.py {work_dir}/best_coco_segm_mAP_50_epoch_3.pth "
+        f"cellseg test {work_dir}/model.py {work_dir}/best_coco_segm_mAP_50_epoch_3.pth "
         f"--work-dir {work_dir} --out {work_dir}/results.json" in errors
     )
 

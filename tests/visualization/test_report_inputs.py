@@ -38,7 +38,7 @@ def test_find_config_when_only_a_start_has_one_then_takes_the_newest(tmp_path: P
 
 def test_find_results_when_there_are_several_then_takes_the_newest(tmp_path: Path) -> None:
     config = tmp_path / "model.py"
-    with pytest.raises(CellsegError, match="tools/test.py"):
+    with pytest.raises(CellsegError, match="cellseg test"):
         find_results(tmp_path, config)
     touch(tmp_path / "old.segm.json")
     newest = touch(tmp_path / "20260102_000000" / "new.segm.json", 60)
