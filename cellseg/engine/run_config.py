@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.config import Config, ConfigDict
 from mmengine.runner import Runner
 
+from cellseg.engine.options_action import OptionsAction
 from cellseg.errors import CellsegError
 
 _LAUNCHERS = ("none", "pytorch", "slurm", "mpi")
@@ -21,7 +22,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cfg-options",
         nargs="+",
-        action=DictAction,
+        action=OptionsAction,
         help="override settings of the config: key=value pairs, such as "
         'train_dataloader.batch_size=4; lists as key="[a,b]" without white space',
     )
