@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.config import Config, ConfigDict
 from mmengine.runner import Runner
 
 from cellseg.config_files import find_config
+from cellseg.engine.options_action import OptionsAction
 from cellseg.errors import CellsegError
 
 
@@ -30,7 +31,7 @@ def parse_cfg_options(words: Sequence[str] | None) -> dict[str, Any] | None:
     if not words:
         return None
     parser = argparse.ArgumentParser(exit_on_error=False)
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction)
+    parser.add_argument("--cfg-options", nargs="+", action=OptionsAction)
     try:
         settings: dict[str, Any] = parser.parse_args(["--cfg-options", *words]).cfg_options
     except (AssertionError, ValueError) as error:
