@@ -15,9 +15,9 @@ from cellseg.evaluation.cell_metric import CellMetric
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "data" / "README.md"]
 PAGES += sorted((ROOT / "docs").glob("*.md"))
-OTHERS_FLAGS = {  # of pip, pytest, tensorboard and torchrun
+OTHERS_FLAGS = {  # of pip, pytest, tensorboard, torchrun and tools/pack_wheels.sh
     *("--no-deps", "--no-cache-dir", "--no-build-isolation", "--force-reinstall", "--editable"),
-    *("--constraint", "--requirement", "--logdir", "--nproc-per-node"),
+    *("--constraint", "--requirement", "--logdir", "--nproc-per-node", "--data"),
 }
 SETTING = re.compile(
     r"(?<![\w.])((?:model|train_cfg|val_cfg|test_cfg|optim_wrapper|auto_scale_lr|default_hooks|"

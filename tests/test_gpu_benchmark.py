@@ -13,6 +13,8 @@ import pytest
 import torch
 from torch import nn
 
+from cellseg.models.box_index import BoxIndex
+
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
 
@@ -155,6 +157,16 @@ def test_round_trips_when_the_host_reads_values_then_names_the_lines():
     assert [place.split(" ")[1] for place in found] == ["Tensor.item", "Tensor.__getitem__"]
     assert all("test_gpu_benchmark.py:" in place for place in found)
     assert list(found.values()) == [1, 1]
+
+
+def test_box_index_when_built_and_asked_then_the_host_waits_five_times():
+    boxes = torch.tensor([[0.0, 0.0, 9.0, 9.0], [5.0, 5.0, 60.0, 9.0]])
+
+    def work() -> None:
+        list(BoxIndex(boxes).find_pairs(boxes))
+
+    found = load("gpu_parts.round_trips").find_round_trips(work, "cpu")
+    assert sum(found.values()) == 5, found
 
 
 def test_weights_when_kept_then_the_pieces_join_to_a_half_as_large_checkpoint(

@@ -20,7 +20,7 @@ from torch.overrides import TorchFunctionMode, resolve_name
 ALWAYS = frozenset(
     f"Tensor.{name}"
     for name in (
-        *("item", "tolist", "cpu", "numpy", "nonzero", "unique", "masked_select"),
+        *("item", "tolist", "cpu", "nonzero", "unique", "masked_select"),
         *("__bool__", "__int__", "__float__", "__index__", "argwhere"),
     )
 ) | {"nonzero", "unique", "masked_select", "argwhere", "bincount", "equal"}

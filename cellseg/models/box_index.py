@@ -3,10 +3,12 @@
 Boxes are grouped by the binary orders of magnitude of their widths and heights. Each group lies in
 a uniform grid of its own, sorted by the grid cell of the top left corner. What may overlap a query
 is then a rectangle of grid cells a group, and each row of such a rectangle is one run of the sorted
-boxes. Everything is plain torch, without a loop over boxes.
+boxes. Everything is plain torch, without a loop over boxes. Where the boxes lie on a GPU, the host
+waits for it three times to build an index, and twice a block of pairs.
 """
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -47,13 +49,14 @@ class BoxIndex:
         sizes = boxes[:, 2:4].double() - corners
         inds = (sizes > 0).all(dim=1).nonzero().squeeze(1)
         corners, sizes = corners[inds], sizes[inds]
-        groups = _group_by_size(sizes)
-        self._grids = _lay_grids(corners, sizes, groups)
+        groups, num_groups = _group_by_size(sizes)
+        self._grids = _lay_grids(corners, sizes, groups, num_groups)
         cells = self._grids.offsets[groups] + _cells_of(corners, groups, self._grids)
         num_cells = int(self._grids.shapes.prod(dim=1).sum())
-        self._order = inds[cells.argsort()]
-        self._starts = cells.new_zeros(num_cells + 1)
-        self._starts[1:] = torch.bincount(cells, minlength=num_cells).cumsum(0)
+        cells, order = cells.sort()
+        self._order = inds[order]
+        # Searched, not counted: bincount waits for a GPU twice.
+        self._starts = torch.searchsorted(cells, torch.arange(num_cells + 1, device=cells.device))
 
     def find_pairs(self, queries: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield every pair of a query and a box that overlap, and some that only come near.
@@ -71,14 +74,17 @@ class BoxIndex:
         lows, highs = self._find_windows(queries.double())  # (M, G, 2) each
         spans = (highs - lows + 1).clamp(min=0)
         num_rows = torch.where(spans[..., 0] > 0, spans[..., 1], 0)  # (M, G)
-        for first, last in _split(num_rows.sum(dim=1), MAX_RUNS):
-            runs = self._list_runs(lows[first:last], highs[first:last], num_rows[first:last])
-            owners, starts, lengths = runs
-            num_pairs = lengths.new_zeros(last - first).index_add_(0, owners, lengths)
+        num_runs = num_rows.sum(dim=1).tolist()
+        for first, last in _split(num_runs, MAX_RUNS):
+            ends = [0, *itertools.accumulate(num_runs[first:last])]
+            owners, starts, lengths = self._list_runs(
+                lows[first:last], highs[first:last], num_rows[first:last], ends[-1]
+            )
+            num_pairs = lengths.new_zeros(last - first).index_add_(0, owners, lengths).tolist()
             for begin, end in _split(num_pairs, MAX_PAIRS):
-                head, tail = torch.searchsorted(owners, owners.new_tensor([begin, end])).tolist()
-                chosen = slice(head, tail)
-                run_inds, slots = _expand(starts[chosen], lengths[chosen])
+                chosen = slice(ends[begin], ends[end])
+                total = sum(num_pairs[begin:end])
+                run_inds, slots = _expand(starts[chosen], lengths[chosen], total)
                 query_inds = owners[chosen].index_select(0, run_inds) + first
                 yield query_inds, self._order.index_select(0, slots)
 
@@ -95,11 +101,11 @@ class BoxIndex:
         return lows.long(), highs.long()
 
     def _list_runs(
-        self, lows: Tensor, highs: Tensor, num_rows: Tensor
+        self, lows: Tensor, highs: Tensor, num_rows: Tensor, total: int
     ) -> tuple[Tensor, Tensor, Tensor]:
         """List owner, start and length (R,) of the runs of sorted boxes in each window row."""
         num_groups = num_rows.shape[1]
-        windows, rows = _expand(lows[..., 1].flatten(), num_rows.flatten())
+        windows, rows = _expand(lows[..., 1].flatten(), num_rows.flatten(), total)
         owners = windows // num_groups
         groups = windows - owners * num_groups
         row_cells = self._grids.offsets[groups] + rows * self._grids.shapes[groups, 0]
@@ -108,20 +114,25 @@ class BoxIndex:
         return owners, starts, ends - starts
 
 
-def _group_by_size(sizes: Tensor) -> Tensor:
-    """Number the groups (N,) of boxes whose widths and heights have the same binary exponents."""
+def _group_by_size(sizes: Tensor) -> tuple[Tensor, int]:
+    """Number the groups (N,) of boxes with the same binary exponents of width and height.
+
+    Returns:
+        The group of each box, and how many groups there are.
+    """
     exponents = torch.frexp(sizes).exponent.long() - _MIN_EXPONENT
     exponents = exponents.clamp(0, _NUM_EXPONENTS - 1)
     codes = exponents[:, 0] * _NUM_EXPONENTS + exponents[:, 1]
-    present = torch.bincount(codes, minlength=_NUM_EXPONENTS**2) > 0
-    return (present.cumsum(0) - 1)[codes]
+    present = codes.new_zeros(_NUM_EXPONENTS**2).index_fill_(0, codes, 1)
+    numbers = present.cumsum(0)
+    return (numbers - 1)[codes], int(numbers[-1])
 
 
-def _lay_grids(corners: Tensor, sizes: Tensor, groups: Tensor) -> _Grids:
+def _lay_grids(corners: Tensor, sizes: Tensor, groups: Tensor, num_groups: int) -> _Grids:
     """Choose each group's grid: cells of half a box or more, and of about eight boxes each."""
-    counts = torch.bincount(groups)
+    counts = groups.new_zeros(num_groups).index_add_(0, groups, torch.ones_like(groups))
     values = torch.cat([corners, -corners, sizes], dim=1)  # (N, 6)
-    largest = values.new_full((len(counts), 6), -torch.inf)
+    largest = values.new_full((num_groups, 6), -torch.inf)
     largest.scatter_reduce_(0, groups[:, None].expand_as(values), values, "amax")
     origins, box_sizes = -largest[:, 2:4], largest[:, 4:]
     extents = largest[:, :2] - origins
@@ -140,9 +151,8 @@ def _cells_of(corners: Tensor, groups: Tensor, grids: _Grids) -> Tensor:
     return rows * grids.shapes[groups, 0] + columns
 
 
-def _expand(starts: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-    """Spell out ranges: the range's index and the value of each of their members."""
-    total = int(lengths.sum())
+def _expand(starts: Tensor, lengths: Tensor, total: int) -> tuple[Tensor, Tensor]:
+    """Spell out ranges: the range's index and the value of each of their members, total in all."""
     range_inds = torch.repeat_interleave(
         torch.arange(len(lengths), device=lengths.device), lengths, output_size=total
     )
@@ -151,10 +161,10 @@ def _expand(starts: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
     return range_inds, shifts.index_select(0, range_inds) + places
 
 
-def _split(costs: Tensor, budget: int) -> list[tuple[int, int]]:
-    """Cut (M,) costs into consecutive ranges within a budget; a dearer item stands alone."""
+def _split(costs: Sequence[int], budget: int) -> list[tuple[int, int]]:
+    """Cut costs into consecutive ranges within a budget; a dearer item stands alone."""
     bounds, begin, spent = [], 0, 0
-    for index, cost in enumerate(costs.tolist()):
+    for index, cost in enumerate(costs):
         if index > begin and spent + cost > budget:
             bounds.append((begin, index))
             begin, spent = index, 0
