@@ -8,12 +8,15 @@ horizontal strips finds the few pairs to compare. The IoU is computed as in mmcv
 from itertools import pairwise
 from itertools import pairwise
 from itertools import pairwise
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from cellseg.ops import backend
 
 _NUM_BEST = 64  # boxes that are compared with all others where all lie too close for a sweep
 _PAIRS_PER_BOX = 200  # a sweep that lists more is too dear
@@ -26,13 +29,15 @@ Ints = NDArray[np.int64]
 Doubles = NDArray[np.float64]
 Doubles = NDArray[np.float64]
 Doubles = NDArray[np.float64]
+Doubles = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int = 0) -> Tensor:
     """Find the boxes that no kept box of a higher score overlaps by more than a threshold.
 
-    Boxes of equal scores are taken in the order in which they come.
+    Boxes of equal scores are taken in the order in which they come. On a GPU torchvision's kernel
+    is used where it can be; without it the boxes are compared on the CPU, by the same rule.
 
     Args:
         boxes: (N, 4) x1, y1, x2, y2 in pixels, of any floating type; N may be 0.
@@ -43,10 +48,12 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int = 0) ->
     Returns:
         (K,) int64 indices of the kept boxes, by falling score.
     """
-    order = scores.detach().sort(descending=True, stable=True)[1]
-    ranked = boxes.detach()[order].float()
-    keep = find_kept(ranked.numpy(), iou_threshold, offset)
-    return order[torch.from_numpy(keep)]
+    boxes, scores = boxes.detach().float(), scores.detach()
+    if backend.uses_torchvision(boxes) and offset == 0:
+        return backend.nms(boxes, scores.float(), iou_threshold)
+    order = scores.sort(descending=True, stable=True)[1]
+    keep = find_kept(boxes[order].cpu().numpy(), iou_threshold, offset)
+    return order[torch.from_numpy(keep).to(order.device)]
 
 
 def find_kept(boxes: Floats, iou_threshold: float, offset: int) -> Flags:
