@@ -1,35 +1,23 @@
-"""RoIAlign as weighted sums of pixels' feature vectors.
+"""RoIAlign (He et al., Mask R-CNN, https://arxiv.org/abs/1703.06870) as sums of feature vectors.
 
-mmcv's CPU kernel walks the features channel by channel. Here each bin is a short list of pixels
-with weights, the same for all channels, so that whole feature vectors are added up: the forward
-pass sums pixels into bins, the backward pass bins into pixels, and both are `embedding_bag`.
+mmcv's CPU kernel goes through the features channel by channel. Here each bin is a short list of
+pixels with weights, the same for all channels, so that whole feature vectors are added up: the
+forward pass sums pixels into bins, the backward pass bins into pixels, and both are `embedding_bag`.
+A bin's weights are the product of those along y and x, which are few.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import embedding_bag
 
-_MAX_TAPS = 4_000_000  # pixel-bin pairs at a time: some 100 MB of indices and weights
+from cellseg.ops import backend
 
-
-@dataclass(frozen=True)
-class Taps:
-    """Which pixels make up which bins; in order of bins.
-
-    Attributes:
-        pixels: (t,) rows of the (B * h * w, C) feature table.
-        bins: (t,) bins, ascending.
-        weights: (t,) float, the samples' bilinear weights divided by their number.
-        num_bins: Bins in all, those without a pixel included.
-    """
-
-    pixels: Tensor
-    bins: Tensor
-    weights: Tensor
-    num_bins: int
+_MAX_TAPS_FORWARD = 100_000  # pixel-bin pairs at a time; their bins stay in a processor's cache
+_MAX_TAPS_BACKWARD = 4_000_000  # some 100 MB of indices and weights
 
 
 class Grid(NamedTuple):
@@ -52,10 +40,11 @@ def roi_align(
 ) -> Tensor:
     """Sample RoIs as `mmcv.ops.roi_align` does with pool_mode="avg".
 
-    Values and gradients differ from mmcv's by the rounding of sums only (about 1e-6 relative).
+    Values and gradients differ from mmcv's by the rounding of sums only (about 1e-6 relative). A
+    RoI with a negative side gives zeros where ``aligned`` is set; mmcv raises an error there.
 
     Args:
-        features: (B, C, h, w) float, in any memory format.
+        features: (B, C, h, w) of any floating type, in any memory format.
         rois: (n, 5) image index, x1, y1, x2, y2 in pixels of the input image; n may be 0.
         output_size: Bins along y and x.
         spatial_scale: Feature pixels per pixel of the input image.
@@ -63,133 +52,172 @@ def roi_align(
         aligned: Whether pixel centers lie at half coordinates; False for the older way.
 
     Returns:
-        (n, C, *output_size) in the features' type.
+        (n, C, *output_size) in the features' type. float16 and bfloat16 are computed in float32.
     """
-    rows, columns = output_size
-    if not len(rois):
-        return features.flatten()[:0].view(0, features.shape[1], rows, columns)
-    grid = Grid(rows, columns, spatial_scale, sampling_ratio, aligned)
+    grid = Grid(*output_size, spatial_scale, sampling_ratio, aligned)
     exact = torch.promote_types(features.dtype, torch.float32)
-    height, width = features.shape[2:]
-    with torch.no_grad():
-        parts = [_find_taps(p, grid, height, width) for p in _split(rois.to(exact), grid)]
-    table = _ToTable.apply(features.to(exact))
-    bins = torch.cat([_SumRows.apply(table, taps) for taps in parts])
-    bins = bins.view(len(rois), rows, columns, -1).permute(0, 3, 1, 2)
-    return bins.to(features.dtype, memory_format=torch.contiguous_format)
+    wide, rois = features.to(exact), rois.to(exact)
+    if backend.uses_torchvision(features):
+        values = backend.roi_align(wide, rois, grid)
+    else:
+        values = _RoIAlign.apply(wide, rois, grid)
+    return values.to(features.dtype)
 
 
-class _ToTable(torch.autograd.Function):
-    """(B, C, h, w) features as a (B * h * w, C) table, and the gradient in the features' order.
-
-    A gradient left in the table's order would make the convolutions before it take the slower way
-    on a CPU without AVX-512; see `ChannelsLastHook`.
-    """
+class _RoIAlign(torch.autograd.Function):
+    """RoIAlign, differentiable with respect to the features."""
 
     @staticmethod
-    def forward(ctx: Any, features: Tensor) -> Tensor:
-        ctx.shape = features.shape
+    def forward(ctx: Any, features: Tensor, rois: Tensor, grid: Grid) -> Tensor:
+        ctx.save_for_backward(rois)
+        ctx.grid, ctx.shape = grid, features.shape
         ctx.is_plain = features.is_contiguous()
-        return features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
+        channels = features.shape[1]
+        out = features.new_empty(len(rois), channels, grid.rows, grid.columns)
+        table = features.permute(0, 2, 3, 1).contiguous().view(-1, channels)
+        for part, taps in _list_taps(rois, grid, features.shape, _MAX_TAPS_FORWARD):
+            bins = _sum_rows(table, taps.pixels, taps.starts, taps.weights)
+            bins = bins.view(-1, grid.rows, grid.columns, channels)
+            out[part] = bins.permute(0, 3, 1, 2)
+        return out
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        (rois,) = ctx.saved_tensors
         batch, channels, height, width = ctx.shape
-        grad = grad.view(batch, height, width, channels).permute(0, 3, 1, 2)
-        return grad.contiguous() if ctx.is_plain else grad
+        table_grad = grad.new_zeros(batch * height * width, channels)
+        for part, taps in _list_taps(rois, ctx.grid, ctx.shape, _MAX_TAPS_BACKWARD):
+            bins_grad = grad[part].permute(0, 2, 3, 1).contiguous().view(-1, channels)
+            bins = _spell_out(taps.starts, len(taps.pixels))
+            order = torch.argsort(taps.pixels, stable=True)
+            pixels, counts = torch.unique_consecutive(taps.pixels[order], return_counts=True)
+            starts = counts.cumsum(0) - counts
+            sums = _sum_rows(bins_grad, bins[order], starts, taps.weights[order])
+            table_grad.index_add_(0, pixels, sums)
+        features_grad = table_grad.view(batch, height, width, channels).permute(0, 3, 1, 2)
+        # In the features' order: otherwise the convolutions before would take their slower way on a
+        # CPU without AVX-512; see `ChannelsLastHook`.
+        return (features_grad.contiguous() if ctx.is_plain else features_grad), None, None
 
 
-class _SumRows(torch.autograd.Function):
-    """Weighted sums of rows of a table, differentiable with respect to the table."""
+class _Taps(NamedTuple):
+    """Which pixels make up which bins, in order of bins."""
 
-    @staticmethod
-    def forward(ctx: Any, table: Tensor, taps: Taps) -> Tensor:
-        ctx.taps, ctx.num_rows = taps, len(table)
-        return _sum_rows(table, taps.pixels, taps.bins, taps.weights, taps.num_bins)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        taps = ctx.taps
-        order = torch.argsort(taps.pixels, stable=True)
-        pixels, inverse = torch.unique_consecutive(taps.pixels[order], return_inverse=True)
-        sums = _sum_rows(
-            grad.contiguous(), taps.bins[order], inverse, taps.weights[order], len(pixels)
-        )
-        table_grad = grad.new_zeros(ctx.num_rows, grad.shape[1])
-        return table_grad.index_copy_(0, pixels, sums), None
+    pixels: Tensor  # (t,) rows of the (B * h * w, C) feature table
+    weights: Tensor  # (t,) float
+    starts: Tensor  # (b,) first tap of each bin
 
 
-def _sum_rows(
-    table: Tensor, rows: Tensor, groups: Tensor, weights: Tensor, num_groups: int
-) -> Tensor:
-    """Add up weighted rows of a table by group, which must ascend; (num_groups, C)."""
-    starts = torch.searchsorted(groups, torch.arange(num_groups, device=groups.device))
+class _Axis(NamedTuple):
+    """The taps of n RoIs with b bins each along one axis: a run of pixels for each bin."""
+
+    firsts: Tensor  # (n, b) first pixel of each bin
+    counts: Tensor  # (n, b) pixels of each bin
+    starts: Tensor  # (n, b) place of its first weight
+    weights: Tensor  # flat
+
+
+def _sum_rows(table: Tensor, rows: Tensor, starts: Tensor, weights: Tensor) -> Tensor:
+    """Add up weighted rows of a table by group; (groups, C)."""
     return embedding_bag(rows, table, starts, mode="sum", per_sample_weights=weights)
 
 
-def _place_bins(rois: Tensor, grid: Grid) -> tuple[Tensor, Tensor, Tensor]:
-    """Find where RoIs start, how long a bin is, and how many samples it has; along y and x.
+def _spell_out(starts: Tensor, total: int) -> Tensor:
+    """Number the group of each of ``total`` members, given where groups start."""
+    ends = torch.cat([starts[1:], starts.new_tensor([total])])
+    inds = torch.arange(len(starts), device=starts.device)
+    return inds.repeat_interleave(ends - starts, output_size=total)
+
+
+def _list_taps(
+    rois: Tensor, grid: Grid, shape: tuple[int, ...], max_taps: int
+) -> Iterator[tuple[slice, _Taps]]:
+    """Yield RoIs, in order, in parts with a bounded number of taps, unless a single one has more."""
+    if not len(rois):
+        return
+    height, width = shape[2:]
+    rows = _list_axis_taps(rois[:, 2], rois[:, 4], grid.rows, height, grid)
+    columns = _list_axis_taps(rois[:, 1], rois[:, 3], grid.columns, width, grid)
+    num_taps = rows.counts.sum(dim=1) * columns.counts.sum(dim=1)
+    part_of = num_taps.cumsum(0).div(max_taps, rounding_mode="floor")
+    sizes = torch.unique_consecutive(part_of, return_counts=True)[1].tolist()
+    begin = 0
+    for size in sizes:
+        part = slice(begin, begin + size)
+        first_rows = rois[part, 0].long() * height
+        yield part, _combine(rows, columns, part, first_rows, width)
+        begin += size
+
+
+def _list_axis_taps(starts: Tensor, ends: Tensor, bins: int, size: int, grid: Grid) -> _Axis:
+    """List which pixels along an axis make up each bin of each RoI.
 
     In mmcv's order of operations, since rounding decides on the number of samples.
-
-    Returns:
-        Starts and lengths in feature pixels (n, 2), and samples (n, 2) int64.
     """
     shift = 0.5 if grid.is_aligned else 0.0
-    starts = rois[:, [2, 1]] * grid.spatial_scale - shift
-    lengths = rois[:, [4, 3]] * grid.spatial_scale - shift - starts
-    if not grid.is_aligned:
-        lengths = lengths.clamp(min=1)
-    lengths = lengths / lengths.new_tensor([grid.rows, grid.columns])
+    starts = starts * grid.spatial_scale - shift
+    lengths = ends * grid.spatial_scale - shift - starts
+    lengths = (lengths if grid.is_aligned else lengths.clamp(min=1)) / bins
+    samples = lengths.ceil().clamp(min=0).long()
     if grid.sampling_ratio > 0:
-        return starts, lengths, torch.full_like(lengths, grid.sampling_ratio, dtype=torch.long)
-    return starts, lengths, lengths.ceil().clamp(min=0).long()
+        samples = torch.full_like(samples, grid.sampling_ratio)
+    roi, sample = _expand(samples.repeat_interleave(bins))
+    bin_inds, roi = roi, roi // bins
+    length, number = lengths[roi], samples[roi]
+    places = starts[roi] + (bin_inds % bins) * length + (sample + 0.5) * length / number
+    lower, upper, upper_share, is_inside = _find_neighbors(places, size)
+    shares = is_inside / number
+    num_bins = len(samples) * bins
+    firsts = torch.full((num_bins,), size, device=roi.device)
+    firsts.scatter_reduce_(0, bin_inds, lower, "amin")
+    lasts = torch.full((num_bins,), -1, device=roi.device)
+    lasts.scatter_reduce_(0, bin_inds, upper, "amax")
+    counts = (lasts - firsts + 1).clamp(min=0)
+    offsets = counts.cumsum(0) - counts
+    weights = places.new_zeros(int(counts.sum()))
+    shifts = (offsets - firsts)[bin_inds]
+    weights.index_add_(0, lower + shifts, (1 - upper_share) * shares)
+    weights.index_add_(0, upper + shifts, upper_share * shares)
+    by_roi = (len(samples), bins)
+    return _Axis(firsts.view(by_roi), counts.view(by_roi), offsets.view(by_roi), weights)
 
 
-def _split(rois: Tensor, grid: Grid) -> list[Tensor]:
-    """Split RoIs, in order, into parts with a bounded number of taps."""
-    taps = _place_bins(rois, grid)[2].prod(dim=1) * (4 * grid.rows * grid.columns)
-    part = taps.cumsum(0).div(_MAX_TAPS, rounding_mode="floor")
-    return list(rois.split(torch.unique_consecutive(part, return_counts=True)[1].tolist()))
+def _find_neighbors(places: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Find the two pixels beside each sample, the upper one's share, and whether it counts.
 
-
-def _find_taps(rois: Tensor, grid: Grid, height: int, width: int) -> Taps:
-    """List the four pixels around each sample of each bin of each RoI."""
-    starts, lengths, counts = _place_bins(rois, grid)
-    samples = counts.prod(dim=1)
-    bins_per_roi = grid.rows * grid.columns
-    per_bin = samples.repeat_interleave(bins_per_roi)
-    bins = torch.arange(len(per_bin), device=rois.device).repeat_interleave(per_bin)
-    sample = torch.arange(len(bins), device=rois.device)
-    sample = sample - (per_bin.cumsum(0) - per_bin)[bins]
-    roi = bins // bins_per_roi
-    count, length = counts[roi], lengths[roi]
-    bins_yx = torch.stack((bins // grid.columns % grid.rows, bins % grid.columns), dim=1)
-    sample_yx = torch.stack((sample // count[:, 1], sample % count[:, 1]), dim=1)
-    places = starts[roi] + bins_yx * length + (sample_yx + 0.5) * length / count
-    size = torch.tensor([height, width], device=rois.device)
-    pixels_yx, weights_yx = _find_neighbours(places, size)
-    weights = weights_yx[:, 0, :, None] * weights_yx[:, 1, None, :] / samples[roi][:, None, None]
-    first_row = rois[:, 0].long()[roi][:, None] * height
-    pixels = (first_row + pixels_yx[:, 0])[:, :, None] * width + pixels_yx[:, 1, None, :]
-    return Taps(pixels.flatten(), bins.repeat_interleave(4), weights.flatten(), len(per_bin))
-
-
-def _find_neighbours(places: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
-    """Find the two pixels beside each sample along y and x, with weights for interpolation.
-
-    Args:
-        places: (s, 2) y, x in feature pixels.
-        size: (2,) height and width of the features.
-
-    Returns:
-        Pixels and weights, (s, 2, 2) each: y and x, lower and upper. A sample more than a pixel
-        off the map weighs nothing.
+    A sample more than a pixel off the map weighs nothing.
     """
-    is_inside = ((places >= -1) & (places <= size)).all(dim=1)
-    places = torch.minimum(places.clamp(min=0), size - 1)
+    is_inside = (places >= -1) & (places <= size)
+    places = places.clamp(min=0, max=size - 1)
     lower = places.long()
-    upper = torch.minimum(lower + 1, size - 1)
-    share = places - lower
-    weights = torch.stack((1 - share, share), dim=2) * is_inside[:, None, None]
-    return torch.stack((lower, upper), dim=2), weights
+    return lower, (lower + 1).clamp(max=size - 1), places - lower, is_inside
+
+
+def _combine(rows: _Axis, columns: _Axis, part: slice, first_rows: Tensor, width: int) -> _Taps:
+    """Multiply the taps along both axes of a part of the RoIs."""
+    shape = (*rows.counts[part].shape, columns.counts.shape[1])  # (k, rows, columns)
+
+    def spread(row_values: Tensor, column_values: Tensor) -> tuple[Tensor, Tensor]:
+        pair = row_values[part, :, None], column_values[part, None, :]
+        return pair[0].expand(shape).flatten(), pair[1].expand(shape).flatten()
+
+    num_rows, num_columns = spread(rows.counts, columns.counts)
+    first_y, first_x = spread(rows.firsts, columns.firsts)
+    start_y, start_x = spread(rows.starts, columns.starts)
+    counts = num_rows * num_columns
+    bins, tap = _expand(counts)
+    tap_y = torch.div(tap, num_columns[bins], rounding_mode="floor")
+    tap_x = tap - tap_y * num_columns[bins]
+    first_row = first_rows[:, None, None].expand(shape).flatten()
+    corners = (first_row + first_y) * width + first_x
+    pixels = corners[bins] + tap_y * width + tap_x
+    weights = rows.weights[start_y[bins] + tap_y] * columns.weights[start_x[bins] + tap_x]
+    return _Taps(pixels, weights, counts.cumsum(0) - counts)
+
+
+def _expand(counts: Tensor) -> tuple[Tensor, Tensor]:
+    """Number the group of each member of groups of some sizes, and the members of each group."""
+    starts = counts.cumsum(0) - counts
+    groups = torch.arange(len(counts), device=counts.device).repeat_interleave(counts)
+    return groups, torch.arange(len(groups), device=counts.device) - starts[groups]
