@@ -189,7 +189,7 @@ def describe_torchvision() -> str | None:
     try:
         importlib.import_module("torchvision")
     except Exception as error:  # noqa: BLE001 - it raises what it likes; a run must not end for it
-        reason = str(error).partition("\n")[0]
+        reason = str(error.__cause__ or error).partition("\n")[0]
         minor = int(torch.split(".")[1])
         return (
             f"torchvision {version} does not work with torch {torch} ({reason}) and is not used; "
