@@ -11,6 +11,7 @@ import importlib
 import importlib.metadata
 import re
 import sys
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -248,4 +249,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    warnings.simplefilter("ignore")  # of packages that are compiled on their first import
     sys.exit(main())
