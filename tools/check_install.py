@@ -11,6 +11,7 @@ import importlib
 import importlib.metadata
 import re
 import sys
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -189,7 +190,7 @@ def describe_torchvision() -> str | None:
     try:
         importlib.import_module("torchvision")
     except Exception as error:  # noqa: BLE001 - it raises what it likes; a run must not end for it
-        reason = str(error).partition("\n")[0]
+        reason = str(error.__cause__ or error).partition("\n")[0]
         minor = int(torch.split(".")[1])
         return (
             f"torchvision {version} does not work with torch {torch} ({reason}) and is not used; "
@@ -248,4 +249,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    warnings.simplefilter("ignore")  # of packages that are compiled on their first import
     sys.exit(main())
