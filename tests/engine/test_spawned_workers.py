@@ -23,12 +23,14 @@ ROOT = Path(__file__).resolve().parents[2]
 CONFIG = "configs/cell/mask-rcnn_r18_small-anchor_demo.py"
 # Python runs this at the start of the tool and of each of its workers.
 LIKE_WINDOWS = """
-import multiprocessing, os, signal, sys
+import multiprocessing, os, signal, subprocess, sys, types
 for name in ("fcntl", "grp", "pwd", "termios"):  # MMEngine imports resource unless on Windows
     sys.modules[name] = None
 for module, names in ((os, "fork killpg sched_getaffinity O_NOFOLLOW"), (signal, "SIGHUP SIGALRM")):
     for name in names.split():
         delattr(module, name)
+msvcrt = types.SimpleNamespace(LK_NBLCK=2, locking=lambda descriptor, mode, count: None)
+sys.modules["msvcrt"] = msvcrt
 """
 
 
