@@ -6,9 +6,6 @@ horizontal strips finds the few pairs to compare. The IoU is computed as in mmcv
 """
 
 from itertools import pairwise
-from itertools import pairwise
-from itertools import pairwise
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np

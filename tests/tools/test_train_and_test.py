@@ -2,13 +2,11 @@
 
 import json
 import os
-import runpy
 import subprocess
 import sys
 from argparse import Namespace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 from unittest.mock import MagicMock
 
 import numpy as np
@@ -17,7 +15,9 @@ import torch
 from mmdet.registry import HOOKS
 from mmengine.config import Config
 
+from cellseg.cli.tasks.test import request_overlays, request_results
 from cellseg.datasets.synthetic import SamplePlan, draw_sample_set
+from cellseg.errors import CellsegError
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = "configs/cell/mask-rcnn_r18_small-anchor_demo.py"
@@ -111,21 +111,13 @@ def test_test_when_out_has_another_suffix_then_one_sentence(tmp_path: Path) -> N
     assert "must end in .pkl" in done.stderr
 
 
-@pytest.fixture(scope="module")
-def tool() -> dict[str, Any]:
-    """Return what tools/test.py defines, without running it."""
-    return runpy.run_path(str(ROOT / "tools" / "test.py"), run_name="test_tool")
-
-
 @pytest.mark.parametrize("is_list", [False, True])
 @pytest.mark.parametrize("suffix", [".pkl", ".json"])
-def test_test_when_out_is_given_then_the_cell_metric_writes_it(
-    tool: dict[str, Any], is_list: bool, suffix: str
-) -> None:
+def test_test_when_out_is_given_then_the_cell_metric_writes_it(is_list: bool, suffix: str) -> None:
     """The evaluators may be one or several; the dump of a .pkl comes last."""
     metric, other = dict(type="CellMetric", max_dets=7), dict(type="CocoMetric")
     cfg = Config(dict(test_evaluator=[other, metric] if is_list else metric))
-    tool["request_results"](cfg, f"out/results{suffix}")
+    request_results(cfg, f"out/results{suffix}")
     found = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
     dump = [dict(type="DumpCellResults", out_file_path="out/results.pkl")]
     assert found == [
@@ -135,17 +127,17 @@ def test_test_when_out_is_given_then_the_cell_metric_writes_it(
     ]
 
 
-def test_test_when_no_cell_metric_can_write_results_then_says_so(tool: dict[str, Any]) -> None:
+def test_test_when_no_cell_metric_can_write_results_then_says_so() -> None:
     cfg = Config(dict(test_evaluator=dict(type="CocoMetric")))
-    with pytest.raises(tool["CellsegError"], match="needs a CellMetric in test_evaluator"):
-        tool["request_results"](cfg, "results.json")
+    with pytest.raises(CellsegError, match="needs a CellMetric in test_evaluator"):
+        request_results(cfg, "results.json")
 
 
 def test_test_when_asked_to_show_then_each_image_gets_a_window(
-    tool: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     cfg = Config.fromfile(ROOT / CONFIG)
-    tool["request_overlays"](cfg, Namespace(show=True, wait_time=0.5, show_dir=None))
+    request_overlays(cfg, Namespace(show=True, wait_time=0.5, show_dir=None))
     hook = HOOKS.build(cfg.default_hooks.visualization)
     monkeypatch.setattr(type(hook), "_draw", lambda *_: np.zeros((2, 2, 3), np.uint8))
     runner = SimpleNamespace(visualizer=MagicMock())
