@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
+from cellseg.cli.main import build_parser
 from cellseg.datasets.cell_dataset import CellDataset
 from cellseg.evaluation.cell_metric import CellMetric
 
@@ -50,6 +51,10 @@ def list_flags() -> dict[str, set[str]]:
 def list_every_flag() -> set[str]:
     """Return the flags of all tools and benchmarks, and of other programs that the pages name."""
     own = set().union(*list_flags().values(), OTHERS_FLAGS, {"--help"})
+    whole = build_parser()
+    commands = next(action.choices for action in whole._actions if action.dest == "command")
+    for parser in (whole, *commands.values()):
+        own.update(flag for action in parser._actions for flag in action.option_strings)
     sources = [path.read_text(encoding="utf-8") for path in (ROOT / "benchmarks").rglob("*.py")]
     return own.union(*(re.findall(r'"(--[a-z][\w-]*)"', source) for source in sources))
 
