@@ -225,18 +225,18 @@ def list_checks(lock: bool) -> Iterable[Callable[[], list[str]]]:
     return find_python_faults, versions, find_foreign_packages, find_opencv_faults, find_op_faults
 
 
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags to the parser."""
     parser.add_argument(
         "--lock", action="store_true", help="every version must be that of requirements.txt, too"
     )
-    return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Print every finding and return the exit status."""
-    for check in list_checks(parse_args(argv).lock):
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    add_arguments(parser)
+    for check in list_checks(parser.parse_args(argv).lock):
         try:
             findings = check()
         except ModuleNotFoundError as error:
