@@ -25,7 +25,7 @@ _STOPPING_S = 20.0
 
 
 def run(settings: Settings, report: Report) -> None:
-    """Train, then evaluate the last checkpoint, then keep curves, results and weights."""
+    """Train, keep the weights and curves, then evaluate the last checkpoint and keep its masks."""
     config, minutes, options = settings.train
     seconds = min(60 * minutes, settings.seconds_left())
     deadline = time.monotonic() + seconds
@@ -41,12 +41,12 @@ def run(settings: Settings, report: Report) -> None:
         f"train, {Path(config).stem}",
         lambda: train([config, *flags, *amp], log, training_s, work_dir),
     )
+    report.attempt("weights", lambda: keep_weights(find_checkpoint(work_dir), settings.out))
+    report.attempt("curves", lambda: keep_curves(settings, work_dir))
     report.attempt(
         "evaluate",
         lambda: evaluate(config, flags, log, deadline - time.monotonic(), settings, work_dir),
     )
-    report.attempt("curves", lambda: keep_curves(settings, work_dir))
-    report.attempt("weights", lambda: keep_weights(find_checkpoint(work_dir), settings.out))
     shorten(log)
 
 
