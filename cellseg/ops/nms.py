@@ -24,9 +24,6 @@ _MIN_AREA = 1e-30  # below it, float32 rounds areas so coarsely that every pair 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 Doubles = NDArray[np.float64]
-Doubles = NDArray[np.float64]
-Doubles = NDArray[np.float64]
-Doubles = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 
@@ -101,7 +98,8 @@ class _Table(NamedTuple):
             return cls(x1, y1, x2, y2, widths, heights, widths * heights, plus)
 
     def take(self, inds: Ints) -> "_Table":
-        return _Table(*(column[inds] for column in self[:-1]), self.offset)
+        columns: list[Floats] = list(self[:-1])
+        return _Table(*(column[inds] for column in columns), offset=self.offset)
 
     def find_real(self) -> Flags:
         """Return which boxes have an area; those with a NaN or infinity do not."""

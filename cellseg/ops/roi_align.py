@@ -2,7 +2,8 @@
 
 mmcv's CPU kernel goes through the features channel by channel. Here each bin is a short list of
 pixels with weights, the same for all channels, so that whole feature vectors are added up: the
-forward pass sums pixels into bins, the backward pass bins into pixels, and both are `embedding_bag`.
+forward pass sums pixels into bins, the backward pass sums bins into pixels, and both are
+`embedding_bag`.
 A bin's weights are the product of those along y and x, which are few.
 """
 
@@ -133,7 +134,7 @@ def _spell_out(starts: Tensor, total: int) -> Tensor:
 def _list_taps(
     rois: Tensor, grid: Grid, shape: tuple[int, ...], max_taps: int
 ) -> Iterator[tuple[slice, _Taps]]:
-    """Yield RoIs, in order, in parts with a bounded number of taps, unless a single one has more."""
+    """Yield RoIs, in order, in parts of a bounded number of taps; one with more stands alone."""
     if not len(rois):
         return
     height, width = shape[2:]

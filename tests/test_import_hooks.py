@@ -1,0 +1,106 @@
+"""Importing cellseg is cheap, and works before and after every other package."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIG = ROOT / "configs" / "cell" / "mask-rcnn_r18_small-anchor_demo.py"
+FIND_PARTS = """
+    from mmengine.config import Config
+    from mmdet.registry import DATASETS, HOOKS, MODELS
+    cfg = Config.fromfile(CONFIG)
+    assert DATASETS.get("CellDataset") and HOOKS.get("FiniteLossHook")
+    assert MODELS.build(cfg.model.roi_head.bbox_roi_extractor)
+"""
+
+
+def run_python(code: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run code in a fresh interpreter, with a folder of stand-in packages before all others."""
+    folders = [str(folder) for folder in (path, ROOT) if folder]
+    code = f"CONFIG = {str(CONFIG)!r}\n{textwrap.dedent(code)}"
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(folders)}
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "import cellseg",
+        "from cellseg.inference import Predictor",
+        "import mmengine",
+        "import mmdet.apis; import cellseg",
+        "import cellseg; import mmdet.models",
+        "import cellseg, mmdet.registry",
+        "import cellseg.models.fp32_roi_extractor",
+    ],
+)
+def test_parts_when_imported_in_any_order_then_are_found(first) -> None:
+    ran = run_python(f"{first}\n{textwrap.dedent(FIND_PARTS)}")
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_cellseg_when_imported_then_loads_nothing_heavy() -> None:
+    ran = run_python(
+        """
+        import sys, cellseg, importlib.util
+        assert cellseg.__version__ and "datasets" in dir(cellseg)
+        print(sorted({"torch", "numpy", "mmcv", "mmdet", "mmengine", "cv2"} & sys.modules.keys()))
+        from cellseg import structures
+        assert cellseg.structures is structures
+        spec = importlib.util.find_spec("mmcv._ext")
+        assert spec.name == "mmcv._ext" and spec.origin and "torch" not in sys.modules
+        """
+    )
+    assert ran.stderr == ""
+    assert ran.stdout == "[]\n"
+
+
+def test_cellseg_when_asked_for_an_unknown_attribute_then_raises_as_any_module() -> None:
+    ran = run_python("import cellseg; cellseg.nonsense")
+    assert "AttributeError: module 'cellseg' has no attribute 'nonsense'" in ran.stderr
+
+
+def test_ext_when_compiled_ops_are_there_then_they_are_used(tmp_path) -> None:
+    package = tmp_path / "mmcv"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "_ext.py").write_text("IS_COMPILED = True")
+    ran = run_python("import cellseg, mmcv._ext; print(mmcv._ext.IS_COMPILED)", tmp_path)
+    assert ran.stdout == "True\n", ran.stderr
+
+
+@pytest.mark.parametrize("error", ["RuntimeError('operator does not exist')", "OSError('libcuda')"])
+def test_torchvision_when_it_does_not_load_then_is_absent(tmp_path, error) -> None:
+    (tmp_path / "torchvision").mkdir()
+    (tmp_path / "torchvision" / "__init__.py").write_text(f"raise {error}")
+    ran = run_python(
+        """
+        import cellseg
+        from mmengine.utils.dl_utils import collect_env
+        assert "TorchVision" not in collect_env()
+        from cellseg.ops import backend
+        print(backend.load_torchvision())
+        """,
+        tmp_path,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "does not load beside this torch" in ran.stdout
+
+
+def test_torchvision_when_it_loads_then_is_left_as_it_is(tmp_path) -> None:
+    (tmp_path / "torchvision").mkdir()
+    (tmp_path / "torchvision" / "__init__.py").write_text("__version__ = '1.2'")
+    ran = run_python(
+        """
+        import cellseg, inspect, torchvision
+        assert torchvision.__version__ in inspect.getsource(torchvision)
+        print(type(torchvision.__spec__.loader).__name__, type(torchvision.__loader__).__name__)
+        """,
+        tmp_path,
+    )
+    assert ran.stdout == "SourceFileLoader SourceFileLoader\n", ran.stderr
