@@ -11,8 +11,7 @@ from mmengine.config import Config, ConfigDict
 
 from cellseg.datasets.cell_dataset import CellDataset
 from cellseg.datasets.splits import assign_folds, read_groups
-from cellseg.datasets.tiff_io import CellDataError
-from cellseg.errors import CellsegError, as_cellseg_error
+from cellseg.errors import CellDataError, CellsegError, as_cellseg_error
 from cellseg.evaluation.average_precision import DEFAULT_MAX_DETS
 
 SPLITS = ("train", "val", "test")

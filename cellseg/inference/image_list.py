@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cellseg.errors import CellsegError
-from cellseg.inference.sources import is_readable_name
+from cellseg.images.kinds import is_readable_name
 
 RECORD_SUFFIX = ".done.json"
 """What follows an image's name in the name of the record that marks it as finished."""

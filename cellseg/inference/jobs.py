@@ -16,12 +16,11 @@ from mmengine.logging import print_log
 from torch import distributed
 
 from cellseg.errors import CellsegError
+from cellseg.images import ImageSource, open_image, read_opened_size
 from cellseg.inference.cells import Cells
 from cellseg.inference.image_list import InputImage
-from cellseg.inference.image_source import ImageSource
 from cellseg.inference.output_folder import OutputFolder, OutputOptions
 from cellseg.inference.predictor import Predictor
-from cellseg.inference.sources import open_image, read_opened_size
 from cellseg.inference.tiles import Tile
 from cellseg.inference.writers import write_outputs
 from cellseg.inference.writers.coco_json import write_coco_results

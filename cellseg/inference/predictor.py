@@ -29,12 +29,11 @@ from numpy.typing import NDArray
 
 from cellseg.engine.checkpoint_loading import load_checkpoint_file
 from cellseg.errors import CellsegError
+from cellseg.images import ArraySource, ImageSize, ImageSource, open_image
 from cellseg.inference.cells import Cells, masks_to_rles
 from cellseg.inference.ensemble import CellEnsemble
-from cellseg.inference.image_source import ImageSize, ImageSource
 from cellseg.inference.mask_tta import CellTTAModel
 from cellseg.inference.merging import merge_tiles
-from cellseg.inference.sources import ArraySource, open_image
 from cellseg.inference.tiles import Tile, check_range, is_background, make_tile_grid
 
 ImageLike = NDArray[np.uint8] | str | Path | ImageSource

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import numpy as np
 from skimage.measure import label as label_components
 
+from cellseg.images import ImageSource
 from cellseg.inference.cells import Cells
-from cellseg.inference.image_source import ImageSource
 from cellseg.structures.rle import encode_label_map
 
 CLASS_NAMES = ("epithelial", "<b>round</b>")

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from cellseg.datasets.tiff_io import CellDataError
-from cellseg.inference.sources import open_image
+from cellseg.errors import CellDataError
+from cellseg.images import open_image
 from cellseg.web import uploads
 from cellseg.web.uploads import UploadLimits, check_upload, read_upload
 

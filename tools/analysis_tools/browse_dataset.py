@@ -18,9 +18,8 @@ from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 
 import cellseg  # noqa: F401  (registers the project's parts)
-from cellseg.datasets.tiff_io import CellDataError
 from cellseg.engine.run_config import run_tool
-from cellseg.errors import CellsegError
+from cellseg.errors import CellDataError, CellsegError
 from cellseg.evaluation.data_source import SPLITS, dataset_config, read_config
 from cellseg.visualization.cell_visualizer import write_image
 from cellseg.visualization.overlays import DEFAULT_PALETTE

@@ -14,7 +14,6 @@ from mmengine.config import DictAction
 
 import cellseg  # noqa: F401  (registers the project's parts)
 from cellseg.datasets.cell_dataset import CellDataset
-from cellseg.datasets.tiff_io import read_cell_image
 from cellseg.engine.run_config import run_tool
 from cellseg.evaluation.data_report import (
     DEFAULT_TINY_PX,
@@ -25,6 +24,7 @@ from cellseg.evaluation.data_report import (
 )
 from cellseg.evaluation.data_source import open_parts
 from cellseg.fileio import write_atomically
+from cellseg.images import read_cell_image
 from cellseg.visualization.curves import save_figure
 from cellseg.visualization.data_plot import draw_data_report
 
