@@ -18,6 +18,7 @@ _PACKAGES = (
     "datasets",
     "engine",
     "evaluation",
+    "images",
     "inference",
     "models",
     "ops",

@@ -70,6 +70,7 @@ class PredictionJob:
         self.images = list(images)
         self.options = options
         everything = {**(settings or {}), "tiling": asdict(predictor.tiling)}
+        self._told_reasons: set[str] = set()
         self._folder = OutputFolder(options, predictor.class_names, everything)
 
     def run(
@@ -220,6 +221,7 @@ class PredictionJob:
             write_coco_results(cells, self._folder.part_of(image), row["id"], options.box_format)
         shown = cells[cells.scores >= options.score_thr]
         notes = write_outputs(shown, source, self._folder.stem_of(image), list(options.formats))
+        self._report_missing_um(image, source)
         seconds = time.perf_counter() - begin
         facts = {
             "height": source.height,
@@ -233,6 +235,19 @@ class PredictionJob:
         return ImageOutcome(
             image.name, len(shown), counts[0], counts[1], seconds=seconds, notes=notes
         )
+
+    def _report_missing_um(self, image: InputImage, source: ImageSource) -> None:
+        """Log, once for each reason, why a table has no columns in micrometers."""
+        has_table = {"csv", "parquet"} & set(self.options.formats)
+        reason = source.pixel_size_note
+        if has_table and source.pixel_size_um is None and reason not in self._told_reasons:
+            self._told_reasons.add(reason)
+            print_log(
+                f"{image.path}: its table has no um columns, because {reason}; give the pixel "
+                "size with --pixel-size. Further images of this kind are not mentioned.",
+                "current",
+                logging.WARNING,
+            )
 
     def _open(self, image: InputImage) -> ImageSource:
         """Open an image as the options say."""

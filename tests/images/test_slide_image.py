@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from cellseg.errors import CellDataError
 from cellseg.images import open_image, read_opened_size
 from cellseg.images.slide_image import SlideImage
 
@@ -127,3 +128,103 @@ def test_slide_through_openslide_reads_levels_over_white(tmp_path, monkeypatch):
         region = source.read(2, 3, 20, 10)
     assert (region[:, :2] == 255).all()
     np.testing.assert_array_equal(region[:, 2:], pixels[6:26:2, 8:44:2, 2::-1])
+
+
+class BoundedSlide(FakeSlide):
+    """A slide of which the scanner filled only a part."""
+
+    properties = types.MappingProxyType(
+        {
+            "openslide.mpp-x": "0.25",
+            "openslide.mpp-y": "0.25",
+            "openslide.bounds-x": "10",
+            "openslide.bounds-y": "6",
+            "openslide.bounds-width": "41",
+            "openslide.bounds-height": "30",
+        }
+    )
+
+
+def use_slide(monkeypatch, slide):
+    fake = types.ModuleType("openslide")
+    fake.OpenSlide, fake.OpenSlideError = slide, OSError
+    monkeypatch.setitem(sys.modules, "openslide", fake)
+
+
+@pytest.mark.parametrize(("mpp", "step", "size"), [(None, 1, (30, 41)), (0.5, 2, (15, 21))])
+def test_slide_is_cut_to_its_bounds_as_qupath_shows_it(tmp_path, monkeypatch, mpp, step, size):
+    use_slide(monkeypatch, BoundedSlide)
+    path = tmp_path / "slide.mrxs"
+    path.write_bytes(b"x")
+    pixels = FakeSlide(path).pixels[6:, 10::]
+    assert read_opened_size(path, mpp) == size
+    with open_image(path, mpp=mpp) as source:
+        assert (source.height, source.width) == size
+        assert source.levels == ((30, 41), (15, 21))
+        region = source.read(2, 3, 12, 10)
+    wanted = pixels[3 * step :: step, 2 * step :: step][:10, :12]
+    np.testing.assert_array_equal(region, wanted[..., 2::-1])
+
+
+def test_slide_whose_bounds_lie_outside_is_read_whole(tmp_path, monkeypatch):
+    class OddSlide(FakeSlide):
+        properties = types.MappingProxyType(
+            {"openslide.bounds-x": "60", "openslide.bounds-y": "99"}
+        )
+
+    use_slide(monkeypatch, OddSlide)
+    path = tmp_path / "slide.mrxs"
+    path.write_bytes(b"x")
+    assert read_opened_size(path) == (48, 64)
+
+
+def test_slide_with_unequal_pixel_sides_has_no_single_pixel_size(tmp_path, monkeypatch):
+    class LongPixels(FakeSlide):
+        properties = types.MappingProxyType({"openslide.mpp-x": "0.25", "openslide.mpp-y": "0.5"})
+
+    use_slide(monkeypatch, LongPixels)
+    path = tmp_path / "slide.mrxs"
+    path.write_bytes(b"x")
+    with open_image(path) as source:
+        assert source.pixel_size_um is None
+        assert "0.25 x 0.5 um, which are not square" in source.pixel_size_note
+
+
+def write_scn(path, scans, overview):
+    """Write an overview and scans as a Leica SCN of uncompressed tiles, without OpenSlide's XML."""
+    images = [(overview, 100)] + [(scan, 20000) for scan in scans]
+    parts = "".join(
+        f'<image name="{place}"><pixels sizeX="{rgb.shape[1]}" sizeY="{rgb.shape[0]}">'
+        f'<dimension sizeX="{rgb.shape[1]}" sizeY="{rgb.shape[0]}" r="0" ifd="{place}"/>'
+        "</pixels></image>"
+        for place, (rgb, _) in enumerate(images)
+    )
+    text = f'<?xml version="1.0"?><scn><collection name="c">{parts}</collection></scn>'
+    with tifffile.TiffWriter(path) as writer:
+        for place, (rgb, per_cm) in enumerate(images):
+            writer.write(
+                rgb,
+                photometric="rgb",
+                metadata=None,
+                tile=(64, 64),
+                resolution=(per_cm, per_cm),
+                resolutionunit="CENTIMETER",
+                description=text if place == 0 else None,
+            )
+
+
+def test_scn_without_openslide_gives_the_scan_and_not_the_overview(tmp_path, image, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openslide", None)
+    path = tmp_path / "slide.scn"
+    write_scn(path, [image[..., ::-1]], np.zeros((900, 400, 3), np.uint8))
+    with open_image(path) as source:
+        assert (source.height, source.width, source.pixel_size_um) == (240, 300, 0.5)
+        np.testing.assert_array_equal(source.read(3, 5, 70, 60), image[5:65, 3:73])
+
+
+def test_scn_of_several_scans_without_openslide_names_the_extra(tmp_path, image, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openslide", None)
+    path = tmp_path / "slide.scn"
+    write_scn(path, [image, image[:100, :90]], np.zeros((90, 40, 3), np.uint8))
+    with pytest.raises(CellDataError, match=r"slide\.scn: holds several scans.*the extra slides"):
+        open_image(path)

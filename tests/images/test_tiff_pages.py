@@ -3,6 +3,7 @@
 import contextlib
 import io
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -11,7 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cellseg.errors import CellDataError
-from cellseg.images import read_cell_image, read_image_size, read_label_map, summarize_image
+from cellseg.images import (
+    open_image,
+    read_cell_image,
+    read_image_size,
+    read_label_map,
+    read_opened_size,
+    read_stored_image,
+    summarize_image,
+)
 
 RGB = np.random.default_rng(1).integers(0, 256, (40, 52, 3), dtype=np.uint8)
 
@@ -125,3 +134,74 @@ def test_read_when_bytes_are_damaged_then_array_or_cell_data_error(tmp_path_fact
     for read in (read_label_map, read_cell_image):
         with contextlib.suppress(CellDataError):
             assert read(path).shape[:2] == read_image_size(path)
+
+
+READERS = (read_cell_image, read_stored_image, open_image, read_opened_size)
+
+
+@pytest.mark.parametrize("side", [40_000, 200_000, 2**31 - 1])
+@pytest.mark.parametrize("compression", ["deflate", "lzw", "jpegxl", "zstd"])
+def test_tiff_that_declares_more_than_its_file_can_hold_is_refused_at_once(
+    tiff, monkeypatch, side, compression
+):
+    path = tiff(RGB, photometric="rgb", tile=(16, 16), compression=compression)
+    with tifffile.TiffFile(path, mode="r+b") as opened:
+        for name in ("ImageWidth", "ImageLength"):
+            opened.pages.first.tags[name].overwrite(side)
+    monkeypatch.setattr(tifffile.TiffPage, "decode", None)
+    for read in READERS:
+        with pytest.raises(CellDataError, match=r"file\.tif: declares"):
+            read(path)
+
+
+def test_tiff_whose_strips_are_all_the_same_is_refused_at_once(tmp_path):
+    path = tmp_path / "shared.tif"
+    side, strips = 200_000, 1000
+    strip = zlib.compress(bytes(1000))
+    offsets_at = 8 + len(strip)
+    tags = [
+        *((256, 4, 1, side), (257, 4, 1, side), (258, 3, 1, 8), (259, 3, 1, 8), (262, 3, 1, 1)),
+        *((273, 4, strips, offsets_at), (277, 3, 1, 1), (278, 4, 1, side // strips)),
+        (279, 4, strips, offsets_at + 4 * strips),
+    ]
+    page = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    tables = struct.pack(f"<{strips}I", *[8] * strips)
+    tables += struct.pack(f"<{strips}I", *[len(strip)] * strips)
+    page_at = offsets_at + len(tables)
+    path.write_bytes(b"II*\0" + struct.pack("<I", page_at) + strip + tables + page + b"\0" * 4)
+    for read in READERS:
+        with pytest.raises(CellDataError, match=r"shared\.tif: declares 200000 x 200000 pixels"):
+            read(path)
+
+
+@pytest.mark.parametrize("has_levels", [False, True])
+def test_tiles_may_be_absent_in_pyramids_only(tmp_path, monkeypatch, has_levels):
+    path = tmp_path / "sparse.tif"
+    options = dict(photometric="rgb", tile=(16, 16))
+    tiles = [RGB[:16, :16] if place % 2 == 0 else None for place in range(12)]
+    with tifffile.TiffWriter(path) as writer:
+        writer.write(
+            iter(tiles), shape=RGB.shape, dtype=np.uint8, subifds=int(has_levels), **options
+        )
+        if has_levels:
+            writer.write(RGB[::2, ::2], subfiletype=1, **options)
+    if not has_levels:
+        for read in (*READERS, read_label_map):
+            with pytest.raises(CellDataError, match=r"sparse\.tif: parts of the image are missing"):
+                read(path)
+        return
+    whole = read_cell_image(path)
+    np.testing.assert_array_equal(whole[:16, :16], RGB[:16, :16, ::-1])
+    assert not whole[:16, 16:32].any()
+    monkeypatch.setattr("cellseg.images.opening._READ_WHOLE_PX", 0)
+    with open_image(path) as source:
+        np.testing.assert_array_equal(source.read(0, 0, 52, 40), whole)
+
+
+def test_large_tiff_that_is_truncated_is_refused_before_a_region_is_read(tiff, monkeypatch):
+    monkeypatch.setattr("cellseg.images.opening._READ_WHOLE_PX", 0)
+    path = tiff(RGB, photometric="rgb", tile=(16, 16))
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) - 300])
+    with pytest.raises(CellDataError, match=r"file\.tif: is truncated"):
+        open_image(path)
