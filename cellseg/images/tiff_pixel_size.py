@@ -56,9 +56,8 @@ def read_tiff_pixel_size(tiff: tifffile.TiffFile, page: Any) -> PixelSize:
 def _from_ome(text: str | None) -> PixelSize | None:
     """Find the pixel size in OME metadata, in any unit of the schema; the default is micrometer."""
     found = re.search(r"<(?:\w+:)?Pixels\b[^>]*>", text or "")
-    given = dict(
-        re.findall(r'(PhysicalSize[XY](?:Unit)?)="([^"]*)"', found.group() if found else "")
-    )
+    attributes = found.group() if found else ""
+    given: dict[str, str] = dict(re.findall(r'(PhysicalSize[XY](?:Unit)?)="([^"]*)"', attributes))
     if "PhysicalSizeX" not in given:
         return None
     size = given["PhysicalSizeX"]
