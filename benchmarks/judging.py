@@ -19,13 +19,13 @@ from pathlib import Path
 import numpy as np
 from dense.report import describe_machine
 
-from cellseg.datasets.tiff_io import read_label_map
 from cellseg.evaluation.average_precision import compute_average_precision
 from cellseg.evaluation.coco_results import GroundTruth, ImageResult, Predictions
 from cellseg.evaluation.image_counts import CellSet, count_image, count_result
 from cellseg.evaluation.judgement import judge
 from cellseg.evaluation.matching import match_cells, overlap_label_maps
 from cellseg.fileio import write_atomically
+from cellseg.images import read_label_map
 from cellseg.structures.rle import encode_label_map
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -21,9 +21,8 @@ from tiled.agreement import Agreement, compare_predictions, predict_tiles
 
 from cellseg.datasets.synthetic import draw_cell_image
 from cellseg.engine.process_group import set_thread_counts
+from cellseg.images import ArraySource, ImageSource, open_image
 from cellseg.inference import Predictor, TileOptions
-from cellseg.inference.image_source import ImageSource
-from cellseg.inference.sources import ArraySource, open_image
 
 ROOT = Path(__file__).resolve().parents[1]
 _SCORE_THR = 0.5

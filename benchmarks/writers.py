@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from dense.report import describe_machine
 
+from cellseg.images import ArraySource
 from cellseg.inference.cells import Cells
-from cellseg.inference.sources import ArraySource
 from cellseg.inference.writers.coco_json import write_coco_results
 from cellseg.inference.writers.geojson import write_geojson
 from cellseg.inference.writers.label_tiff import write_label_tiffs

@@ -18,6 +18,8 @@ _PACKAGES = (
     "datasets",
     "engine",
     "evaluation",
+    "images",
+    "images",
     "inference",
     "models",
     "ops",

@@ -8,6 +8,10 @@ class CellsegError(Exception):
     """Something that the person at the keyboard can mend; its text says what and how."""
 
 
+class CellDataError(CellsegError, ValueError):
+    """Say which data file cannot be used and what to do about it."""
+
+
 @contextmanager
 def as_cellseg_error(
     kinds: type[Exception] | tuple[type[Exception], ...] = ValueError, where: str = ""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cellseg.images import ImageSource
 from cellseg.inference import Cells, Predictor
-from cellseg.inference.image_source import ImageSource
 from cellseg.inference.overlaps import measure_overlaps
 from cellseg.inference.tiles import Tile
 

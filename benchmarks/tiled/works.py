@@ -12,9 +12,9 @@ import numpy as np
 from mmengine.config import DictAction
 
 from cellseg.engine.process_group import set_thread_counts
+from cellseg.images import open_image
 from cellseg.inference import Cells, Predictor, TileOptions, jobs
 from cellseg.inference.image_list import InputImage
-from cellseg.inference.sources import open_image
 
 from .agreement import compare_predictions
 

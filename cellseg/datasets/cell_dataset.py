@@ -22,12 +22,8 @@ from cellseg.datasets.layout import (
 )
 from cellseg.datasets.record_loading import load_records
 from cellseg.datasets.splits import assign_folds, read_groups
-from cellseg.datasets.tiff_io import (
-    DEFAULT_MAX_PIXELS,
-    CellDataError,
-    check_image_format,
-    check_intensity_range,
-)
+from cellseg.errors import CellDataError
+from cellseg.images import DEFAULT_MAX_PIXELS, check_image_format, check_intensity_range
 
 _MAX_LISTED = 20
 

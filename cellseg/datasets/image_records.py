@@ -19,12 +19,8 @@ from cellseg.datasets.label_maps import (
     find_instances,
     split_pieces,
 )
-from cellseg.datasets.tiff_io import (
-    DEFAULT_MAX_PIXELS,
-    CellDataError,
-    read_label_map,
-    summarize_image,
-)
+from cellseg.errors import CellDataError
+from cellseg.images import DEFAULT_MAX_PIXELS, read_label_map, summarize_image
 
 _UNSETTLED_NS = 2_000_000_000
 

@@ -1,6 +1,6 @@
 """Turn the label maps of an image into instances, and instances into a COCO data set.
 
-Pure: arrays and dicts in, arrays and dicts out; files are read in `tiff_io.py`.
+Pure: arrays and dicts in, arrays and dicts out; files are read in `cellseg.images`.
 """
 
 from collections.abc import Mapping, Sequence

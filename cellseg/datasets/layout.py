@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cellseg.datasets.image_records import ImageFiles
-from cellseg.datasets.tiff_io import CellDataError
+from cellseg.errors import CellDataError
 
 _TIFF_SUFFIXES = {".tif", ".tiff"}
 

@@ -15,7 +15,8 @@ from cellseg.datasets.image_records import (
     read_record,
     refresh_stamp,
 )
-from cellseg.datasets.tiff_io import DEFAULT_MAX_PIXELS, CellDataError
+from cellseg.errors import CellDataError
+from cellseg.images import DEFAULT_MAX_PIXELS
 
 Outcome = ImageRecord | CellDataError
 _MAX_WORKERS = 8

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cellseg.datasets.tiff_io import CellDataError
+from cellseg.errors import CellDataError
 
 _MAX_STEPS = 5_000
 

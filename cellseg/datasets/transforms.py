@@ -9,7 +9,7 @@ from mmdet.registry import TRANSFORMS
 from mmdet.structures.bbox import HorizontalBoxes
 
 from cellseg.datasets.image_records import read_layers
-from cellseg.datasets.tiff_io import DEFAULT_MAX_PIXELS, read_cell_image
+from cellseg.images import DEFAULT_MAX_PIXELS, read_cell_image
 from cellseg.structures.label_map_masks import LabelMapMasks
 
 

@@ -14,7 +14,7 @@ from mmengine.runner import Runner
 from mmengine.runner.base_loop import BaseLoop
 from numpy.typing import NDArray
 
-from cellseg.datasets.tiff_io import read_cell_image
+from cellseg.images import read_cell_image
 from cellseg.visualization.cell_visualizer import CellVisualizer, write_image
 
 

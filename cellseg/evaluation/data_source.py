@@ -12,9 +12,8 @@ from mmengine.config import Config, ConfigDict
 from cellseg.config_files import find_config
 from cellseg.datasets.cell_dataset import CellDataset
 from cellseg.datasets.splits import assign_folds, read_groups
-from cellseg.datasets.tiff_io import CellDataError
 from cellseg.defaults import SPLITS
-from cellseg.errors import CellsegError, as_cellseg_error
+from cellseg.errors import CellDataError, CellsegError, as_cellseg_error
 from cellseg.evaluation.average_precision import DEFAULT_MAX_DETS
 
 _WHOLE: dict[str, Any] = {"num_folds": 0, "pipeline": [], "test_mode": True, "min_area_px": 1}

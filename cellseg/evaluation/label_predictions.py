@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from cellseg.datasets.tiff_io import CellDataError, read_label_map
-from cellseg.errors import CellsegError, as_cellseg_error
+from cellseg.errors import CellDataError, CellsegError, as_cellseg_error
 from cellseg.evaluation.coco_results import Predictions
 from cellseg.evaluation.prediction_set import PredictionSet, TruthImage
+from cellseg.images import read_label_map
 from cellseg.inference.writers.label_tiff import class_label_paths
 from cellseg.structures.rle import encode_label_map
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import json
+import logging
 import os
 import sys
 from collections import Counter
@@ -11,8 +12,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mmengine.logging import print_log
+
 from cellseg.errors import CellsegError
-from cellseg.inference.sources import is_readable_name
+from cellseg.images.kinds import is_readable_name
 
 _FOLDS_CASE = sys.platform in ("win32", "darwin")  # there, A.csv and a.csv are one file
 RECORD_SUFFIX = ".done.json"
@@ -46,7 +49,8 @@ def find_input_images(inputs: Sequence[str | Path], out: Path | None = None) -> 
         CellsegError: If an input matches nothing, or names cannot be told apart.
     """
     written = _list_written(out)
-    found = dict.fromkeys(path for item in inputs for path in _expand(str(item), out))
+    left_out: set[Path] = set()
+    found = dict.fromkeys(path for item in inputs for path in _expand(str(item), out, left_out))
     paths = [path for path in found if path.resolve() not in written]
     if not paths:
         raise CellsegError(f"All images among the inputs are outputs in {out}; give the images.")
@@ -64,12 +68,30 @@ def find_input_images(inputs: Sequence[str | Path], out: Path | None = None) -> 
             f"them into folders "
             "of their own."
         )
+    _report_left_out(left_out, written)
     return [InputImage(path, name) for path, name in zip(paths, names, strict=True)]
 
 
 def _fold(name: str) -> str:
     """Bring names together that are one to the file system."""
     return name.casefold() if _FOLDS_CASE else name
+
+
+def _report_left_out(left_out: set[Path], written: set[Path]) -> None:
+    """Log how many files in the folders are no images by their names, and of which kinds."""
+    kinds = Counter(
+        path.suffix.lower() or "no suffix"
+        for path in left_out
+        if not path.name.endswith(RECORD_SUFFIX) and path.resolve() not in written
+    )
+    if kinds:
+        listed = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(10))
+        print_log(
+            f"{sum(kinds.values())} files in the folders are not images by their names and were "
+            f"left out: {listed}. Name a file itself to have it read by its content.",
+            "current",
+            logging.WARNING,
+        )
 
 
 def _list_written(out: Path | None) -> set[Path]:
@@ -88,11 +110,11 @@ def list_written_names(record: Path) -> set[str]:
         return set()
 
 
-def _expand(item: str, skip: Path | None) -> Iterable[Path]:
-    """List the images behind one input."""
+def _expand(item: str, skip: Path | None, left_out: set[Path]) -> Iterable[Path]:
+    """List the images behind one input; add what a folder holds besides to left_out."""
     path = Path(item).expanduser()
     if path.is_dir():
-        found = sorted(_search(path, skip))
+        found = sorted(_search(path, skip, left_out))
         if not found:
             raise CellsegError(f"The folder {path} holds no image; give another folder or file.")
         return found
@@ -101,13 +123,13 @@ def _expand(item: str, skip: Path | None) -> Iterable[Path]:
     found = [Path(match) for match in sorted(glob.iglob(str(path), recursive=True))]  # noqa: PTH207
     images = [match for match in found if match.is_file() and not _is_label_map(match)]
     folders = [match for match in found if match.is_dir()]
-    images += [image for folder in folders for image in sorted(_search(folder, skip))]
+    images += [image for folder in folders for image in sorted(_search(folder, skip, left_out))]
     if not images:
         raise CellsegError(f"No image matches {item}; check the pattern.")
     return images
 
 
-def _search(folder: Path, skip: Path | None) -> Iterator[Path]:
+def _search(folder: Path, skip: Path | None, left_out: set[Path]) -> Iterator[Path]:
     """Walk a folder for images, leaving out hidden ones, label maps and the folder to skip."""
     for current, folders, files in os.walk(folder):
         here = Path(current)
@@ -119,8 +141,12 @@ def _search(folder: Path, skip: Path | None) -> Iterator[Path]:
         ]
         for name in files:
             path = here / name
-            if not name.startswith(".") and is_readable_name(path) and not _is_label_map(path):
+            if name.startswith(".") or _is_label_map(path):
+                continue
+            if is_readable_name(path):
                 yield path
+            else:
+                left_out.add(path)
 
 
 def _is_label_map(path: Path) -> bool:

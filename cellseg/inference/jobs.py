@@ -15,11 +15,10 @@ from mmengine import dist
 from mmengine.logging import print_log
 
 from cellseg.errors import CellsegError
+from cellseg.images import ImageSource, open_image, read_opened_size
 from cellseg.inference.image_list import InputImage
-from cellseg.inference.image_source import ImageSource
 from cellseg.inference.output_folder import OutputFolder, OutputOptions
 from cellseg.inference.predictor import Predictor, TileCells
-from cellseg.inference.sources import open_image, read_opened_size
 from cellseg.inference.tile_plan import TilePlan
 from cellseg.inference.writers import write_outputs
 from cellseg.inference.writers.coco_json import write_coco_results
@@ -69,6 +68,7 @@ class PredictionJob:
         self.images = list(images)
         self.options = options
         everything = {**(settings or {}), "tiling": asdict(predictor.tiling)}
+        self._told_reasons: set[str] = set()
         self._folder = OutputFolder(options, predictor.class_names, everything)
 
     def run(
@@ -211,6 +211,7 @@ class PredictionJob:
             write_coco_results(cells, self._folder.part_of(image), row["id"], options.box_format)
         shown = cells[cells.scores >= options.score_thr]
         notes = write_outputs(shown, source, self._folder.stem_of(image), list(options.formats))
+        self._report_missing_um(image, source)
         seconds = time.perf_counter() - begin
         facts = {
             "height": source.height,
@@ -229,6 +230,19 @@ class PredictionJob:
             seconds=seconds,
             notes=notes,
         )
+
+    def _report_missing_um(self, image: InputImage, source: ImageSource) -> None:
+        """Log, once for each reason, why a table has no columns in micrometers."""
+        has_table = {"csv", "parquet"} & set(self.options.formats)
+        reason = source.pixel_size_note
+        if has_table and source.pixel_size_um is None and reason not in self._told_reasons:
+            self._told_reasons.add(reason)
+            print_log(
+                f"{image.path}: its table has no um columns, because {reason}; give the pixel "
+                "size with --pixel-size. Further images of this kind are not mentioned.",
+                "current",
+                logging.WARNING,
+            )
 
     def _open(self, image: InputImage) -> ImageSource:
         """Open an image as the options say."""

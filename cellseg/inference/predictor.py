@@ -27,6 +27,7 @@ from mmengine.registry import init_default_scope
 from numpy.typing import NDArray
 
 from cellseg.errors import CellsegError
+from cellseg.images import ArraySource, ImageSize, ImageSource, open_image
 from cellseg.inference.cells import Cells, masks_to_rles
 from cellseg.inference.detector import (
     DetectionLimits,
@@ -37,10 +38,8 @@ from cellseg.inference.detector import (
     read_config,
 )
 from cellseg.inference.ensemble import CellEnsemble
-from cellseg.inference.image_source import ImageSize, ImageSource
 from cellseg.inference.mask_tta import CellTTAModel
 from cellseg.inference.merging import merge_tiles
-from cellseg.inference.sources import ArraySource, open_image
 from cellseg.inference.tile_plan import (
     LEAST_TILE_PX,
     TileOptions,

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from cellseg.images import ArraySource
 from cellseg.inference.cells import Cells
-from cellseg.inference.sources import ArraySource
 from cellseg.inference.writers import FORMATS
 from cellseg.inference.writers.colours import class_colours
 from cellseg.inference.writers.measurements import Table, measure_cells, write_csv

@@ -11,9 +11,8 @@ from typing import Protocol
 from mmengine.logging import print_log
 
 from cellseg.errors import CellsegError
+from cellseg.images import ArraySource, ImageSource
 from cellseg.inference.cells import Cells
-from cellseg.inference.image_source import ImageSource
-from cellseg.inference.sources import ArraySource
 from cellseg.inference.tile_plan import TilePlan
 from cellseg.web.found_cells import FoundCells
 from cellseg.web.sessions import PageClosedError, Session, SessionStore, Upload

@@ -13,18 +13,14 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from cellseg.datasets.tiff_io import (
-    JPEG_COMPRESSIONS,
-    CellDataError,
-    check_colours,
-    read_image_size,
-)
-from cellseg.inference.sources import open_image
+from cellseg.errors import CellDataError
+from cellseg.images import open_image, read_image_size
+from cellseg.images.kinds import find_kind
+from cellseg.images.tiff_pages import JPEG_COMPRESSIONS, find_channels
 
 SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp")
 """Names of the files that the page takes; what is in them is told by their first bytes."""
 
-_TIFF_MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PICTURE_SUFFIXES = {"PNG": ".png", "JPEG": ".jpg", "MPO": ".jpg", "BMP": ".bmp"}
 _ANY_SIZE = 2**62
 # What their decoders are told never to exceed: none, LZW, deflate, PackBits; JPEG is looked into.
@@ -89,9 +85,7 @@ def check_upload(path: Path, name: str, limits: UploadLimits) -> str:
             f"{name} has {size / 2**20:,.1f} MiB, more than the limit of "
             f"{limits.max_bytes / 2**20:.3g} MiB; use tools/predict.py, for any size."
         )
-    with path.open("rb") as file:
-        is_tiff = file.read(4) in _TIFF_MARKS
-    if not is_tiff:
+    if find_kind(path) != "tiff":
         return _check_picture(path, name, limits)
     try:
         height, width = read_image_size(path, _ANY_SIZE)
@@ -166,7 +160,7 @@ def _too_large(name: str, pixels: str, limits: UploadLimits) -> str:
 
 def _check_segments(name: str, page: tifffile.TiffPage, limits: UploadLimits) -> None:
     """Raise CellDataError if a TIFF's strips or tiles could become larger than its tags say."""
-    check_colours(Path(name), page)
+    find_channels(Path(name), page)
     samples = math.prod(page.chunks)
     itemsize = page.dtype.itemsize if page.dtype is not None else _LARGEST_SAMPLE_BYTES
     of_image = page.imagelength * page.imagewidth * page.samplesperpixel

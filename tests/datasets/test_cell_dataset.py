@@ -12,7 +12,7 @@ from pycocotools import mask as coco_mask
 
 from cellseg.datasets import cell_dataset
 from cellseg.datasets.cell_dataset import CellDataset
-from cellseg.datasets.tiff_io import CellDataError
+from cellseg.errors import CellDataError
 
 
 @pytest.fixture

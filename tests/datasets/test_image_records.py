@@ -15,7 +15,7 @@ from cellseg.datasets.image_records import (
     refresh_stamp,
     stamp_file,
 )
-from cellseg.datasets.tiff_io import CellDataError
+from cellseg.errors import CellDataError
 
 
 def _age(path: Path, seconds: float) -> None:

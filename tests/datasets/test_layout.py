@@ -13,7 +13,7 @@ from cellseg.datasets.layout import (
     read_name_list,
     read_test_index,
 )
-from cellseg.datasets.tiff_io import CellDataError
+from cellseg.errors import CellDataError
 
 NAMES = FileNames("image.tif", (("class1.tif",), ("class2.tif",)), "ignore.tif")
 ONE = np.ones((12, 16), np.uint8)

@@ -14,7 +14,7 @@ from cellseg.datasets.annotation_cache import AnnotationCache
 from cellseg.datasets.image_records import ImageRecord
 from cellseg.datasets.layout import FileNames, find_images
 from cellseg.datasets.record_loading import load_records
-from cellseg.datasets.tiff_io import CellDataError
+from cellseg.errors import CellDataError
 
 NAMES = FileNames("image.tif", (("class1.tif",), ("class2.tif",)), "ignore.tif")
 

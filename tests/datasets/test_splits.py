@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cellseg.datasets.splits import assign_folds, read_groups
-from cellseg.datasets.tiff_io import CellDataError
+from cellseg.errors import CellDataError
 
 
 def _presence(rows):

@@ -9,8 +9,8 @@ from mmdet.registry import TRANSFORMS
 from mmdet.structures.bbox import HorizontalBoxes
 
 from cellseg.datasets.cell_dataset import CellDataset
-from cellseg.datasets.tiff_io import CellDataError
 from cellseg.datasets.transforms import LoadCellImage, LoadLabelMaps
+from cellseg.errors import CellDataError
 from cellseg.structures.label_map_masks import LabelMapMasks
 
 

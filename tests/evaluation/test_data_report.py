@@ -8,7 +8,6 @@ import pytest
 from numpy.typing import NDArray
 
 from cellseg.datasets.cell_dataset import CellDataset
-from cellseg.datasets.tiff_io import read_cell_image
 from cellseg.evaluation.data_report import (
     DataFacts,
     count_pieces,
@@ -18,6 +17,7 @@ from cellseg.evaluation.data_report import (
     measure_stain_contrast,
     suspicious_to_csv,
 )
+from cellseg.images import read_cell_image
 from cellseg.structures.rle import encode_label_map
 
 NAMES = ["epithelial", "lymphocyte"]

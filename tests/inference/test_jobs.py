@@ -12,6 +12,7 @@ from pycocotools.coco import COCO
 from pycocotools.mask import toBbox
 
 from cellseg.errors import CellsegError
+from cellseg.inference import jobs
 from cellseg.inference.image_list import InputImage, find_input_images
 from cellseg.inference.jobs import PredictionJob
 from cellseg.inference.output_folder import OutputOptions
@@ -352,3 +353,20 @@ def test_png_beside_tiff_is_predicted_too(make_predictor, tmp_path):
     options = OutputOptions(tmp_path / "out", ("labels",))
     job = PredictionJob(make_predictor(), [InputImage(tmp_path / "p.png", "p")], options)
     assert job.run()[0].cells == len(make_predictor()(image))
+
+
+@pytest.mark.parametrize(
+    ("formats", "pixel_size_um", "is_told"),
+    [(["csv"], None, True), (["labels"], None, False), (["csv"], 0.25, False)],
+)
+def test_job_says_once_why_tables_have_no_columns_in_um(
+    make_job, monkeypatch, formats, pixel_size_um, is_told
+):
+    told = []
+    monkeypatch.setattr(jobs, "print_log", lambda text, *_, **__: told.append(text))
+    make_job(formats, pixel_size_um=pixel_size_um).run()
+    about_um = [text for text in told if "no um columns" in text]
+    assert len(about_um) == is_told
+    if is_told:
+        assert "a.tif: its table has no um columns, because the file does not tell" in about_um[0]
+        assert "--pixel-size" in about_um[0]

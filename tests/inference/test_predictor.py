@@ -7,11 +7,10 @@ import torch
 from mmengine.config import Config
 from pycocotools import mask
 
-from cellseg.datasets.tiff_io import read_label_map
 from cellseg.errors import CellsegError
+from cellseg.images import ArraySource, read_label_map
 from cellseg.inference import Predictor, TileOptions
 from cellseg.inference.overlaps import measure_overlaps
-from cellseg.inference.sources import ArraySource
 from cellseg.inference.tile_plan import group_tiles
 from cellseg.structures.rle import encode_label_map
 
@@ -75,7 +74,7 @@ def test_tiled_prediction_of_a_cell_larger_than_the_overlap_joins_it(make_predic
 def test_prediction_of_a_tiff_read_in_parts_equals_that_of_the_array(
     tmp_path, make_predictor, monkeypatch
 ):
-    monkeypatch.setattr("cellseg.inference.sources._READ_WHOLE_PX", 0)
+    monkeypatch.setattr("cellseg.images.opening._READ_WHOLE_PX", 0)
     image = paint_label_map(draw_label_map(700))
     path = tmp_path / "image.tif"
     tifffile.imwrite(path, image, photometric="rgb", tile=(128, 128), compression="zlib")

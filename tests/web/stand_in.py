@@ -6,8 +6,8 @@ from collections.abc import Callable
 import numpy as np
 from skimage.measure import label as label_components
 
+from cellseg.images import ImageSource
 from cellseg.inference.cells import Cells
-from cellseg.inference.image_source import ImageSource
 from cellseg.inference.tile_plan import TilePlan
 from cellseg.inference.tiles import make_tile_grid
 from cellseg.structures.rle import encode_label_map

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from cellseg.inference.sources import ArraySource
+from cellseg.images import ArraySource
 from cellseg.inference.writers import FORMATS
 from cellseg.web.found_cells import DOWNLOADS, TABLE_COLUMNS, FoundCells
 from cellseg.web.uploads import UploadedImage

@@ -2,7 +2,7 @@
 
 import re
 
-from cellseg.inference.sources import ArraySource
+from cellseg.images import ArraySource
 from cellseg.web import fragments
 from cellseg.web.found_cells import DOWNLOADS, FoundCells
 from cellseg.web.uploads import UploadedImage

@@ -11,9 +11,8 @@ from mmdet.registry import DATASETS
 from mmengine.registry import init_default_scope
 
 from cellseg.cli.running import write_result
-from cellseg.datasets.tiff_io import CellDataError
 from cellseg.engine.run_config import parse_cfg_options
-from cellseg.errors import CellsegError
+from cellseg.errors import CellDataError, CellsegError
 from cellseg.evaluation.data_source import dataset_config, read_config
 from cellseg.visualization.cell_visualizer import write_image
 from cellseg.visualization.overlays import DEFAULT_PALETTE

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from cellseg.cli.running import write_result
 from cellseg.datasets.cell_dataset import CellDataset
-from cellseg.datasets.tiff_io import read_cell_image
 from cellseg.engine.run_config import parse_cfg_options
 from cellseg.evaluation.data_report import (
     describe_data,
@@ -15,6 +14,7 @@ from cellseg.evaluation.data_report import (
 )
 from cellseg.evaluation.data_source import open_parts
 from cellseg.fileio import write_atomically
+from cellseg.images import read_cell_image
 from cellseg.visualization.curves import save_figure
 from cellseg.visualization.data_plot import draw_data_report
 

@@ -7,13 +7,13 @@ import numpy as np
 
 from cellseg.cli.running import write_result
 from cellseg.datasets.cell_dataset import CellDataset
-from cellseg.datasets.tiff_io import CellDataError, read_cell_image
 from cellseg.engine.run_config import parse_cfg_options
-from cellseg.errors import CellsegError, as_cellseg_error
+from cellseg.errors import CellDataError, CellsegError, as_cellseg_error
 from cellseg.evaluation.data_source import find_max_dets, open_data
 from cellseg.evaluation.prediction_files import read_predictions
 from cellseg.evaluation.prediction_set import join_results, list_truth
 from cellseg.fileio import write_atomically
+from cellseg.images import read_cell_image
 from cellseg.visualization.report import build_report
 from cellseg.visualization.report_inputs import (
     ReportInput,

@@ -10,9 +10,9 @@ from tqdm import tqdm
 from cellseg.cli.running import write_result
 from cellseg.datasets.cell_dataset import CellDataset
 from cellseg.datasets.converters.image_folder import write_tiff
-from cellseg.datasets.converters.pictures import read_image
 from cellseg.datasets.converters.qupath import IGNORED_CLASS
 from cellseg.errors import as_cellseg_error
+from cellseg.images import read_stored_image
 from cellseg.inference.cells import Cells
 from cellseg.inference.writers.geojson import write_geojson
 
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> None:
         cells = collect_cells(info, dataset.classes)
         write_geojson(cells, args.out / f"{info['img_name']}.geojson")
         if args.images:
-            pixels = read_image(Path(info["img_path"]), args.channel_order)
+            pixels = read_stored_image(Path(info["img_path"]), args.channel_order)
             write_tiff(args.images / f"{info['img_name']}.tif", pixels)
         total += len(cells)
     write_result(f"{len(dataset.data_list)} images, {total} outlines in {args.out}")

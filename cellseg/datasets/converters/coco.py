@@ -21,8 +21,8 @@ from cellseg.datasets.converters.drawing import draw_polygons, draw_rle
 from cellseg.datasets.converters.fingerprints import fingerprint_files
 from cellseg.datasets.converters.json_files import read_json
 from cellseg.datasets.converters.names import find_inside, name_folder
-from cellseg.datasets.converters.pictures import read_image
-from cellseg.datasets.tiff_io import CellDataError
+from cellseg.errors import CellDataError
+from cellseg.images import read_stored_image
 
 _PARTS = ("images", "annotations", "categories")
 
@@ -120,7 +120,7 @@ def _load(
     file: Path, row: Mapping[str, Any], own: list[dict[str, Any]], channel_order: str
 ) -> tuple[NDArray[Any], list[Annotation]]:
     """Read an image, check the size that the COCO file says it has, and list its annotations."""
-    pixels = read_image(file, channel_order)
+    pixels = read_stored_image(file, channel_order)
     height, width = pixels.shape[:2]
     declared = row.get("height", height), row.get("width", width)
     if declared != (height, width):

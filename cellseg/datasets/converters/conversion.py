@@ -21,7 +21,7 @@ from cellseg.datasets.converters.image_folder import (
 from cellseg.datasets.converters.names import IGNORED, ClassTable
 from cellseg.datasets.converters.painting import paint_annotations
 from cellseg.datasets.converters.report import ConversionReport
-from cellseg.datasets.tiff_io import CellDataError
+from cellseg.errors import CellDataError
 from cellseg.fileio import write_atomically
 
 Progress = Callable[[Iterable[AnnotatedImage]], Iterable[AnnotatedImage]]

@@ -22,8 +22,8 @@ from cellseg.datasets.converters.annotations import (
 from cellseg.datasets.converters.drawing import NO_PIXEL
 from cellseg.datasets.converters.fingerprints import fingerprint_files
 from cellseg.datasets.converters.names import name_folder
-from cellseg.datasets.converters.pictures import read_image, read_labels
-from cellseg.datasets.tiff_io import CellDataError
+from cellseg.errors import CellDataError
+from cellseg.images import read_label_map, read_stored_image
 
 
 def read_dsb2018(folder: Path, class_name: str = "nucleus") -> Source:
@@ -61,14 +61,14 @@ def _load(
     picture: Path, masks: list[Path], class_name: str
 ) -> tuple[NDArray[Any], Iterator[Annotation]]:
     """Read one image; its masks are read one after another as they are drawn."""
-    return read_image(picture), (
+    return read_stored_image(picture), (
         Annotation(mask.name, class_name, partial(_draw, mask)) for mask in masks
     )
 
 
 def _draw(path: Path, height: int, width: int) -> Drawing:
     """Read the mask of one nucleus, in one piece or several."""
-    mask = read_labels(path) > 0
+    mask = read_label_map(path) > 0
     if mask.shape != (height, width):
         raise CellDataError(
             f"{path}: is {mask.shape[0]} x {mask.shape[1]} pixels but its image is {height} x "

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cellseg.datasets.converters.annotations import Loss
 from cellseg.datasets.converters.names import IGNORED
-from cellseg.datasets.tiff_io import CellDataError
+from cellseg.errors import CellDataError
 from cellseg.fileio import write_atomically
 
 LOG_NAME = "conversion.json"

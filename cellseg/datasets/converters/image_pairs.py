@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from cellseg.datasets.converters.annotations import Loss
-from cellseg.datasets.converters.pictures import IMAGE_SUFFIXES
-from cellseg.datasets.tiff_io import CellDataError
+from cellseg.errors import CellDataError
+from cellseg.images.kinds import IMAGE_SUFFIXES
 
 LAYOUT_IMAGE = "image.tif"
 """The image in a folder of this project's layout; the other files there are its label maps."""

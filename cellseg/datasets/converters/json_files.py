@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cellseg.datasets.tiff_io import CellDataError
+from cellseg.errors import CellDataError
 
 
 def read_json(path: Path) -> Any:

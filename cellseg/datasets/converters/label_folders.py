@@ -15,8 +15,8 @@ from cellseg.datasets.converters.drawing import list_labels
 from cellseg.datasets.converters.fingerprints import fingerprint_files
 from cellseg.datasets.converters.image_pairs import pair_files
 from cellseg.datasets.converters.names import name_folder
-from cellseg.datasets.converters.pictures import read_image, read_labels
-from cellseg.datasets.tiff_io import CellDataError
+from cellseg.errors import CellDataError
+from cellseg.images import read_label_map, read_stored_image
 
 _SUFFIXES = (".tif", ".tiff", ".png")
 CELLPOSE_ENDINGS = tuple(
@@ -76,8 +76,8 @@ def _load(
     image: Path, labels: Path, class_name: str, channel_order: str
 ) -> tuple[NDArray[Any], Iterable[Annotation]]:
     """Read one image and its label map."""
-    pixels = read_image(image, channel_order)
-    label_map = read_labels(labels)
+    pixels = read_stored_image(image, channel_order)
+    label_map = read_label_map(labels)
     if label_map.shape != pixels.shape[:2]:
         raise CellDataError(
             f"{labels}: is {label_map.shape[0]} x {label_map.shape[1]} pixels but its image is "

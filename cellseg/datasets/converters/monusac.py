@@ -20,8 +20,8 @@ from cellseg.datasets.converters.drawing import draw_polygons
 from cellseg.datasets.converters.fingerprints import fingerprint_files
 from cellseg.datasets.converters.image_pairs import pair_files
 from cellseg.datasets.converters.names import name_folder
-from cellseg.datasets.converters.pictures import read_image
-from cellseg.datasets.tiff_io import CellDataError
+from cellseg.errors import CellDataError
+from cellseg.images import read_stored_image
 
 CLASSES = ("epithelial", "lymphocyte", "neutrophil", "macrophage")
 """Classes of the re-released data, in the order of its class files."""
@@ -175,7 +175,7 @@ def _load(image: Path, xml: Path, channel_order: str) -> tuple[NDArray[Any], lis
         Annotation(region.label, region.class_name, partial(_draw_region, region))
         for region in read_regions(xml)
     ]
-    return read_image(image, channel_order), annotations
+    return read_stored_image(image, channel_order), annotations
 
 
 def _draw_region(region: Region, height: int, width: int) -> Drawing:

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from cellseg.datasets.converters.annotations import Source
-from cellseg.datasets.tiff_io import CellDataError
-from cellseg.errors import CellsegError
+from cellseg.errors import CellDataError, CellsegError
 
 IGNORED, LEFT_OUT = -1, -2
 """What `ClassTable.find` gives for regions to ignore and for names that are left out."""

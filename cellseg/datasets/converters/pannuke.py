@@ -14,8 +14,8 @@ from cellseg.datasets.converters.annotations import AnnotatedImage, Annotation, 
 from cellseg.datasets.converters.drawing import list_labels
 from cellseg.datasets.converters.fingerprints import fingerprint_files
 from cellseg.datasets.converters.names import name_folder
-from cellseg.datasets.converters.pictures import check_labels
-from cellseg.datasets.tiff_io import CellDataError
+from cellseg.errors import CellDataError
+from cellseg.images.label_maps import check_labels
 
 CLASSES = ("neoplastic", "inflammatory", "connective", "dead", "epithelial")
 """The channels of masks.npy in order; a sixth one holds the background."""

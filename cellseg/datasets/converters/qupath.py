@@ -21,8 +21,8 @@ from cellseg.datasets.converters.fingerprints import fingerprint_files
 from cellseg.datasets.converters.image_pairs import pair_files
 from cellseg.datasets.converters.json_files import read_json
 from cellseg.datasets.converters.names import name_folder
-from cellseg.datasets.converters.pictures import read_image
-from cellseg.datasets.tiff_io import CellDataError
+from cellseg.errors import CellDataError
+from cellseg.images import read_stored_image
 
 UNCLASSIFIED = "unclassified"
 """Class of objects that have none."""
@@ -119,7 +119,7 @@ def _load(
         )
         for place, feature in enumerate(read_features(path), start=1)
     ]
-    return read_image(image, channel_order), annotations
+    return read_stored_image(image, channel_order), annotations
 
 
 def _draw(geometry: Any, height: int, width: int) -> Drawing:

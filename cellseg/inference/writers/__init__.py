@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cellseg.images import ImageSource
 from cellseg.inference.cells import Cells
-from cellseg.inference.image_source import ImageSource
 from cellseg.inference.writers.coco_json import write_coco_results
 from cellseg.inference.writers.geojson import write_geojson
 from cellseg.inference.writers.label_tiff import class_label_paths, write_label_tiffs

@@ -20,8 +20,8 @@ from skimage.color import hed_from_rgb
 
 from cellseg.errors import CellsegError
 from cellseg.fileio import write_atomically
+from cellseg.images import ImageSource
 from cellseg.inference.cells import Cells, decode_columns
-from cellseg.inference.image_source import ImageSource
 
 Table = dict[str, list[Any] | NDArray[Any]]
 

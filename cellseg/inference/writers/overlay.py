@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellseg.fileio import write_atomically
+from cellseg.images import ImageSource, ResampledSource
 from cellseg.inference.cells import Cells
-from cellseg.inference.image_source import ImageSource
-from cellseg.inference.sources import ResampledSource
 from cellseg.inference.writers.colours import class_colours
 from cellseg.visualization.overlays import draw_outlines
 

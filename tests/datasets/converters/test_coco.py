@@ -5,8 +5,7 @@ import pytest
 
 from cellseg.datasets.converters.coco import read_coco
 from cellseg.datasets.converters.names import settle_classes
-from cellseg.datasets.tiff_io import CellDataError
-from cellseg.errors import CellsegError
+from cellseg.errors import CellDataError, CellsegError
 
 SQUARE = [2, 3, 8, 3, 8, 9, 2, 9]
 

@@ -7,7 +7,7 @@ import pytest
 
 from cellseg.datasets.cell_dataset import CellDataset
 from cellseg.datasets.converters import AnnotatedImage, Annotation, Crop, Drawing, Loss, Source
-from cellseg.datasets.tiff_io import CellDataError
+from cellseg.errors import CellDataError
 
 PIXELS = np.arange(20 * 30, dtype=np.uint8).reshape(20, 30)
 

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from cellseg.datasets.converters.dsb2018 import read_dsb2018
-from cellseg.datasets.tiff_io import CellDataError
+from cellseg.errors import CellDataError
 
 RGBA = np.random.default_rng(0).integers(0, 255, (20, 30, 4), dtype=np.uint8)
 

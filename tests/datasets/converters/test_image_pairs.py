@@ -1,7 +1,7 @@
 import pytest
 
 from cellseg.datasets.converters.image_pairs import pair_files
-from cellseg.datasets.tiff_io import CellDataError
+from cellseg.errors import CellDataError
 
 
 @pytest.fixture

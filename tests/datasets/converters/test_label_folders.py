@@ -4,7 +4,7 @@ import tifffile
 from PIL import Image
 
 from cellseg.datasets.converters.label_folders import read_label_folders
-from cellseg.datasets.tiff_io import CellDataError
+from cellseg.errors import CellDataError
 
 LABELS = np.zeros((20, 30), np.uint16)
 LABELS[2:5, 3:6], LABELS[10:14, 20:25] = 7, 900

@@ -4,8 +4,7 @@ import tifffile
 
 from cellseg.datasets.converters.monusac import read_monusac, read_regions
 from cellseg.datasets.converters.names import settle_classes
-from cellseg.datasets.tiff_io import CellDataError
-from cellseg.errors import CellsegError
+from cellseg.errors import CellDataError, CellsegError
 
 SQUARE = ((2, 3), (8, 3), (8, 9), (2, 9))
 

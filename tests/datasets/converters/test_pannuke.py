@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from cellseg.datasets.converters.pannuke import CLASSES, read_pannuke
-from cellseg.datasets.tiff_io import CellDataError
+from cellseg.errors import CellDataError
 
 
 class Touch:

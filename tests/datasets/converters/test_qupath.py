@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cellseg.datasets.converters.qupath import read_qupath
-from cellseg.datasets.tiff_io import CellDataError
+from cellseg.errors import CellDataError
 
 SQUARE = [[2, 3], [8, 3], [8, 9], [2, 9], [2, 3]]
 HOLE = [[4, 5], [4, 6], [6, 6], [6, 5], [4, 5]]

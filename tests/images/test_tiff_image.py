@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 import tifffile
 
-from cellseg.datasets.tiff_io import CellDataError, read_cell_image
-from cellseg.inference.tiff_source import TiffSource, read_tiff_pixel_size, scan_tiff_levels
+from cellseg.errors import CellDataError
+from cellseg.images import check_image_format, read_cell_image
+from cellseg.images.opening import RegionSource
+from cellseg.images.tiff_image import TiffImage
 
 REGIONS = [(0, 0, 330, 290), (37, 101, 150, 120), (329, 289, 1, 1), (120, 120, 16, 16)]
 LAYOUTS = {
@@ -21,7 +23,7 @@ def image():
 
 
 def open_source(path, image_format=None, level=0):
-    return TiffSource(path, scan_tiff_levels(path)[level], image_format)
+    return RegionSource(TiffImage(path), level, check_image_format(image_format or {}))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -104,12 +106,12 @@ def test_stack_is_refused_and_not_read_as_its_first_image(tmp_path, shape, optio
 
 
 def test_cache_when_small_is_kept_small_and_changes_nothing(tmp_path, image, monkeypatch):
-    monkeypatch.setattr("cellseg.inference.tiff_source._CACHE_BYTES", 3 * 64 * 64 * 3)
+    monkeypatch.setattr("cellseg.images.tiff_image._CACHE_BYTES", 3 * 64 * 64 * 3)
     path = tmp_path / "image.tif"
     tifffile.imwrite(path, image, photometric="rgb", tile=(64, 64), compression="zlib")
     with open_source(path) as source:
         np.testing.assert_array_equal(source.read(0, 0, 330, 290), image[..., ::-1])
-        assert len(source._cache) <= 3
+        assert len(source._stored._cache) <= 3
 
 
 def test_levels_of_a_pyramid_are_found_with_their_pixel_size(tmp_path, image):
@@ -118,36 +120,12 @@ def test_levels_of_a_pyramid_are_found_with_their_pixel_size(tmp_path, image):
         options = dict(photometric="rgb", tile=(64, 64), resolutionunit="CENTIMETER")
         writer.write(image, subifds=1, resolution=(40000, 40000), **options)
         writer.write(image[::2, ::2], subfiletype=1, resolution=(20000, 20000), **options)
-    levels = scan_tiff_levels(path)
-    assert [(level.height, level.width, level.downsample) for level in levels] == [
-        (290, 330, 1.0),
-        (145, 165, 2.0),
-    ]
-    assert read_tiff_pixel_size(path) == pytest.approx(0.25)
+    with TiffImage(path) as image_file:
+        assert image_file.levels == ((290, 330), (145, 165))
+        assert image_file.downsamples == (1.0, 2.0)
+        assert image_file.read_pixel_size().side_um == pytest.approx(0.25)
     with open_source(path, level=1) as source:
         np.testing.assert_array_equal(source.read(3, 5, 70, 60), image[::2, ::2][5:65, 3:73, ::-1])
-
-
-@pytest.mark.parametrize(
-    ("options", "expected"),
-    [
-        (dict(resolution=(72, 72), resolutionunit="INCH"), None),
-        (dict(description="Aperio Image|AppMag = 20|MPP = 0.5040"), 0.504),
-        (dict(description="Aperio Image|MPP = 0.5.4"), None),
-        ({}, None),
-    ],
-)
-def test_pixel_size_is_read_only_where_it_makes_sense(tmp_path, image, options, expected):
-    path = tmp_path / "image.tif"
-    tifffile.imwrite(path, image, photometric="rgb", metadata=None, **options)
-    assert read_tiff_pixel_size(path) == expected
-
-
-def test_pixel_size_of_ome_tiff_is_read(tmp_path, image):
-    path = tmp_path / "image.ome.tif"
-    metadata = {"axes": "YXS", "PhysicalSizeX": 0.33, "PhysicalSizeXUnit": "µm"}
-    tifffile.imwrite(path, image, photometric="rgb", metadata=metadata)
-    assert read_tiff_pixel_size(path) == pytest.approx(0.33)
 
 
 def test_damaged_tile_is_reported_with_its_place(tmp_path, image):
@@ -168,4 +146,4 @@ def test_file_that_is_no_tiff_is_refused(tmp_path):
     path = tmp_path / "image.tif"
     path.write_bytes(b"nothing of the kind")
     with pytest.raises(CellDataError, match=r"image\.tif"):
-        scan_tiff_levels(path)
+        TiffImage(path)

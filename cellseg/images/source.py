@@ -1,0 +1,91 @@
+"""What every reader of images asks of one: its size, pixel size, channels and a region's pixels."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from types import TracebackType
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+GRAY = ("gray",)
+RGB = ("red", "green", "blue")
+
+
+class ImageSize(NamedTuple):
+    """Height and width of an image in pixels."""
+
+    height: int
+    width: int
+
+
+class ImageSource(ABC):
+    """An image that is read in regions.
+
+    Attributes:
+        height: Height in pixels of the level that is read.
+        width: Width in pixels.
+        channels: What the file stores for each pixel: GRAY or RGB; alpha is not among them.
+        levels: Size of each resolution that the file holds, finest first.
+        pixel_size_um: Side of a pixel of this level in micrometers; None where it is not known or
+            pixels are not square.
+        pixel_size_note: Where the pixel size comes from or, where there is none, why.
+        downsample: Full-resolution pixels per pixel of this level.
+    """
+
+    height: int
+    width: int
+    channels: tuple[str, ...] = RGB
+    levels: tuple[ImageSize, ...] = ()
+    pixel_size_um: float | None = None
+    pixel_size_note: str = "the image does not tell its pixel size"
+    downsample: float = 1.0
+
+    @abstractmethod
+    def read(self, x: int, y: int, width: int, height: int) -> NDArray[np.uint8]:
+        """Read a region that lies inside the image, as (height, width, 3) uint8 B, G, R."""
+
+    def close(self) -> None:  # noqa: B027  (most sources have nothing to close)
+        """Close the file, where there is one."""
+
+    def __enter__(self) -> ImageSource:
+        """Return the source itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the file."""
+        self.close()
+
+
+class ArraySource(ImageSource):
+    """An image that is in memory already.
+
+    Args:
+        image: (H, W, 3) uint8 in the order B, G, R.
+        pixel_size_um: Side of a pixel in micrometers, where known.
+
+    Raises:
+        ValueError: If the array is no such image.
+    """
+
+    def __init__(self, image: NDArray[np.uint8], pixel_size_um: float | None = None) -> None:
+        """Keep the array; see the class."""
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
+            raise ValueError(
+                f"An image must be (H, W, 3) uint8 in the order B, G, R, not {image.shape} "
+                f"{image.dtype}."
+            )
+        self._image = image
+        self.height, self.width = image.shape[:2]
+        self.levels = (ImageSize(self.height, self.width),)
+        self.pixel_size_um = pixel_size_um
+
+    def read(self, x: int, y: int, width: int, height: int) -> NDArray[np.uint8]:
+        """Cut the region out, without a copy."""
+        return self._image[y : y + height, x : x + width]

@@ -1,0 +1,226 @@
+"""Find the pages of a TIFF that make up its image, and check them before a pixel is decoded.
+
+Every file is suspect: its declared size is bounded, its strips and tiles must lie inside the file,
+and any failure is a `CellDataError` naming the file and how to fix it. cv2 is not used: it drops
+channels, reorders them and refuses float label maps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from cellseg.errors import CellDataError
+from cellseg.images.source import GRAY, RGB, ImageSize
+from cellseg.images.stored import check_declared_bytes, check_size
+
+JPEG_COMPRESSIONS = {6, 7, 33007, 34892}
+_ALPHA = {1, 2}  # ExtraSamples: associated and unassociated alpha
+_BLACK_OR_WHITE, _RGB, _YCBCR = (0, 1), 2, 6
+
+
+@contextmanager
+def as_data_error(path: Path) -> Iterator[None]:
+    """Turn any failure of reading a TIFF into a CellDataError."""
+    try:
+        yield
+    except CellDataError:
+        raise
+    except Exception as error:
+        raise CellDataError(
+            f"{path}: cannot be read as a TIFF, it may be truncated or damaged ({error}); "
+            "replace it with an intact copy."
+        ) from error
+
+
+def find_pages(path: Path, tiff: tifffile.TiffFile) -> list[Any]:
+    """List the pages of the image at each resolution, finest first.
+
+    Args:
+        path: The file, for messages.
+        tiff: The file, open.
+
+    Returns:
+        At least one page. Thumbnails, labels and overview images are not among them.
+
+    Raises:
+        CellDataError: If it holds no image, or several of which none is the image.
+    """
+    first = tiff.pages.first
+    if not first.subifds and not _has_second_page(tiff):
+        return [first]
+    series = _main_series(path, tiff) if tiff.is_scn else tiff.series[0]
+    found: list[Any] = [level.pages[0] for level in series.levels]
+    return [page.aspage() for page in found] or [first]
+
+
+def _has_second_page(tiff: tifffile.TiffFile) -> bool:
+    """Return whether a TIFF has more than one page, without reading them all."""
+    try:
+        return tiff.pages[1] is not None
+    except IndexError:
+        return False
+
+
+def _main_series(path: Path, tiff: tifffile.TiffFile) -> Any:
+    """Choose the scan of a Leica SCN, which begins with an overview of the whole slide."""
+    coarsest_first = sorted(tiff.series, key=_pixels_per_resolution)
+    scan = coarsest_first[-1]
+    resolution = _resolution(scan)
+    if len([series for series in tiff.series if _resolution(series) == resolution]) > 1:
+        raise CellDataError(
+            f"{path}: holds several scans side by side, which need OpenSlide, the extra slides "
+            "(pip install openslide-python openslide-bin); install it, or export one scan as a "
+            "tiled TIFF."
+        )
+    return scan
+
+
+def _resolution(series: Any) -> float:
+    """Return the pixels per unit of a series' finest page; 0 where it does not tell."""
+    tag = series.levels[0].pages[0].aspage().tags.get("XResolution")
+    return tag.value[0] / tag.value[1] if tag is not None and tag.value[1] else 0.0
+
+
+def _pixels_per_resolution(series: Any) -> tuple[float, int]:
+    """Return what the finest series has most of: pixels per unit, then pixels."""
+    page = series.levels[0].pages[0].aspage()
+    return _resolution(series), page.imagelength * page.imagewidth
+
+
+def size_of(page: Any) -> ImageSize:
+    """Return a page's height and width in pixels."""
+    return ImageSize(int(page.imagelength), int(page.imagewidth))
+
+
+def check_page(
+    path: Path,
+    tiff: tifffile.TiffFile,
+    page: Any,
+    max_pixels: int | None = None,
+    may_be_sparse: bool = False,
+) -> None:
+    """Check that a page is flat, of a possible size, whole, and the only one of its size.
+
+    Args:
+        path: The file, for messages.
+        tiff: The file, open.
+        page: The page.
+        max_pixels: Largest height x width and tile; None where only regions are decoded.
+        may_be_sparse: Whether tiles may be absent.
+
+    Raises:
+        CellDataError: If it is not.
+    """
+    size = size_of(page)
+    if min(size) < 1 or page.imagedepth != 1 or page.samplesperpixel < 1:
+        raise CellDataError(f"{path}: holds no flat image; save one image of H x W pixels.")
+    if max_pixels is not None:
+        tile = page.tilelength * page.tilewidth
+        largest = size if size.height * size.width >= tile else (page.tilelength, page.tilewidth)
+        check_size(path, ImageSize(*largest), max_pixels)
+    itemsize = page.dtype.itemsize if page.dtype is not None else 1
+    check_declared_bytes(path, size, page.samplesperpixel * itemsize, tiff.filehandle.size)
+    _check_segments(path, tiff, page, may_be_sparse)
+    if _is_stack(tiff):
+        raise CellDataError(
+            f"{path}: is a stack of several images; save the one image as a file of its own."
+        )
+
+
+def _check_segments(path: Path, tiff: tifffile.TiffFile, page: Any, may_be_sparse: bool) -> None:
+    """Raise CellDataError unless all strips or tiles lie inside the file."""
+    expected = math.prod(page.chunked)
+    count = min(len(page.dataoffsets), len(page.databytecounts))
+    ends = [
+        offset + length
+        for offset, length in zip(page.dataoffsets, page.databytecounts, strict=False)
+        if length
+    ]
+    if count < expected or (len(ends) < count and not may_be_sparse):
+        raise CellDataError(
+            f"{path}: parts of the image are missing; replace it with an intact copy."
+        )
+    end = max(ends, default=0)
+    if end > tiff.filehandle.size:
+        raise CellDataError(
+            f"{path}: is truncated, {tiff.filehandle.size} of at least {end} bytes are there; "
+            "replace it with an intact copy."
+        )
+
+
+def _is_stack(tiff: tifffile.TiffFile) -> bool:
+    """Return whether a second image of full size follows, which thumbnails do not have."""
+    page = tiff.pages.first
+    if tiff.is_imagej and (tiff.imagej_metadata or {}).get("images", 1) > 1:
+        return True
+    try:
+        second = tiff.pages[1]
+    except IndexError:
+        return False
+    return second.offset != page.offset and second.shape[:2] == page.shape[:2]
+
+
+def find_channels(path: Path, page: Any) -> tuple[str, ...]:
+    """Find what a page stores for each pixel, alpha left aside.
+
+    Only samples that the file declares as alpha, and the fourth of RGB, are no channels.
+
+    Args:
+        path: The file, for messages.
+        page: The page.
+
+    Returns:
+        GRAY or RGB; they are the page's first samples.
+
+    Raises:
+        CellDataError: If it stores anything else.
+    """
+    photometric, count = int(page.photometric), int(page.samplesperpixel)
+    is_jpeg = int(page.compression) in JPEG_COMPRESSIONS
+    if photometric == _RGB or (photometric == _YCBCR and is_jpeg):
+        if count in (1, 3, 4):
+            return GRAY if count == 1 else RGB
+    elif photometric in _BLACK_OR_WHITE:
+        alphas = [kind for kind in map(int, page.extrasamples) if kind in _ALPHA]
+        if count - len(alphas) in (1, 3):
+            return GRAY if count - len(alphas) == 1 else RGB
+        raise CellDataError(
+            f"{path}: is a stack of {count} channels that are neither gray nor RGB; save the "
+            "channels to use as one gray or RGB image."
+        )
+    raise CellDataError(
+        f"{path}: colors are stored as {tag_name(page.photometric)} with {count} channels; save "
+        "the image as gray, RGB or RGBA."
+    )
+
+
+def decode_page(path: Path, page: Any) -> NDArray[Any]:
+    """Decode a whole page as (H, W, samples) of the file's own type.
+
+    Raises:
+        CellDataError: If it is damaged.
+    """
+    try:
+        values = page.asarray(maxworkers=1)  # loader workers already use all cores
+    except Exception as error:
+        raise CellDataError(
+            f"{path}: its {tag_name(page.compression)} data cannot be decoded, it may be truncated "
+            f"or damaged ({error}); replace it with an intact copy."
+        ) from error
+    (height, width), samples = size_of(page), page.samplesperpixel
+    if int(page.planarconfig) == 2 and samples > 1:
+        return np.moveaxis(values.reshape(samples, height, width), 0, 2)
+    return values.reshape(height, width, samples)
+
+
+def tag_name(value: Any) -> str:
+    """Return the readable name of a TIFF enumeration, or its number where there is none."""
+    return str(getattr(value, "name", value))
