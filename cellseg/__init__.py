@@ -19,7 +19,6 @@ _PACKAGES = (
     "engine",
     "evaluation",
     "images",
-    "images",
     "inference",
     "models",
     "ops",
