@@ -27,7 +27,6 @@ from mmengine.registry import init_default_scope
 from numpy.typing import NDArray
 
 from cellseg.errors import CellsegError
-from cellseg.inference.cells import Cells, masks_to_rles
 from cellseg.inference.detector import (
     DetectionLimits,
     build_detector,
@@ -49,6 +48,7 @@ from cellseg.inference.tile_plan import (
     plan_tiles,
 )
 from cellseg.inference.tiles import is_background
+from cellseg.structures.cells import Cells
 
 ImageLike = NDArray[np.uint8] | str | Path | ImageSource
 Progress = Callable[[int, int], None]
@@ -202,7 +202,7 @@ class Predictor:
                 tile = plan.tiles[index]
                 if len(cells):
                     result.parts.append(
-                        (index, cells.placed(tile.x1, tile.y1, source.height, source.width))
+                        (index, cells.offset_to(tile.x1, tile.y1, source.height, source.width))
                     )
             result.num_tiles += len(indices)
             result.num_background += len(indices) - len(kept)
@@ -292,21 +292,10 @@ class Predictor:
 
     def _to_cells(self, instances: Any, shape: tuple[int, ...]) -> Cells:
         """Turn mmdet's predictions of one image into cells; those without a pixel are left out."""
-        height, width = shape[:2]
-        scores = instances.scores.float().cpu().numpy()
-        sure = np.flatnonzero(scores >= self.score_thr)
-        rles = masks_to_rles(instances.masks, height, width)
-        cells = Cells(
-            instances.bboxes.float().cpu().numpy()[sure],
-            scores[sure],
-            instances.labels.cpu().numpy()[sure],
-            [rles[index] for index in sure.tolist()],
-            height,
-            width,
-            self.class_names,
-        )
-        cells = cells[cells.measure()[1] > 0]
-        return cells[np.argsort(-cells.scores, kind="stable")]
+        cells = Cells.from_prediction(instances, shape[0], shape[1], self.class_names)
+        cells = cells[cells.confidences >= self.score_thr]
+        cells = cells[cells.areas > 0]
+        return cells[np.argsort(-cells.confidences, kind="stable")]
 
     def _pipeline(self, scale: float | None) -> Compose:
         """Build the test pipeline without loading, for one way of resizing."""

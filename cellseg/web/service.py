@@ -11,10 +11,10 @@ from typing import Protocol
 from mmengine.logging import print_log
 
 from cellseg.errors import CellsegError
-from cellseg.inference.cells import Cells
 from cellseg.inference.image_source import ImageSource
 from cellseg.inference.sources import ArraySource
 from cellseg.inference.tile_plan import TilePlan
+from cellseg.structures.cells import Cells
 from cellseg.web.found_cells import FoundCells
 from cellseg.web.sessions import PageClosedError, Session, SessionStore, Upload
 from cellseg.web.uploads import UploadLimits, check_upload, read_upload

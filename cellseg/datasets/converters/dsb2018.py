@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from cellseg.datasets.converters.annotations import (
     AnnotatedImage,
     Annotation,
-    Crop,
     Drawing,
     Loss,
     Source,
@@ -24,6 +23,7 @@ from cellseg.datasets.converters.fingerprints import fingerprint_files
 from cellseg.datasets.converters.names import name_folder
 from cellseg.datasets.converters.pictures import read_image, read_labels
 from cellseg.datasets.tiff_io import CellDataError
+from cellseg.structures.runs import Crop
 
 
 def read_dsb2018(folder: Path, class_name: str = "nucleus") -> Source:

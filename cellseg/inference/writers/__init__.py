@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cellseg.inference.cells import Cells
 from cellseg.inference.image_source import ImageSource
 from cellseg.inference.writers.coco_json import write_coco_results
 from cellseg.inference.writers.geojson import write_geojson
@@ -18,6 +17,7 @@ from cellseg.inference.writers.measurements import (
     write_parquet,
 )
 from cellseg.inference.writers.overlay import write_overlay
+from cellseg.structures.cells import Cells
 
 
 class Format(NamedTuple):
