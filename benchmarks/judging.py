@@ -20,12 +20,14 @@ import numpy as np
 from dense.report import describe_machine
 
 from cellseg.evaluation.average_precision import compute_average_precision
-from cellseg.evaluation.coco_results import GroundTruth, ImageResult, Predictions
-from cellseg.evaluation.image_counts import CellSet, count_image, count_result
-from cellseg.evaluation.judgement import judge
+from cellseg.evaluation.coco_results import ImageResult
+from cellseg.evaluation.image_counts import count_scene
 from cellseg.evaluation.matching import match_cells, overlap_label_maps
+from cellseg.evaluation.scene import build_result_scene, build_scene
+from cellseg.evaluation.scores import compute_scores
 from cellseg.fileio import write_atomically
 from cellseg.images import read_label_map
+from cellseg.structures.cells import Cells
 from cellseg.structures.rle import encode_label_map
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -82,19 +84,17 @@ def make_results(num_images: int, num_cells: int, side: int) -> list[ImageResult
     results = []
     rng = np.random.default_rng(0)
     for number in range(num_images):
-        _, boxes, areas, rles = encode_label_map(draw_cells(side, num_cells, 3 * number, 2))
+        _, boxes, _, rles = encode_label_map(draw_cells(side, num_cells, 3 * number, 2))
         labels = rng.integers(0, len(CLASSES), len(rles))
         wrong = rng.random(len(rles)) < 0.1
         found = encode_label_map(draw_cells(side, num_cells, 3 * number + 1, 4))
         extra = encode_label_map(draw_cells(side, num_cells // 8, 3 * number + 2, 6))
         own = np.where(wrong, 0, np.resize(labels, len(found[0])))
-        both = [np.concatenate((a, b)) for a, b in zip(found[1:3], extra[1:3], strict=True)]
+        both = np.concatenate((found[1], extra[1]))
         pred_labels = np.concatenate((own, np.resize(labels, len(extra[0]))))
         scores = rng.uniform(0.3, 1, len(pred_labels))
-        predictions = Predictions(
-            both[0].astype(float), scores, pred_labels, found[3] + extra[3], both[1]
-        )
-        truth = GroundTruth(boxes.astype(float), labels, np.zeros(len(labels), bool), areas, rles)
+        predictions = Cells(both, scores, pred_labels, found[3] + extra[3], side, side)
+        truth = Cells(boxes, None, labels, rles, side, side)
         results.append(ImageResult(number, side, side, predictions, truth))
     return results
 
@@ -102,7 +102,7 @@ def make_results(num_images: int, num_cells: int, side: int) -> list[ImageResult
 def judge_all(results: list[ImageResult]) -> None:
     """Compute AP and all other figures."""
     compute_average_precision(results, CLASSES)
-    judge([count_result(result, len(CLASSES)) for result in results], CLASSES)
+    compute_scores([count_scene(build_result_scene(r, len(CLASSES))) for r in results], CLASSES)
 
 
 def pq_of_maps(gt: np.ndarray, pred: np.ndarray) -> float:
@@ -150,14 +150,16 @@ def measure(scenes: Scenes, repeats: int) -> dict[str, tuple[float, float, float
     timed = min(LOOP_CELLS, scenes.num_cells)
     loop = median_time(lambda: match_by_loop(gt, pred, timed), repeats)
     middle, least, most = (seconds * scenes.num_cells / timed for seconds in loop)
-    sets = [
-        CellSet(rles, np.zeros(len(rles), int))
-        for rles in (encode_label_map(label_map)[3] for label_map in (gt, pred))
-    ]
+    rles = [encode_label_map(label_map)[3] for label_map in (gt, pred)]
+
+    def judge_rles() -> None:
+        sides = [Cells.from_rles(masks, *gt.shape) for masks in rles]
+        compute_scores([count_scene(build_scene(*sides, 1))], ["cell"])
+
     return {
         "loop": (middle, least, most),
         "label maps": median_time(lambda: pq_of_maps(gt, pred), repeats),
-        "RLE": median_time(lambda: judge([count_image(*sets, 1)], ["cell"]), repeats),
+        "RLE": median_time(judge_rles, repeats),
         "AP": median_time(lambda: compute_average_precision(results, CLASSES), repeats),
         "all": median_time(lambda: judge_all(results), repeats),
     }

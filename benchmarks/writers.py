@@ -18,11 +18,11 @@ import numpy as np
 from dense.report import describe_machine
 
 from cellseg.images import ArraySource
-from cellseg.inference.cells import Cells
 from cellseg.inference.writers.coco_json import write_coco_results
 from cellseg.inference.writers.geojson import write_geojson
 from cellseg.inference.writers.label_tiff import write_label_tiffs
 from cellseg.inference.writers.measurements import measure_cells, write_csv
+from cellseg.structures.cells import Cells
 from cellseg.structures.rle import encode_crops, measure_rles
 
 ROOT = Path(__file__).resolve().parents[1]

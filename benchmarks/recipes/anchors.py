@@ -10,15 +10,15 @@ import numpy as np
 from cellseg.evaluation.anchor_fit import fit_anchors
 from cellseg.evaluation.anchor_recall import (
     AnchorSetting,
-    CellBoxes,
     RecallFigures,
     best_ious,
-    collect_boxes,
+    list_cells,
     read_setting,
     summarise,
 )
 from cellseg.evaluation.data_source import open_data, read_config
 from cellseg.fileio import write_atomically
+from cellseg.structures.cells import Cells
 
 from .plan import CONFIG, DEFAULT_ANCHORS
 
@@ -77,12 +77,14 @@ def read_rows(path: Path) -> list[AnchorRow]:
     ]
 
 
-def _read_boxes(folder: Path, channel_order: str) -> CellBoxes:
+def _read_boxes(folder: Path, channel_order: str) -> list[Cells]:
     dataset = open_data(folder, channel_order=channel_order)
-    return collect_boxes(dataset.get_data_info(index) for index in range(len(dataset)))
+    return list_cells(dataset.get_data_info(index) for index in range(len(dataset)))
 
 
-def _measure(data: str, config: Path, fit_on: CellBoxes, measure_on: CellBoxes) -> list[AnchorRow]:
+def _measure(
+    data: str, config: Path, fit_on: list[Cells], measure_on: list[Cells]
+) -> list[AnchorRow]:
     small = read_setting(read_config(config), "small")
     settings = [
         read_setting(read_config(config, DEFAULT_ANCHORS), "default"),
@@ -96,7 +98,7 @@ def _measure(data: str, config: Path, fit_on: CellBoxes, measure_on: CellBoxes) 
     ]
 
 
-def _input_sizes(boxes: CellBoxes, setting: AnchorSetting) -> np.ndarray:
+def _input_sizes(boxes: list[Cells], setting: AnchorSetting) -> np.ndarray:
     """Return the cells' sizes (N,) in pixels of the network's input."""
     inputs = [setting.input_size(h, w)[0] / h for h, w in boxes.image_sizes.tolist()]
     return boxes.sizes_px * np.array(inputs)

@@ -10,7 +10,7 @@ from sahi.models.mmdet import MmdetDetectionModel
 from sahi.predict import get_sliced_prediction
 
 from cellseg.inference import Cells, Predictor
-from cellseg.inference.cells import Crop, cells_from_arrays
+from cellseg.structures.runs import Crop
 
 
 class _Network:
@@ -70,7 +70,7 @@ def predict_sliced(
     like = Cells.empty(*image.shape[:2], predictor.class_names)
     crops = [_fill(cell.mask.segmentation) for cell in found]
     scores = [float(cell.score.value) for cell in found]
-    return cells_from_arrays(crops, scores, [int(cell.category.id) for cell in found], like)
+    return Cells.from_crops(crops, scores, [int(cell.category.id) for cell in found], like)
 
 
 def _fill(polygons: list[list[float]]) -> Crop:

@@ -1,5 +1,6 @@
 """Propose anchor sizes and ratios that fit the cells of a data set."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,9 +9,11 @@ from numpy.typing import NDArray
 from cellseg.evaluation.anchor_recall import (
     AnchorGrid,
     AnchorSetting,
-    CellBoxes,
     best_ious,
+    join_boxes,
+    scale_to_input,
 )
+from cellseg.structures.cells import Cells
 
 FloatArray = NDArray[np.float64]
 
@@ -55,7 +58,7 @@ class AnchorProposal:
 
 
 def fit_anchors(
-    boxes: CellBoxes, setting: AnchorSetting, num_ratios: int = 8, seed: int = 0
+    images: Sequence[Cells], setting: AnchorSetting, num_ratios: int = 8, seed: int = 0
 ) -> AnchorProposal:
     """Choose one base size a level and shared ratios by the mean IoU with the best anchor.
 
@@ -63,7 +66,7 @@ def fit_anchors(
     (k-means of the logarithms), and are then changed one at a time as long as that helps.
 
     Args:
-        boxes: The boxes of at least one cell.
+        images: The cells of each image, at least one in all.
         setting: Strides and input size are taken from here, anchors are not.
         num_ratios: How many ratios to propose; fewer come out where two fall together.
         seed: Of the choice of boxes where there are many.
@@ -74,10 +77,10 @@ def fit_anchors(
     Raises:
         ValueError: If there is no cell or no ratio is wanted.
     """
-    if not len(boxes.boxes_xyxy) or num_ratios < 1:
+    count = sum(len(cells) for cells in images)
+    if not count or num_ratios < 1:
         raise ValueError("Fitting anchors needs at least one cell and one ratio.")
-    chosen = np.random.default_rng(seed).permutation(len(boxes.boxes_xyxy))[:_MAX_BOXES]
-    sample = CellBoxes(*(part[chosen] for part in vars(boxes).values()))
+    sample = _take_sample(images, np.random.default_rng(seed).permutation(count)[:_MAX_BOXES])
     sides = _input_sides(sample, setting)
     strides = tuple(max(grid.stride_xy) for grid in setting.grids)
     log_sizes = _cluster(np.log(sides.prod(axis=1)) / 2, len(strides))
@@ -85,10 +88,12 @@ def fit_anchors(
     return _climb(sample, setting, _propose(strides, np.concatenate((log_sizes, log_ratios))))
 
 
-def _climb(boxes: CellBoxes, setting: AnchorSetting, start: AnchorProposal) -> AnchorProposal:
+def _climb(
+    images: Sequence[Cells], setting: AnchorSetting, start: AnchorProposal
+) -> AnchorProposal:
     """Change one size or ratio at a time as long as the mean IoU rises."""
     best = start
-    best_score = best_ious(boxes, best.to_setting(setting)).mean()
+    best_score = best_ious(images, best.to_setting(setting)).mean()
     for step in _STEPS:
         improved = True
         while improved:
@@ -98,7 +103,7 @@ def _climb(boxes: CellBoxes, setting: AnchorSetting, start: AnchorProposal) -> A
                     logs = np.log(np.array((*best.base_sizes, *best.ratios)))
                     logs[place] += np.log(factor)
                     candidate = _propose(best.strides, logs)
-                    score = best_ious(boxes, candidate.to_setting(setting)).mean()
+                    score = best_ious(images, candidate.to_setting(setting)).mean()
                     if len(candidate.ratios) == len(best.ratios) and score > best_score + 1e-4:
                         best, best_score, improved = candidate, score, True
     return best
@@ -115,12 +120,19 @@ def _propose(strides: tuple[int, ...], logs: FloatArray) -> AnchorProposal:
     )
 
 
-def _input_sides(boxes: CellBoxes, setting: AnchorSetting) -> FloatArray:
+def _take_sample(images: Sequence[Cells], chosen: NDArray[np.int64]) -> list[Cells]:
+    """Take some cells, by their numbers through all images."""
+    counts = [len(cells) for cells in images]
+    is_chosen = np.zeros(sum(counts), dtype=bool)
+    is_chosen[chosen] = True
+    parts = np.split(is_chosen, np.cumsum(counts)[:-1])
+    return [cells[part] for cells, part in zip(images, parts, strict=True) if part.any()]
+
+
+def _input_sides(images: Sequence[Cells], setting: AnchorSetting) -> FloatArray:
     """Return width and height (N, 2) of the boxes in pixels of the input."""
-    sizes, inverse = np.unique(boxes.image_sizes, axis=0, return_inverse=True)
-    inputs = np.array([setting.input_size(h, w) for h, w in sizes.tolist()])
-    scales = (inputs / sizes)[inverse.reshape(-1)][:, ::-1]
-    sides: FloatArray = (boxes.boxes_xyxy[:, 2:] - boxes.boxes_xyxy[:, :2]) * scales
+    boxes = join_boxes(images)
+    sides: FloatArray = (boxes[:, 2:] - boxes[:, :2]) * scale_to_input(images, setting)[0]
     return sides
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from cellseg.datasets.transforms_resize import limited_size
 from cellseg.errors import CellsegError
+from cellseg.structures.cells import Cells
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -67,26 +68,6 @@ class AnchorSetting:
 
 
 @dataclass(frozen=True)
-class CellBoxes:
-    """The boxes of a data set's cells.
-
-    Attributes:
-        boxes_xyxy: (N, 4) float64 in pixels of the image, x2 and y2 exclusive.
-        labels: (N,) class indices.
-        image_sizes: (N, 2) height and width of each box's image.
-    """
-
-    boxes_xyxy: FloatArray
-    labels: IntArray
-    image_sizes: IntArray
-
-    @property
-    def sizes_px(self) -> FloatArray:
-        """(N,) square roots of width x height."""
-        return np.sqrt((self.boxes_xyxy[:, 2:] - self.boxes_xyxy[:, :2]).prod(axis=1))
-
-
-@dataclass(frozen=True)
 class RecallFigures:
     """How well anchors cover some boxes; nan without boxes."""
 
@@ -96,26 +77,48 @@ class RecallFigures:
     mean_iou: float
 
 
-def collect_boxes(infos: Iterable[Mapping[str, Any]]) -> CellBoxes:
-    """Collect the boxes of the cells of a data set; ignore regions are left out.
+def list_cells(infos: Iterable[Mapping[str, Any]]) -> list[Cells]:
+    """List the cells of the images of a data set; regions to ignore are left out.
 
     Args:
         infos: Entries with `height`, `width` and `instances`.
 
     Returns:
-        The boxes; N may be 0.
+        The cells of each image that has some.
     """
-    boxes, labels, sizes = [], [], []
-    for info in infos:
-        cells = [cell for cell in info["instances"] if not cell["ignore_flag"]]
-        boxes += [cell["bbox"] for cell in cells]
-        labels += [cell["bbox_label"] for cell in cells]
-        sizes += [(info["height"], info["width"])] * len(cells)
-    return CellBoxes(
-        np.array(boxes, dtype=np.float64).reshape(-1, 4),
-        np.array(labels, dtype=np.int64),
-        np.array(sizes, dtype=np.int64).reshape(-1, 2),
-    )
+    images = [Cells.from_instances(i["instances"], i["height"], i["width"]) for i in infos]
+    images = [cells[~cells.is_ignored] for cells in images]
+    return [cells for cells in images if len(cells)]
+
+
+def join_boxes(images: Sequence[Cells]) -> FloatArray:
+    """Join the boxes (N, 4) of the cells of all images, each in pixels of its image."""
+    none = np.zeros((0, 4))
+    return np.concatenate([none, *(cells.boxes.astype(np.float64) for cells in images)])
+
+
+def size_boxes(images: Sequence[Cells]) -> FloatArray:
+    """Compute the square roots of width x height of the boxes (N,), in pixels of the images."""
+    boxes = join_boxes(images)
+    sizes: FloatArray = np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(axis=1))
+    return sizes
+
+
+def scale_to_input(images: Sequence[Cells], setting: AnchorSetting) -> tuple[FloatArray, IntArray]:
+    """Find how each image is shown to the network.
+
+    Args:
+        images: The cells of I images.
+        setting: Decides the size of the input.
+
+    Returns:
+        Factors (N, 2) on x and y for each cell, and the height and width (N, 2) of its input.
+    """
+    sizes = np.array([(cells.height, cells.width) for cells in images], dtype=int).reshape(-1, 2)
+    inputs = np.array([setting.input_size(h, w) for h, w in sizes.tolist()], dtype=int)
+    inputs = inputs.reshape(-1, 2)
+    counts = [len(cells) for cells in images]
+    return np.repeat((inputs / sizes)[:, ::-1], counts, axis=0), np.repeat(inputs, counts, axis=0)
 
 
 def read_setting(config: Config, name: str) -> AnchorSetting:
@@ -146,22 +149,19 @@ def read_setting(config: Config, name: str) -> AnchorSetting:
     return AnchorSetting(name, grids, _find_resize(config), int(divisor))
 
 
-def best_ious(boxes: CellBoxes, setting: AnchorSetting) -> FloatArray:
-    """Find each box's IoU with its best anchor.
+def best_ious(images: Sequence[Cells], setting: AnchorSetting) -> FloatArray:
+    """Find the IoU of each cell's box with its best anchor.
 
     Args:
-        boxes: The boxes of N cells.
+        images: The cells of each image, N in all.
         setting: Anchors and input size.
 
     Returns:
         (N,) IoU in [0, 1]; 0 where no anchor touches the box.
     """
-    sizes, inverse = np.unique(boxes.image_sizes, axis=0, return_inverse=True)
-    inverse = inverse.reshape(-1)
-    inputs = np.array([setting.input_size(h, w) for h, w in sizes.tolist()]).reshape(-1, 2)
-    scales = (inputs / sizes)[inverse][:, [1, 0, 1, 0]]  # (N, 4)
-    scaled = boxes.boxes_xyxy * scales
-    padded = (-(-inputs // setting.size_divisor) * setting.size_divisor)[inverse]  # (N, 2)
+    scales, inputs = scale_to_input(images, setting)
+    scaled = join_boxes(images) * np.tile(scales, 2)
+    padded = -(-inputs // setting.size_divisor) * setting.size_divisor  # (N, 2)
     best = np.zeros(len(scaled))
     for start in range(0, len(scaled), _BLOCK_BOXES):
         block = slice(start, start + _BLOCK_BOXES)
@@ -180,22 +180,23 @@ def summarise(ious: FloatArray) -> RecallFigures:
 
 
 def summarise_groups(
-    boxes: CellBoxes, ious: FloatArray, class_names: Sequence[str]
+    images: Sequence[Cells], ious: FloatArray, class_names: Sequence[str]
 ) -> dict[str, dict[str, RecallFigures]]:
     """Summarise best IoUs over all cells, per class and per size band.
 
     Args:
-        boxes: The boxes of N cells.
+        images: The cells of each image, N in all.
         ious: (N,) their best IoUs.
         class_names: The classes in order.
 
     Returns:
         'all', 'class' and 'size' to name to figures, the names in order.
     """
-    bands = np.searchsorted(SIZE_BANDS_PX, boxes.sizes_px, side="right") - 1
+    bands = np.searchsorted(SIZE_BANDS_PX, size_boxes(images), side="right") - 1
+    labels = np.concatenate([np.zeros(0, int), *(cells.labels for cells in images)])
     return {
         "all": {"all cells": summarise(ious)},
-        "class": {n: summarise(ious[boxes.labels == k]) for k, n in enumerate(class_names)},
+        "class": {n: summarise(ious[labels == k]) for k, n in enumerate(class_names)},
         "size": {n: summarise(ious[bands == k]) for k, n in enumerate(name_bands())},
     }
 

@@ -146,13 +146,13 @@ def _check_result(result: ImageResult, num_classes: int, iou_type: IouType) -> N
                 f"The {what} of image {result.img_id} hold a class index outside 0 to "
                 f"{num_classes - 1}; the model's num_classes and the data set's classes differ."
             )
-        if iou_type == "segm" and cells.rles is None and len(cells.labels):
+        if iou_type == "segm" and cells.masks is None and len(cells):
             raise ValueError(
                 f"The {what} of image {result.img_id} hold no masks; judge boxes only with "
                 "metric='bbox'."
             )
         size = (result.height, result.width)
-        if any(tuple(rle["size"]) != size for rle in cells.rles or ()):
+        if cells.masks is not None and any(tuple(rle["size"]) != size for rle in cells.rles):
             raise ValueError(
                 f"A mask in the {what} of image {result.img_id} is not of the image's size, "
                 f"{result.height} x {result.width} px; masks must be in original coordinates."
@@ -185,8 +185,8 @@ def _ground_truth_rows(
         truth = result.ground_truth
         if truth is None:
             continue
-        boxes = boxes_to_xywh(truth.boxes_xyxy).tolist()
-        labels, ignored = truth.labels.tolist(), truth.ignored.tolist()
+        boxes = boxes_to_xywh(truth.boxes).tolist()
+        labels, ignored = truth.labels.tolist(), truth.is_ignored.tolist()
         areas = truth.areas.tolist()
         for index, label in enumerate(labels):
             row = {
@@ -195,7 +195,7 @@ def _ground_truth_rows(
                 "area": areas[index],
                 "iscrowd": int(ignored[index] or label < 0),
             }
-            if iou_type == "segm" and truth.rles is not None:
+            if iou_type == "segm" and truth.masks is not None:
                 row["segmentation"] = truth.rles[index]
             for category in (label + 1,) if label >= 0 else range(1, num_classes + 1):
                 rows.append({**row, "id": len(rows) + 1, "category_id": category})
@@ -207,13 +207,13 @@ def _prediction_rows(results: Sequence[ImageResult], iou_type: IouType) -> list[
     rows: list[dict[str, Any]] = []
     for number, result in enumerate(results, 1):
         predictions = result.predictions
-        boxes = boxes_to_xywh(predictions.boxes_xyxy)
+        boxes = boxes_to_xywh(predictions.boxes)
         areas = boxes[:, 2] * boxes[:, 3] if iou_type == "bbox" else predictions.areas
         columns = (
             boxes.tolist(),
             areas.tolist(),
             predictions.labels.tolist(),
-            predictions.scores.tolist(),
+            predictions.confidences.tolist(),
         )
         first = len(rows)
         for box, area, label, score in zip(*columns, strict=True):
@@ -228,8 +228,8 @@ def _prediction_rows(results: Sequence[ImageResult], iou_type: IouType) -> list[
                     "iscrowd": 0,
                 }
             )
-        if iou_type == "segm":
-            for row, rle in zip(rows[first:], predictions.rles or (), strict=True):
+        if iou_type == "segm" and len(predictions):
+            for row, rle in zip(rows[first:], predictions.rles, strict=True):
                 row["segmentation"] = rle
     return rows
 
@@ -262,7 +262,7 @@ def _class_figures(
     for result in results:
         truth = result.ground_truth
         if truth is not None:
-            counted = truth.labels[~truth.ignored & (truth.labels >= 0)]
+            counted = truth.labels[~truth.is_ignored & (truth.labels >= 0)]
             cells += np.bincount(counted, minlength=len(class_names))
         predictions += np.bincount(result.predictions.labels, minlength=len(class_names))
     absent = float("nan")

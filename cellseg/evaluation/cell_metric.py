@@ -4,15 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast, get_args
 
-import numpy as np
-import torch
 from mmdet.registry import METRICS
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
-from numpy.typing import ArrayLike, NDArray
-from pycocotools import mask as mask_api
 from terminaltables import AsciiTable
 
+from cellseg.defaults import DEFAULT_SCORE_THR
 from cellseg.evaluation.average_precision import (
     DEFAULT_MAX_DETS,
     AveragePrecision,
@@ -20,15 +17,14 @@ from cellseg.evaluation.average_precision import (
     compute_average_precision,
 )
 from cellseg.evaluation.coco_results import (
-    GroundTruth,
     ImageResult,
-    Predictions,
     order_results,
     write_result_files,
 )
-from cellseg.evaluation.image_counts import DEFAULT_SCORE_THR, count_result
-from cellseg.evaluation.judgement import format_judgement, judge
-from cellseg.structures.rle import RLE, measure_rles
+from cellseg.evaluation.image_counts import count_scene
+from cellseg.evaluation.scene import build_result_scene
+from cellseg.evaluation.scores import compute_scores, format_scores
+from cellseg.structures.cells import Cells
 
 
 @METRICS.register_module()
@@ -46,7 +42,7 @@ class CellMetric(BaseMetric):
     nothing is -1, as in COCO, and so never beats a real score of the best checkpoint.
 
     With masks, the cells are matched one to one as well: `coco/cell_mPQ`, `cell_any_F1_50`,
-    `cell_<class>_AJI` and the other figures of `judgement.Judgement`; a class without a cell has no
+    `cell_<class>_AJI` and the other figures of `scores.Scores`; a class without a cell has no
     such key.
 
     Ignored instances (`ignore_flag=1`) are crowd regions: predictions inside count neither way. One
@@ -117,11 +113,11 @@ class CellMetric(BaseMetric):
                     "not have. Add 'instances' to PackDetInputs' meta_keys in the test pipeline, "
                     "or set format_only=True to only write predictions."
                 )
-            truth = parse_ground_truth(sample["instances"]) if "instances" in sample else None
-            predictions = parse_predictions(sample["pred_instances"])
-            self.results.append(
-                ImageResult(int(sample["img_id"]), height, width, predictions, truth)
-            )
+            found = Cells.from_prediction(sample["pred_instances"], height, width)
+            truth = None
+            if "instances" in sample:
+                truth = Cells.from_instances(sample["instances"], height, width)
+            self.results.append(ImageResult(int(sample["img_id"]), height, width, found, truth))
 
     def compute_metrics(self, results: list[ImageResult]) -> dict[str, float]:
         """Compute all figures from the gathered results, in any order, and log a table of them.
@@ -153,10 +149,13 @@ class CellMetric(BaseMetric):
             logger.info(f"\n{format_table(scores)}")
             figures.update(_as_keys(scores))
         if self.judge_cells and all(map(_has_masks, results)):
-            counts = [count_result(r, len(class_names), self.score_thr) for r in results]
-            judgement = judge(counts, class_names)
-            logger.info(f"\n{format_judgement(judgement)}")
-            figures.update({f"cell_{key}": value for key, value in judgement.to_dict().items()})
+            counts = [
+                count_scene(build_result_scene(result, len(class_names), self.score_thr))
+                for result in results
+            ]
+            matched = compute_scores(counts, class_names)
+            logger.info(f"\n{format_scores(matched)}")
+            figures.update({f"cell_{key}": value for key, value in matched.to_dict().items()})
         return figures
 
     def _class_names(self) -> list[str]:
@@ -168,72 +167,9 @@ class CellMetric(BaseMetric):
 
 
 def _has_masks(result: ImageResult) -> bool:
-    """Tell whether a result has masks on both sides."""
+    """Return whether a result has masks on both sides."""
     sides = (result.predictions, result.ground_truth)
-    return all(side is not None and side.rles is not None for side in sides)
-
-
-def parse_ground_truth(instances: Sequence[dict[str, Any]]) -> GroundTruth:
-    """Read a data sample's instances.
-
-    Args:
-        instances: M dicts with bbox (x1, y1, x2, y2 in px), bbox_label, and if known ignore_flag
-            and mask (RLE, all of one size).
-
-    Returns:
-        The ground truth; without a mask in any instance, areas are those of the boxes.
-    """
-    boxes = np.array([i["bbox"] for i in instances], dtype=np.float64).reshape(-1, 4)
-    has_masks = all(i.get("mask") is not None for i in instances)
-    rles = [_with_text_counts(i["mask"]) for i in instances] if has_masks else None
-    areas = (
-        (boxes[:, 2:] - boxes[:, :2]).prod(axis=1).astype(np.int64)
-        if rles is None
-        else measure_rles(rles)[1]
-    )
-    return GroundTruth(
-        boxes,
-        np.array([i["bbox_label"] for i in instances], dtype=np.int64),
-        np.array([bool(i.get("ignore_flag", 0)) for i in instances], dtype=bool),
-        areas,
-        rles,
-    )
-
-
-def parse_predictions(pred_instances: Any) -> Predictions:
-    """Read a data sample's predictions, fetching each tensor from its device once.
-
-    Args:
-        pred_instances: A mapping with bboxes (N, 4), scores (N,), labels (N,), and if the model
-            predicts masks: masks, a list of N RLEs or (N, H, W) bool. N may be 0.
-
-    Returns:
-        The predictions in the order given.
-    """
-    masks = pred_instances.get("masks")
-    rles = None if masks is None else encode_masks(masks)
-    return Predictions(
-        _to_numpy(pred_instances["bboxes"]).astype(np.float64).reshape(-1, 4),
-        _to_numpy(pred_instances["scores"]).astype(np.float64),
-        _to_numpy(pred_instances["labels"]).astype(np.int64),
-        rles,
-        measure_rles(rles)[1] if rles else np.zeros(0, dtype=np.int64),
-    )
-
-
-def encode_masks(masks: Sequence[RLE] | NDArray[np.bool_] | torch.Tensor) -> list[RLE]:
-    """Bring predicted masks to RLE.
-
-    Args:
-        masks: N RLEs (kept; bytes become text) or (N, H, W) bool; N may be 0.
-
-    Returns:
-        N RLEs with text counts.
-    """
-    if not isinstance(masks, torch.Tensor | np.ndarray):
-        return [_with_text_counts(rle) for rle in masks]
-    bitmaps = _to_numpy(masks).astype(np.uint8)
-    return [_with_text_counts(mask_api.encode(np.asfortranarray(bitmap))) for bitmap in bitmaps]
+    return all(side is not None and side.masks is not None for side in sides)
 
 
 def format_table(scores: AveragePrecision) -> str:
@@ -268,17 +204,3 @@ def _as_keys(scores: AveragePrecision) -> dict[str, float]:
         figures[f"{kind}_{c.name}_AP"] = c.ap
         figures[f"{kind}_{c.name}_AP_50"] = c.ap_50
     return figures
-
-
-def _with_text_counts(rle: Any) -> RLE:
-    """Return an RLE whose counts are text; pycocotools' encoder gives bytes."""
-    if isinstance(rle["counts"], bytes):
-        return RLE(size=list(rle["size"]), counts=rle["counts"].decode("ascii"))
-    return cast(RLE, rle)
-
-
-def _to_numpy(values: ArrayLike | torch.Tensor) -> NDArray[Any]:
-    """Fetch a tensor from its device, or take an array as it is."""
-    if isinstance(values, torch.Tensor):
-        return values.detach().cpu().numpy()
-    return np.asarray(values)

@@ -1,7 +1,8 @@
-"""Say what became of each cell: found, taken for another class, missed; and which were invented.
+"""Say what became of each cell: found, taken for another class, missed; and the false positives.
 
-Cells are matched as for the confusion matrix, one to one whatever their class, so that the sums
-over outcomes are that matrix's. Here each cell keeps its place, so that it can be shown.
+Cells are matched one to one whatever their class, so that every ground-truth cell and every
+prediction is counted once. Each keeps its place, so that it can be shown; the confusion matrix is
+the sum of the outcomes.
 """
 
 from collections.abc import Sequence
@@ -10,34 +11,54 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cellseg.evaluation.coco_results import ImageResult
-from cellseg.evaluation.image_counts import DEFAULT_SCORE_THR, lay_out, split_result
-from cellseg.evaluation.matching import match_cells
-
-IntArray = NDArray[np.int64]
-BoolArray = NDArray[np.bool_]
+from cellseg.evaluation.scene import BoolArray, IntArray, Scene
 
 
 @dataclass(frozen=True)
-class ImageOutcome:
+class CellOutcomes:
     """What became of the cells of one image.
 
     Attributes:
-        gt_index: (N,) places of the cells that count in the result's ground truth.
-        found: (N,) whether a prediction matched the cell, of whatever class.
-        right: (N,) whether that prediction had the cell's class.
-        pred_index: (M,) places of the predictions that count in the result's predictions: of
-            enough score, not hidden by better ones, and matched or outside ignored regions.
-        invented: (M,) whether the prediction matched no cell.
-        wrong: (M,) whether it matched none, or one of another class.
+        gt_index: (N,) places of the cells that count in the ground truth.
+        pred_index: (M,) places of the predictions that count: of enough score, not hidden by better
+            ones, and matched or outside regions to ignore.
+        gt_labels: (N,) classes of the cells.
+        pred_labels: (M,) classes of the predictions.
+        partners: (N,) the prediction that matched each cell, an index into those that count; -1
+            where none did.
     """
 
     gt_index: IntArray
-    found: BoolArray
-    right: BoolArray
     pred_index: IntArray
-    invented: BoolArray
-    wrong: BoolArray
+    gt_labels: IntArray
+    pred_labels: IntArray
+    partners: IntArray
+
+    @property
+    def found(self) -> BoolArray:
+        """(N,) whether a prediction matched the cell, of whatever class."""
+        return self.partners >= 0
+
+    @property
+    def right(self) -> BoolArray:
+        """(N,) whether that prediction had the cell's class."""
+        right = self.found
+        right[right] = self.pred_labels[self.partners[right]] == self.gt_labels[right]
+        return right
+
+    @property
+    def false_positive(self) -> BoolArray:
+        """(M,) whether the prediction matched no cell."""
+        unmatched = np.ones(len(self.pred_index), dtype=bool)
+        unmatched[self.partners[self.found]] = False
+        return unmatched
+
+    @property
+    def wrong(self) -> BoolArray:
+        """(M,) whether the prediction matched no cell, or one of another class."""
+        wrong = np.ones(len(self.pred_index), dtype=bool)
+        wrong[self.partners[self.right]] = False
+        return wrong
 
     @property
     def f1(self) -> float:
@@ -78,50 +99,30 @@ class SizeBand:
         return max(float(centre - half), 0.0), min(float(centre + half), 1.0)
 
 
-def sort_outcomes(
-    result: ImageResult,
-    num_classes: int,
-    score_thr: float = DEFAULT_SCORE_THR,
-    iou_thr: float = 0.5,
-) -> ImageOutcome:
+def classify_cells(scene: Scene, iou_thr: float = 0.5) -> CellOutcomes:
     """Say what became of each cell of one image.
 
     Args:
-        result: The image's predictions and ground truth, both with masks.
-        num_classes: How many classes there are.
-        score_thr: Predictions below this confidence are left out.
-        iou_thr: Cells match when their mask IoU is greater.
+        scene: From `build_scene`.
+        iou_thr: Cells match when their mask IoU is greater. Where several compete, as many as
+            possible match, then those of the largest IoU, then of the highest score.
 
     Returns:
         The outcomes; empty arrays where there are no cells.
-
-    Raises:
-        ValueError: If masks or the ground truth are missing or do not fit; the text names the
-            image.
     """
-    truth, found, regions = split_result(result)
-    try:
-        scene = lay_out(truth, found, num_classes, regions, score_thr)
-    except ValueError as error:
-        raise ValueError(f"Image {result.img_id}: {error}") from error
-    matches = match_cells(scene.overlaps, iou_thr, scene.pred_scores)
-    agree = scene.gt_labels[matches.gt_index] == scene.pred_labels[matches.pred_index]
-    cells = np.zeros((2, len(scene.gt_labels)), dtype=bool)
-    cells[0, matches.gt_index] = True
-    cells[1, matches.gt_index[agree]] = True
-    predictions = np.ones((2, len(scene.pred_labels)), dtype=bool)
-    predictions[0, matches.pred_index] = False
-    predictions[1, matches.pred_index[agree]] = False
-    counts = (scene.overlaps.pred_areas > 0) & ~(scene.ignored & predictions[0])
-    ignored = np.zeros(0, bool) if result.ground_truth is None else result.ground_truth.ignored
-    kept = np.flatnonzero(result.predictions.scores >= score_thr)
-    return ImageOutcome(
-        np.flatnonzero(~ignored),
-        cells[0],
-        cells[1],
-        kept[counts],
-        predictions[0][counts],
-        predictions[1][counts],
+    matches = scene.match(iou_thr)
+    matched = np.zeros(len(scene.pred_labels), dtype=bool)
+    matched[matches.pred_index] = True
+    counts = scene.visible & (matched | ~scene.ignored)
+    places = np.cumsum(counts) - 1
+    partners = np.full(len(scene.gt_labels), -1, dtype=np.int64)
+    partners[matches.gt_index] = places[matches.pred_index]
+    return CellOutcomes(
+        scene.gt_index,
+        scene.pred_index[counts],
+        scene.gt_labels,
+        scene.pred_labels[counts],
+        partners,
     )
 
 

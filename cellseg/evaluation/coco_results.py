@@ -7,7 +7,7 @@ original image and unrounded.
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,45 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellseg.fileio import write_atomically
-from cellseg.structures.rle import RLE
-
-
-@dataclass(frozen=True)
-class GroundTruth:
-    """The annotated cells of one image; M may be 0.
-
-    Attributes:
-        boxes_xyxy: (M, 4) float64 in pixels, x2 and y2 exclusive.
-        labels: (M,) int64 class indices; -1 for a region that belongs to no class.
-        ignored: (M,) bool; True for regions in which no prediction counts.
-        areas: (M,) int64 in pixels, counted in the masks (in the boxes where there are no masks).
-        rles: M masks, or None where only boxes were annotated.
-    """
-
-    boxes_xyxy: NDArray[np.float64]
-    labels: NDArray[np.int64]
-    ignored: NDArray[np.bool_]
-    areas: NDArray[np.int64]
-    rles: list[RLE] | None
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """The predicted cells of one image; N may be 0.
-
-    Attributes:
-        boxes_xyxy: (N, 4) float64 in pixels of the original image.
-        scores: (N,) float64.
-        labels: (N,) int64 class indices.
-        rles: N masks, or None where the model predicts boxes only.
-        areas: (N,) int64 pixels of the masks; unused without masks.
-    """
-
-    boxes_xyxy: NDArray[np.float64]
-    scores: NDArray[np.float64]
-    labels: NDArray[np.int64]
-    rles: list[RLE] | None
-    areas: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+from cellseg.structures.cells import Cells
 
 
 @dataclass(frozen=True)
@@ -63,8 +25,8 @@ class ImageResult:
     img_id: int
     height: int
     width: int
-    predictions: Predictions
-    ground_truth: GroundTruth | None = None
+    predictions: Cells
+    ground_truth: Cells | None = None
 
 
 def order_results(results: Iterable[ImageResult]) -> list[ImageResult]:
@@ -86,14 +48,12 @@ def boxes_to_xywh(boxes_xyxy: NDArray[np.floating]) -> NDArray[np.float64]:
     return boxes
 
 
-def result_rows(
-    image_id: int, predictions: Predictions, with_masks: bool = True
-) -> list[dict[str, Any]]:
+def result_rows(image_id: int, predictions: Cells, with_masks: bool = True) -> list[dict[str, Any]]:
     """List one image's predictions as COCO result rows.
 
     Args:
         image_id: The image's id in the annotations.
-        predictions: N predicted cells.
+        predictions: N predicted cells, with scores.
         with_masks: Add the mask of each cell where there are masks.
 
     Returns:
@@ -102,13 +62,13 @@ def result_rows(
     rows: list[dict[str, Any]] = [
         {"image_id": image_id, "category_id": label + 1, "bbox": box, "score": score}
         for box, label, score in zip(
-            boxes_to_xywh(predictions.boxes_xyxy).tolist(),
+            boxes_to_xywh(predictions.boxes).tolist(),
             predictions.labels.tolist(),
-            predictions.scores.tolist(),
+            predictions.confidences.tolist(),
             strict=True,
         )
     ]
-    if with_masks and predictions.rles is not None:
+    if with_masks and predictions.masks is not None:
         for row, rle in zip(rows, predictions.rles, strict=True):
             row["segmentation"] = rle
     return rows
@@ -130,7 +90,7 @@ def write_result_files(
         The path written for each of 'bbox' and 'segm'; no 'segm' where no masks were predicted.
     """
     ordered = order_results(results)
-    has_masks = all(result.predictions.rles is not None for result in ordered)
+    has_masks = all(result.predictions.masks is not None for result in ordered)
     paths = {}
     for kind in ("bbox", "segm") if has_masks else ("bbox",):
         rows = [

@@ -1,26 +1,21 @@
-"""Count which class each cell was taken for, with cells missed and cells invented.
+"""Count which class each cell was taken for, with missed cells and false positives.
 
 Cells are matched one to one by mask IoU whatever their class, so that every ground-truth cell and
-every prediction is counted exactly once; predictions in ignore regions count for nobody.
+every prediction is counted exactly once; predictions in regions to ignore are excluded.
 """
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cellseg.defaults import DEFAULT_SCORE_THR
+from cellseg.evaluation.cell_outcomes import CellOutcomes, classify_cells
 from cellseg.evaluation.coco_results import ImageResult
-from cellseg.evaluation.image_counts import (
-    DEFAULT_SCORE_THR,
-    CellSet,
-    lay_out,
-    split_result,
-)
-from cellseg.evaluation.matching import match_cells
-from cellseg.structures.rle import RLE
+from cellseg.evaluation.scene import build_result_scene
 
 IntArray = NDArray[np.int64]
 
@@ -73,53 +68,42 @@ class Confusion:
         return text.getvalue()
 
 
-def confuse_image(
-    truth: CellSet,
-    predictions: CellSet,
-    num_classes: int,
-    ignore_regions: Sequence[RLE] = (),
-    score_thr: float = DEFAULT_SCORE_THR,
-    iou_thr: float = 0.5,
-) -> IntArray:
-    """Count which class each cell of one image was taken for.
-
-    Args:
-        truth: The ground-truth cells; there may be none.
-        predictions: The predicted cells; there may be none.
-        num_classes: C, how many classes there are.
-        ignore_regions: Masks whose pixels are nobody's business.
-        score_thr: Predictions below this confidence are left out.
-        iou_thr: Cells match when their mask IoU is greater. Where several compete, as many as
-            possible match, then those of the largest IoU, then of the highest score.
-
-    Returns:
-        (C + 1, C + 1) counts as in `Confusion`.
-
-    Raises:
-        ValueError: If a mask differs in size from the others, or a label is no class.
-    """
-    scene = lay_out(truth, predictions, num_classes, ignore_regions, score_thr)
-    matches = match_cells(scene.overlaps, iou_thr, scene.pred_scores)
-    missed = np.ones(len(scene.gt_labels), dtype=bool)
-    missed[matches.gt_index] = False
-    invented = (scene.overlaps.pred_areas > 0) & ~scene.ignored
-    invented[matches.pred_index] = False
-    rows = (scene.gt_labels[matches.gt_index], scene.gt_labels[missed])
-    columns = (scene.pred_labels[matches.pred_index], scene.pred_labels[invented])
-    counts = np.zeros((num_classes + 1, num_classes + 1), dtype=np.int64)
-    np.add.at(counts, (rows[0], columns[0]), 1)
-    np.add.at(counts[:, num_classes], rows[1], 1)
-    np.add.at(counts[num_classes], columns[1], 1)
-    return counts
-
-
-def confuse_results(
-    results: Sequence[ImageResult],
+def confuse_outcomes(
+    outcomes: Iterable[CellOutcomes],
     class_names: Sequence[str],
     score_thr: float = DEFAULT_SCORE_THR,
     iou_thr: float = 0.5,
 ) -> Confusion:
-    """Sum the confusion over images.
+    """Count which class each cell was taken for, over images.
+
+    Args:
+        outcomes: Those of each image.
+        class_names: C names.
+        score_thr: The threshold that the outcomes were made with, for the record.
+        iou_thr: Likewise.
+
+    Returns:
+        The matrix; all zero without images.
+    """
+    num_classes = len(class_names)
+    side = num_classes + 1
+    counts = np.zeros(side * side, dtype=np.int64)
+    for image in outcomes:
+        # The partner -1 of a missed cell picks the last entry.
+        predicted = np.append(image.pred_labels, num_classes)[image.partners]
+        counts += np.bincount(image.gt_labels * side + predicted, minlength=side * side)
+        unmatched = image.pred_labels[image.false_positive]
+        counts += np.bincount(num_classes * side + unmatched, minlength=side * side)
+    return Confusion(tuple(class_names), counts.reshape(side, side), iou_thr, score_thr)
+
+
+def confuse_results(
+    results: Iterable[ImageResult],
+    class_names: Sequence[str],
+    score_thr: float = DEFAULT_SCORE_THR,
+    iou_thr: float = 0.5,
+) -> Confusion:
+    """Match the cells of images and count which class each was taken for.
 
     Args:
         results: One result an image, with ground truth and masks.
@@ -133,11 +117,6 @@ def confuse_results(
     Raises:
         ValueError: If masks are missing or do not fit; the text names the image.
     """
-    counts = np.zeros((len(class_names) + 1, len(class_names) + 1), dtype=np.int64)
-    for result in results:
-        truth, found, regions = split_result(result)
-        try:
-            counts += confuse_image(truth, found, len(class_names), regions, score_thr, iou_thr)
-        except ValueError as error:
-            raise ValueError(f"Image {result.img_id}: {error}") from error
-    return Confusion(tuple(class_names), counts, iou_thr, score_thr)
+    scenes = (build_result_scene(result, len(class_names), score_thr) for result in results)
+    outcomes = (classify_cells(scene, iou_thr) for scene in scenes)
+    return confuse_outcomes(outcomes, class_names, score_thr, iou_thr)

@@ -9,10 +9,8 @@ from mmengine.evaluator import DumpResults
 from mmengine.evaluator.metric import _to_cpu
 from mmengine.logging import print_log
 
-from cellseg.evaluation.cell_metric import encode_masks
 from cellseg.fileio import write_atomically
-
-_REDUNDANT = ("gt_instances", "ignored_instances")
+from cellseg.structures.cells import to_rles
 
 
 @METRICS.register_module()
@@ -41,7 +39,8 @@ class DumpCellResults(DumpResults):
                 k: v for k, v in sample.items() if k not in ("gt_instances", "ignored_instances")
             }
             if "masks" in kept.get("pred_instances", ()):
-                masks = encode_masks(kept["pred_instances"]["masks"])
+                height, width = sample["ori_shape"][:2]
+                masks = to_rles(kept["pred_instances"]["masks"], height, width)
                 kept["pred_instances"] = {**kept["pred_instances"], "masks": masks}
             self.results.append(_to_cpu(kept))
 

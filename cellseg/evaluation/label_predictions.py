@@ -3,16 +3,16 @@
 import os
 import re
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from cellseg.errors import CellDataError, CellsegError, as_cellseg_error
-from cellseg.evaluation.coco_results import Predictions
 from cellseg.evaluation.prediction_set import PredictionSet, TruthImage
 from cellseg.images import read_label_map
 from cellseg.inference.writers.label_tiff import class_label_paths
-from cellseg.structures.rle import encode_label_map
+from cellseg.structures.cells import Cells
 
 KNOWN_PATTERNS = (
     "{image}/class{class}.tif",
@@ -161,9 +161,10 @@ def _place(
     return by_name[found["image"]], labels[given]
 
 
-def _read_layers(image: TruthImage, files: Mapping[int, Path]) -> Predictions:
+def _read_layers(image: TruthImage, files: Mapping[int, Path]) -> Cells:
     """Read the label maps of one image, class index to file."""
-    boxes, labels, rles, areas = [np.zeros((0, 4))], [], [], []
+    names = image.cells.class_names
+    parts = [Cells.empty(image.height, image.width, names)]
     for label, path in files.items():
         with as_cellseg_error(CellDataError):
             label_map = read_label_map(path)
@@ -172,15 +173,6 @@ def _read_layers(image: TruthImage, files: Mapping[int, Path]) -> Predictions:
                 f"{path}: is {label_map.shape[0]} x {label_map.shape[1]} pixels (height x width), "
                 f"but image {image.name} is {image.height} x {image.width}."
             )
-        ids, layer_boxes, layer_areas, layer_rles = encode_label_map(label_map)
-        boxes.append(layer_boxes.astype(np.float64).reshape(-1, 4))
-        labels += [label] * len(ids)
-        rles += layer_rles
-        areas += layer_areas.tolist()
-    return Predictions(
-        np.concatenate(boxes),
-        np.ones(len(rles)),
-        np.array(labels, dtype=np.int64),
-        rles,
-        np.array(areas, dtype=np.int64),
-    )
+        cells = Cells.from_label_map(label_map, label, names)
+        parts.append(replace(cells, scores=np.ones(len(cells), dtype=np.float32)))
+    return Cells.concatenate(parts)

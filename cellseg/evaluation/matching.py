@@ -4,7 +4,6 @@ Overlaps are exact pixel counts of the pairs that do overlap, from a joint histo
 maps or from the runs of two RLE lists; there is never a bitmap per cell or a test per pair.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +12,8 @@ from scipy.optimize import linear_sum_assignment
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from cellseg.evaluation.runs import overlap_runs, run_areas, runs_of_sized
-from cellseg.structures.rle import RLE
+from cellseg.structures.cell_masks import CellMasks
+from cellseg.structures.runs import overlap_runs
 
 IntArray = NDArray[np.int64]
 
@@ -123,23 +122,20 @@ def overlap_label_maps(
     return overlaps, gt_ids, pred_ids
 
 
-def overlap_rles(gt_rles: Sequence[RLE], pred_rles: Sequence[RLE]) -> Overlaps:
-    """Count the shared pixels of two lists of masks from their runs.
+def overlap_masks(gt: CellMasks, pred: CellMasks) -> Overlaps:
+    """Count the shared pixels of two groups of masks from their runs.
 
     Args:
-        gt_rles: N masks of one image; they may overlap each other.
-        pred_rles: M masks of the same size; they may overlap each other.
+        gt: N masks of one image; they may overlap each other.
+        pred: M masks of the same size; they may overlap each other.
 
     Returns:
-        The overlaps; empty arrays where a list is empty.
+        The overlaps; empty arrays where a group is empty.
 
     Raises:
-        ValueError: If a mask has another size than the others.
+        ValueError: If a mask has another size than its image.
     """
-    size = next(((r["size"][0], r["size"][1]) for r in (*gt_rles, *pred_rles)), None)
-    gt, pred = runs_of_sized(gt_rles, size), runs_of_sized(pred_rles, size)
-    areas = run_areas(gt, len(gt_rles)), run_areas(pred, len(pred_rles))
-    return Overlaps(*overlap_runs(gt, pred), *areas)
+    return Overlaps(*overlap_runs(gt.runs, pred.runs), gt.measure()[1], pred.measure()[1])
 
 
 def match_cells(

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellseg.evaluation.average_precision import DEFAULT_MAX_DETS
-from cellseg.evaluation.coco_results import GroundTruth, ImageResult, Predictions, order_results
-from cellseg.evaluation.matching import overlap_rles
+from cellseg.evaluation.coco_results import ImageResult, order_results
+from cellseg.evaluation.matching import overlap_masks
+from cellseg.structures.cells import Cells
 
 FloatArray = NDArray[np.float64]
 
@@ -81,14 +82,14 @@ def trace_precision_recall(
     num_cells = np.zeros(len(class_names), dtype=np.int64)
     for result in order_results(results):
         truth, found = result.ground_truth, result.predictions
-        if truth is None or truth.rles is None or found.rles is None:
+        if truth is None or truth.masks is None or found.masks is None:
             raise ValueError(f"Image {result.img_id} came without the masks to judge it by.")
-        counted = truth.labels[~truth.ignored & (truth.labels >= 0)]
+        counted = truth.labels[~truth.is_ignored & (truth.labels >= 0)]
         num_cells += np.bincount(counted, minlength=len(class_names))
         order, hit = _match_greedily(truth, found, len(class_names), iou_thr, max_dets)
         labels = found.labels[order]
         for label in np.unique(labels).tolist():
-            scores[label].append(found.scores[order][labels == label])
+            scores[label].append(found.confidences[order][labels == label].astype(np.float64))
             hits[label].append(hit[labels == label])
     return [
         _accumulate(name, int(num_cells[k]), scores[k], hits[k])
@@ -97,7 +98,7 @@ def trace_precision_recall(
 
 
 def _match_greedily(
-    truth: GroundTruth, found: Predictions, num_classes: int, iou_thr: float, max_dets: int
+    truth: Cells, found: Cells, num_classes: int, iou_thr: float, max_dets: int
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Let each prediction of an image, best score first, take the free cell it overlaps most.
 
@@ -105,7 +106,7 @@ def _match_greedily(
         The predictions (M,) that count, best first, and (M,) whether each found a cell. Those that
         found none but lie in an ignored region are left out.
     """
-    order = np.argsort(-found.scores, kind="stable")
+    order = np.argsort(-found.confidences, kind="stable")
     seen = np.zeros(num_classes, dtype=np.int64)
     counts = np.zeros(len(order), dtype=bool)
     for index in order.tolist():
@@ -114,9 +115,9 @@ def _match_greedily(
         seen[label] += 1
     rank = np.empty(len(order), dtype=np.int64)
     rank[order] = np.arange(len(order))
-    overlaps = overlap_rles(truth.rles or (), found.rles or ())
+    overlaps = overlap_masks(truth.get_masks(), found.get_masks())
     gt, pred = overlaps.gt_index, overlaps.pred_index
-    excused = truth.ignored | (truth.labels < 0)
+    excused = truth.is_ignored | (truth.labels < 0)
     # Of an ignored region only the prediction's share inside counts, as of COCO's crowds.
     ious = np.where(excused[gt], overlaps.shared_px / overlaps.pred_areas[pred], overlaps.ious)
     same = (truth.labels[gt] == found.labels[pred]) | (truth.labels[gt] < 0)

@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from cellseg.errors import CellsegError, as_cellseg_error
-from cellseg.evaluation.coco_results import Predictions
 from cellseg.evaluation.label_predictions import read_label_folder
 from cellseg.evaluation.prediction_set import PredictionSet, TruthImage
-from cellseg.evaluation.runs import run_areas
-from cellseg.structures.rle import RLE, Runs, count_covered, decode_runs
+from cellseg.structures.cell_masks import CellMasks
+from cellseg.structures.cells import Cells
+from cellseg.structures.rle import RLE, count_covered, decode_runs
 
 _PICKLES = {".pkl", ".pickle", ".pth", ".pt", ".npy"}
 _FAR_PX = 1_000_000  # pycocotools walks along every edge, so far ones cost memory without end
@@ -144,16 +143,18 @@ def _check_row(
         raise CellsegError(f"{where} has the score {score!r:.40}; it must be a finite number.")
 
 
-def _parse_rows(path: Path, image: TruthImage, rows: Sequence[dict[str, Any]]) -> Predictions:
+def _parse_rows(path: Path, image: TruthImage, rows: Sequence[dict[str, Any]]) -> Cells:
     """Parse the rows of one image."""
     rles = [_parse_mask(path, image, row["segmentation"]) for row in rows]
-    runs = _decode_checked(path, image, rles)
-    return Predictions(
-        _tight_boxes(rles),
+    masks = _check_masks(path, image, rles)
+    return Cells(
+        masks.measure()[0].astype(np.float32),
         np.array([row["score"] for row in rows], dtype=np.float64),
         np.array([row["category_id"] - 1 for row in rows], dtype=np.int64),
-        rles,
-        run_areas(runs, len(rles)),
+        masks,
+        image.height,
+        image.width,
+        image.cells.class_names,
     )
 
 
@@ -190,7 +191,7 @@ def _parse_mask(path: Path, image: TruthImage, mask: Any) -> RLE:
 
 
 def _is_plain_mask(mask: Any) -> bool:
-    """Tell whether a mask is an RLE or polygons by its form; pycocotools crashes on others."""
+    """Return whether a mask is an RLE or polygons by its form; pycocotools crashes on others."""
     if isinstance(mask, list):
         return bool(mask) and all(
             isinstance(polygon, list)
@@ -207,7 +208,7 @@ def _is_plain_mask(mask: Any) -> bool:
     return isinstance(counts, list) and all(type(n) is int and 0 <= n < 2**32 for n in counts)
 
 
-def _decode_checked(path: Path, image: TruthImage, rles: Sequence[RLE]) -> Runs:
+def _check_masks(path: Path, image: TruthImage, rles: Sequence[RLE]) -> CellMasks:
     """Decode masks; raise CellsegError for counts that are damaged."""
     with as_cellseg_error(where=f"{path}: an RLE of image {image.name} is damaged: "):
         runs = decode_runs(rles)
@@ -219,11 +220,4 @@ def _decode_checked(path: Path, image: TruthImage, rles: Sequence[RLE]) -> Runs:
             f"{path}: an RLE of image {image.name} is damaged, or not of {image.height} x "
             f"{image.width} pixels (height x width); write the file again."
         )
-    return runs
-
-
-def _tight_boxes(rles: Sequence[RLE]) -> NDArray[np.float64]:
-    """Find the boxes (N, 4) x1, y1, x2, y2 of masks."""
-    boxes = np.asarray(coco_mask.toBbox(list(rles)), dtype=np.float64).reshape(-1, 4)
-    boxes[:, 2:] += boxes[:, :2]
-    return boxes
+    return CellMasks(image.height, image.width, rles=rles, runs=runs)

@@ -1,13 +1,11 @@
 """Hold predictions of a data set, whatever files they came from, and join them with the truth."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from cellseg.evaluation.cell_metric import parse_ground_truth
-from cellseg.evaluation.coco_results import ImageResult, Predictions
+from cellseg.evaluation.coco_results import ImageResult
+from cellseg.structures.cells import Cells
 
 
 @dataclass(frozen=True)
@@ -16,9 +14,17 @@ class TruthImage:
 
     img_id: int
     name: str
-    height: int
-    width: int
-    instances: Sequence[Mapping[str, Any]]
+    cells: Cells
+
+    @property
+    def height(self) -> int:
+        """Height in pixels."""
+        return self.cells.height
+
+    @property
+    def width(self) -> int:
+        """Width in pixels."""
+        return self.cells.width
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,7 @@ class PredictionSet:
         has_classes: Whether the tool gave classes; without, all labels are 0.
     """
 
-    by_image: dict[int, Predictions]
+    by_image: dict[int, Cells]
     absent: list[str]
     has_scores: bool = True
     has_classes: bool = True
@@ -40,23 +46,24 @@ class PredictionSet:
 
 def list_truth(dataset: Any) -> list[TruthImage]:
     """List the images of a CellDataset, in its order."""
+    classes = tuple(dataset.metainfo["classes"])
     infos = (dataset.get_data_info(index) for index in range(len(dataset)))
     return [
-        TruthImage(i["img_id"], i["img_name"], i["height"], i["width"], i["instances"])
-        for i in infos
+        TruthImage(
+            info["img_id"],
+            info["img_name"],
+            Cells.from_instances(info["instances"], info["height"], info["width"], classes),
+        )
+        for info in infos
     ]
 
 
 def join_results(images: Sequence[TruthImage], predictions: PredictionSet) -> list[ImageResult]:
     """Join ground truth and predictions of each image, in the order of the images."""
-    nothing = Predictions(np.zeros((0, 4)), np.zeros(0), np.zeros(0, dtype=np.int64), [])
-    return [
-        ImageResult(
-            image.img_id,
-            image.height,
-            image.width,
-            predictions.by_image.get(image.img_id, nothing),
-            parse_ground_truth([dict(instance) for instance in image.instances]),
-        )
-        for image in images
-    ]
+    results = []
+    for image in images:
+        found = predictions.by_image.get(image.img_id)
+        if found is None:
+            found = Cells.empty(image.height, image.width, image.cells.class_names)
+        results.append(ImageResult(image.img_id, image.height, image.width, found, image.cells))
+    return results

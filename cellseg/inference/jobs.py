@@ -209,7 +209,7 @@ class PredictionJob:
                     f"{row['width']}; submit the images as they were given."
                 )
             write_coco_results(cells, self._folder.part_of(image), row["id"], options.box_format)
-        shown = cells[cells.scores >= options.score_thr]
+        shown = cells[cells.confidences >= options.score_thr]
         notes = write_outputs(shown, source, self._folder.stem_of(image), list(options.formats))
         self._report_missing_um(image, source)
         seconds = time.perf_counter() - begin

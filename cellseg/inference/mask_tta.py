@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,9 +17,10 @@ from mmengine.structures import InstanceData
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cellseg.inference.cells import Cells, Crop, masks_to_rles
 from cellseg.inference.merging import MergeMethod, merge_views
-from cellseg.structures.rle import encode_crops
+from cellseg.structures.cell_masks import CellMasks
+from cellseg.structures.cells import Cells
+from cellseg.structures.runs import Crop
 
 
 class View(NamedTuple):
@@ -164,7 +166,7 @@ def merge_predictions(
         for sample, view in zip(predicted, views, strict=True)
     ]
     merged = merge_views(turned, method, iou_thr)
-    merged = merged[merged.scores >= score_thr][:max_per_img]
+    merged = merged[merged.confidences >= score_thr][:max_per_img]
     like = predicted[0].pred_instances.scores
     instances = InstanceData()
     instances.bboxes = torch.as_tensor(merged.boxes, device=like.device)
@@ -232,14 +234,10 @@ def turn_back(sample: DetDataSample, view: View, height: int, width: int) -> Cel
     Returns:
         The cells in the pixels of the image; class names are left blank.
     """
-    instances = sample.pred_instances
-    labels = instances.labels.cpu().numpy()
     shown_height, shown_width = (width, height) if view.turns % 2 else (height, width)
-    rles = masks_to_rles(instances.masks, shown_height, shown_width)
-    names = ("",) * (int(labels.max(initial=-1)) + 1)
-    boxes, scores = instances.bboxes.cpu().numpy(), instances.scores.cpu().numpy()
-    cells = Cells(boxes, scores, labels, rles, shown_height, shown_width, names)
-    cells = cells[cells.measure()[1] > 0]
+    cells = Cells.from_prediction(sample.pred_instances, shown_height, shown_width)
+    names = ("",) * (int(cells.labels.max(initial=-1)) + 1)
+    cells = replace(cells[cells.areas > 0], class_names=names)
     if view.turns == 0 and not view.mirrored:
         return cells
     crops = cells.crops()
@@ -255,9 +253,8 @@ def turn_back(sample: DetDataSample, view: View, height: int, width: int) -> Cel
     for _ in range(view.turns):
         crops, boxes = _turn_clockwise(crops, boxes, shown_height)
         shown_height, shown_width = shown_width, shown_height
-    x0s, y0s = [crop.x0 for crop in crops], [crop.y0 for crop in crops]
-    rles = encode_crops([crop.mask for crop in crops], x0s, y0s, height, width)
-    return Cells(boxes, cells.scores, cells.labels, rles, height, width, names)
+    masks = CellMasks.from_crops(crops, height, width)
+    return Cells(boxes.astype(np.float32), cells.scores, cells.labels, masks, height, width, names)
 
 
 def _turn_clockwise(

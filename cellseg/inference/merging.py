@@ -1,7 +1,7 @@
 """Merge predictions of the same cells: over test-time views, over models and over tile seams.
 
-Everything rests on one step: pairs of cells whose boxes overlap (a sorted sweep, no N x N matrix),
-and for these the exact overlap of their masks (compared crop on crop, no full-size bitmap).
+Everything rests on one step: the pairs of cells that share pixels, and how many, from the runs of
+their masks (no N x N matrix, no full-size bitmap).
 """
 
 from __future__ import annotations
@@ -13,14 +13,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cellseg.inference.cells import Cells, Crop, cells_from_arrays
-from cellseg.inference.overlaps import (
-    count_shared,
-    find_box_pairs,
-    intersect_boxes,
-    measure_overlaps,
-)
+from cellseg.inference.overlaps import find_box_pairs, intersect_boxes, measure_overlaps
 from cellseg.inference.tiles import Tile
+from cellseg.structures.cells import Cells
+from cellseg.structures.runs import Crop
 
 MergeMethod = Literal["wbf", "nms"]
 
@@ -82,19 +78,19 @@ def merge_views(
     trust = np.ones(len(views)) if weights is None else np.asarray(weights, dtype=np.float64)
     everything = Cells.concatenate(views)
     if len(views) == 1:
-        return everything[np.argsort(-everything.scores, kind="stable")]
+        return everything[np.argsort(-everything.confidences, kind="stable")]
     view_ids = np.repeat(np.arange(len(views)), [len(view) for view in views])
-    strength = everything.scores * trust[view_ids]
+    strength = everything.confidences * trust[view_ids]
     overlaps = measure_overlaps(everything, min_overlap=iou_thr)
     same = (overlaps.iou >= iou_thr) & _alike(everything.labels, overlaps.pairs)
     groups = _group_views(everything, view_ids, strength, overlaps.pairs[same])
     heads = np.array([group[0] for group in groups], dtype=np.int64)
     if method == "nms":
         merged = everything[heads]
-        merged = replace(merged, scores=strength[heads] / trust.max())
+        merged = replace(merged, scores=(strength[heads] / trust.max()).astype(np.float32))
     else:
         merged = _fuse_groups(everything, groups, strength, float(trust.sum()))
-    return merged[np.argsort(-merged.scores, kind="stable")]
+    return merged[np.argsort(-merged.confidences, kind="stable")]
 
 
 def _group_views(
@@ -151,7 +147,7 @@ def _fuse_groups(
         else _vote([crops[index] for index in group], strength[group])
         for group in groups
     ]
-    fused = cells_from_arrays(masks, sums / total_trust, cells.labels[heads], cells)
+    fused = Cells.from_crops(masks, sums / total_trust, cells.labels[heads], cells)
     return replace(fused, boxes=boxes.astype(np.float32)) if len(fused) == len(boxes) else fused
 
 
@@ -231,14 +227,14 @@ def merge_tiles(
         cut_twin[one[~whole[two]]] = True
     candidate = whole & (owned | (off_core <= slack_px) | cut_twin)
     kept = candidate & suppress_duplicates(
-        len(cells), twins[candidate[twins].all(axis=1)], owned + cells.scores / 2
+        len(cells), twins[candidate[twins].all(axis=1)], owned + cells.confidences / 2
     )
     covered = kept.copy()
     covered[np.unique(twins[kept[twins].any(axis=1)])] = True
     parts = overlaps.pairs[(~whole & ~covered)[overlaps.pairs].all(axis=1)]
     joined = _join_parts(cells, parts, bounds, cut)
     merged = Cells.concatenate([cells[kept], joined])
-    return merged[np.argsort(-merged.scores, kind="stable")]
+    return merged[np.argsort(-merged.confidences, kind="stable")]
 
 
 def _seen_as_two(
@@ -248,7 +244,7 @@ def _seen_as_two(
     mask_boxes: NDArray[np.int64],
     bounds: NDArray[np.float64],
 ) -> NDArray[np.bool_]:
-    """Tell which pairs of cells of different tiles are two cells, by what each tile saw.
+    """Return which pairs of cells of different tiles are two cells, by what each tile saw.
 
     One tile may see a cell where the other sees two neighbours as one: both would be found twice.
 
@@ -275,7 +271,7 @@ def _seen_as_two(
 def _inner_sides_touched(
     cells: Cells, mask_boxes: NDArray[np.int64], bounds: NDArray[np.float64], border_px: float
 ) -> NDArray[np.bool_]:
-    """Tell which inner borders (left, top, right, bottom) of its tile a cell touches, (N, 4)."""
+    """Return which inner borders (left, top, right, bottom) of its tile a cell touches, (N, 4)."""
     near = np.minimum(mask_boxes[:, :2], cells.boxes[:, :2]) <= bounds[:, :2] + border_px
     far = np.maximum(mask_boxes[:, 2:], cells.boxes[:, 2:]) >= bounds[:, 2:4] - border_px
     inner_near = bounds[:, :2] > 0
@@ -311,8 +307,8 @@ def _join_parts(
         cut: (N, 4) inner borders that a cell touches.
 
     Returns:
-        One cell a group of parts, with the union of their masks and the class of the surest part;
-        groups that are still cut somewhere are left out.
+        One cell a group of parts, with the union of their masks and the class of the part of the
+        highest score; groups that are still cut somewhere are left out.
     """
     if not len(pairs):
         return cells[:0]
@@ -334,15 +330,15 @@ def _join_parts(
         limits = bounds[group, :4] * (1, 1, -1, -1)
         if (cut[group] & (reach >= limits)).any():
             continue
-        best = max(group, key=lambda index: cells.scores[index])
+        best = max(group, key=lambda index: cells.confidences[index])
         masks.append(union)
-        scores.append(cells.scores[best])
+        scores.append(cells.confidences[best])
         labels.append(cells.labels[best])
-    return cells_from_arrays(masks, scores, labels, cells)
+    return Cells.from_crops(masks, scores, labels, cells)
 
 
 def _agree(one: Crop, two: Crop, box: Sequence[int]) -> bool:
-    """Tell whether two masks share at least half of the smaller one inside a box."""
+    """Return whether two masks share at least half of the smaller one inside a box."""
     counts = []
     for crop in (one, two):
         x1, y1 = box[0] - crop.x0, box[1] - crop.y0
@@ -350,7 +346,19 @@ def _agree(one: Crop, two: Crop, box: Sequence[int]) -> bool:
             max(y1, 0) : max(box[3] - crop.y0, 0), max(x1, 0) : max(box[2] - crop.x0, 0)
         ]
         counts.append(np.count_nonzero(part))
-    return bool(2 * count_shared(one, two, box) >= min(counts))
+    return bool(2 * _count_shared(one, two, box) >= min(counts))
+
+
+def _count_shared(one: Crop, two: Crop, box: Sequence[int]) -> int:
+    """Count the pixels that two masks share inside a box, given as x1, y1, x2, y2."""
+    x1, y1 = max(box[0], one.x0, two.x0), max(box[1], one.y0, two.y0)
+    x2 = min(box[2], one.x0 + one.mask.shape[1], two.x0 + two.mask.shape[1])
+    y2 = min(box[3], one.y0 + one.mask.shape[0], two.y0 + two.mask.shape[0])
+    if x2 <= x1 or y2 <= y1:
+        return 0
+    first = one.mask[y1 - one.y0 : y2 - one.y0, x1 - one.x0 : x2 - one.x0]
+    second = two.mask[y1 - two.y0 : y2 - two.y0, x1 - two.x0 : x2 - two.x0]
+    return int(np.count_nonzero(first & second))
 
 
 def _connected_groups(links: NDArray[np.int64]) -> list[list[int]]:
@@ -376,5 +384,5 @@ def _neighbours(num_cells: int, pairs: NDArray[np.int64]) -> list[list[int]]:
 
 
 def _alike(values: NDArray[np.int64], pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Tell which pairs have equal values."""
+    """Return which pairs have equal values."""
     return values[pairs[:, 0]] == values[pairs[:, 1]]

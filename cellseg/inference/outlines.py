@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cellseg.inference.cells import decode_columns
-from cellseg.structures.rle import RLE
+from cellseg.structures.cell_masks import CellMasks
 
 _BLOCK_CELLS = 2000  # outlined together, to bound memory
 # An edge runs along +x, +y, -x or -y, with the cell on its left if y is drawn upwards.
@@ -38,33 +37,33 @@ class _Edges(NamedTuple):
     strides: NDArray[np.int64]
 
 
-def outline_masks(rles: Sequence[RLE]) -> Iterator[list[Polygon]]:
+def outline_masks(masks: CellMasks) -> Iterator[list[Polygon]]:
     """Outline masks along pixel edges.
 
     Args:
-        rles: N masks of one image size.
+        masks: N masks of one image.
 
     Yields:
         For each mask its pieces; several where pixels meet at corners only or not at all, none for
         an empty mask.
     """
-    for begin in range(0, len(rles), _BLOCK_CELLS):
-        block = rles[begin : begin + _BLOCK_CELLS]
-        rings: list[list[NDArray[np.int64]]] = [[] for _ in block]
+    for begin in range(0, len(masks), _BLOCK_CELLS):
+        block = masks[np.arange(begin, min(begin + _BLOCK_CELLS, len(masks)))]
+        rings: list[list[NDArray[np.int64]]] = [[] for _ in range(len(block))]
         for owner, ring in _trace(_find_edges(block)):
             rings[owner].append(ring)
         yield from (_nest(own) for own in rings)
 
 
-def _find_edges(rles: Sequence[RLE]) -> _Edges:
+def _find_edges(masks: CellMasks) -> _Edges:
     """Find the unit edges of masks, in an array where each mask has a margin of one pixel."""
-    pixels, boxes = decode_columns(rles)
+    pixels, boxes = masks.draw_columns()
     widths, heights = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
     strides = heights + 2
     sizes = (widths + 2) * strides
     offsets = np.cumsum(sizes) - sizes
     areas = widths * heights
-    owners = np.repeat(np.arange(len(rles)), areas)[pixels]
+    owners = np.repeat(np.arange(len(masks)), areas)[pixels]
     places = (np.arange(len(pixels)) - np.repeat(np.cumsum(areas) - areas, areas))[pixels]
     columns, rows = np.divmod(places, heights[owners])
     spots = offsets[owners] + (columns + 1) * strides[owners] + rows + 1
@@ -140,7 +139,7 @@ def _link(edges: _Edges) -> NDArray[np.int64]:
 
 
 def _cut_loop(corners: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Cut a loop at each corner that it passes twice, into simple rings without idle points."""
+    """Cut a loop into simple rings where it passes a corner twice; leave out collinear points."""
     rings = []
     path: list[tuple[int, int]] = []
     place: dict[tuple[int, int], int] = {}
@@ -179,7 +178,7 @@ def _signed_area(ring: NDArray[np.int64]) -> float:
 
 
 def _contains(exterior: NDArray[np.int64], hole: NDArray[np.int64]) -> bool:
-    """Tell whether the background pixel at the hole's lowest corner lies inside the exterior."""
+    """Return whether the background pixel at the hole's lowest corner lies inside the exterior."""
     corner = hole[np.lexsort((hole[:, 0], hole[:, 1]))[0]]  # leftmost of the top row
     x, y = corner + 0.5
     x1, y1 = exterior.T

@@ -1,14 +1,15 @@
-"""Which cells overlap, and by how many pixels: a sorted sweep over boxes, then crop on crop."""
+"""Which boxes and masks of an image overlap, and by how many pixels."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cellseg.inference.cells import Cells, Crop
+from cellseg.structures.cells import Cells
+from cellseg.structures.runs import overlap_runs, select_runs
 
 _PAIR_BLOCK = 4_000_000  # candidate pairs looked at together, to bound memory
 
@@ -76,34 +77,27 @@ def measure_overlaps(
 
     Args:
         cells: N cells of one image.
-        pairs: (P, 2) candidates; all pairs whose mask boxes overlap when None.
+        pairs: (P, 2) candidates; all pairs when None.
         min_overlap: Pairs whose intersection over the smaller area cannot reach this are left out.
 
     Returns:
-        The pairs that share at least one pixel.
+        The pairs that share at least one pixel, in ascending order.
     """
-    boxes, areas = cells.measure()
-    if pairs is None:
-        pairs = find_box_pairs(boxes)
-    smaller = areas[pairs].min(axis=1) if len(pairs) else np.zeros(0, dtype=np.int64)
-    shared = intersect_boxes(boxes, pairs)
-    room = (shared[:, 2] - shared[:, 0]).clip(0) * (shared[:, 3] - shared[:, 1]).clip(0)
-    possible = (room > 0) & (room >= min_overlap * smaller)
-    pairs, shared, smaller = pairs[possible], shared[possible], smaller[possible]
-    used = np.unique(pairs)
-    crops = dict(zip(used.tolist(), cells[used].crops(), strict=True))
-    counts = np.fromiter(
-        (
-            count_shared(crops[one], crops[two], box)
-            for (one, two), box in zip(pairs.tolist(), shared.tolist(), strict=True)
-        ),
-        dtype=np.int64,
-        count=len(pairs),
-    )
-    kept = (counts > 0) & (counts >= min_overlap * smaller)
-    pairs, counts, smaller = pairs[kept], counts[kept], smaller[kept]
-    unions = areas[pairs].sum(axis=1) - counts
-    return MaskOverlaps(pairs, counts, counts / unions, counts / smaller)
+    _, areas = cells.measure()
+    used = np.arange(len(cells)) if pairs is None else np.unique(pairs)
+    runs = select_runs(cells.runs, len(cells), used)
+    one, two, counts = overlap_runs(runs, runs)
+    found = np.stack((used[one], used[two]), axis=1)[one < two]
+    counts = counts[one < two]
+    if pairs is not None:
+        keys = np.array([len(cells), 1])
+        wanted = np.isin(found @ keys, np.sort(pairs, axis=1) @ keys)
+        found, counts = found[wanted], counts[wanted]
+    smaller = areas[found].min(axis=1) if len(found) else np.zeros(0, dtype=np.int64)
+    kept = counts >= min_overlap * smaller
+    found, counts, smaller = found[kept], counts[kept], smaller[kept]
+    unions = areas[found].sum(axis=1) - counts
+    return MaskOverlaps(found, counts, counts / unions, counts / smaller)
 
 
 def intersect_boxes(
@@ -114,18 +108,6 @@ def intersect_boxes(
     near = np.maximum(one[:, :2], two[:, :2])
     far = np.minimum(one[:, 2:], two[:, 2:])
     return np.concatenate((near, far), axis=1)
-
-
-def count_shared(one: Crop, two: Crop, box: Sequence[int]) -> int:
-    """Count the pixels that two masks share inside a box, given as x1, y1, x2, y2."""
-    x1, y1 = max(box[0], one.x0, two.x0), max(box[1], one.y0, two.y0)
-    x2 = min(box[2], one.x0 + one.mask.shape[1], two.x0 + two.mask.shape[1])
-    y2 = min(box[3], one.y0 + one.mask.shape[0], two.y0 + two.mask.shape[0])
-    if x2 <= x1 or y2 <= y1:
-        return 0
-    first = one.mask[y1 - one.y0 : y2 - one.y0, x1 - one.x0 : x2 - one.x0]
-    second = two.mask[y1 - two.y0 : y2 - two.y0, x1 - two.x0 : x2 - two.x0]
-    return int(np.count_nonzero(first & second))
 
 
 def _ranges(lengths: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -28,7 +28,6 @@ from numpy.typing import NDArray
 
 from cellseg.errors import CellsegError
 from cellseg.images import ArraySource, ImageSize, ImageSource, open_image
-from cellseg.inference.cells import Cells, masks_to_rles
 from cellseg.inference.detector import (
     DetectionLimits,
     build_detector,
@@ -48,6 +47,7 @@ from cellseg.inference.tile_plan import (
     plan_tiles,
 )
 from cellseg.inference.tiles import is_background
+from cellseg.structures.cells import Cells
 
 ImageLike = NDArray[np.uint8] | str | Path | ImageSource
 Progress = Callable[[int, int], None]
@@ -201,7 +201,7 @@ class Predictor:
                 tile = plan.tiles[index]
                 if len(cells):
                     result.parts.append(
-                        (index, cells.placed(tile.x1, tile.y1, source.height, source.width))
+                        (index, cells.offset_to(tile.x1, tile.y1, source.height, source.width))
                     )
             result.num_tiles += len(indices)
             result.num_background += len(indices) - len(kept)
@@ -291,21 +291,10 @@ class Predictor:
 
     def _to_cells(self, instances: Any, shape: tuple[int, ...]) -> Cells:
         """Turn mmdet's predictions of one image into cells; those without a pixel are left out."""
-        height, width = shape[:2]
-        scores = instances.scores.float().cpu().numpy()
-        sure = np.flatnonzero(scores >= self.score_thr)
-        rles = masks_to_rles(instances.masks, height, width)
-        cells = Cells(
-            instances.bboxes.float().cpu().numpy()[sure],
-            scores[sure],
-            instances.labels.cpu().numpy()[sure],
-            [rles[index] for index in sure.tolist()],
-            height,
-            width,
-            self.class_names,
-        )
-        cells = cells[cells.measure()[1] > 0]
-        return cells[np.argsort(-cells.scores, kind="stable")]
+        cells = Cells.from_prediction(instances, shape[0], shape[1], self.class_names)
+        cells = cells[cells.confidences >= self.score_thr]
+        cells = cells[cells.areas > 0]
+        return cells[np.argsort(-cells.confidences, kind="stable")]
 
     def _pipeline(self, scale: float | None) -> Compose:
         """Build the test pipeline without loading, for one way of resizing."""

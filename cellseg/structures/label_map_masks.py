@@ -18,7 +18,7 @@ from mmdet.utils.util_random import ensure_rng
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from cellseg.structures.layers import as_bytes, as_layers, from_bytes, warp_layer
-from cellseg.structures.rle import measure_label_map
+from cellseg.structures.rle import RLE, encode_label_map, measure_label_map
 from cellseg.structures.roi_targets import sample_rois
 
 Index: TypeAlias = int | slice | list | np.ndarray | torch.Tensor
@@ -355,6 +355,17 @@ class LabelMapMasks(BaseInstanceMasks):
         if box_type is not HorizontalBoxes:
             return box_type.from_instance_masks(self.to_bitmap())
         return HorizontalBoxes(self._measure()[0].astype(np.float32))
+
+    def encode_rles(self) -> list[RLE]:
+        """Encode the N masks in one pass over each layer; a mask without a pixel is empty."""
+        rles: list[RLE] = [RLE(size=[], counts="")] * len(self)
+        for index in np.unique(self.layer_inds):
+            own = np.flatnonzero(self.layer_inds == index)
+            ids, places = np.unique(self.label_ids[own], return_inverse=True)
+            encoded = encode_label_map(self.layers[index], ids)[3]
+            for mask, place in zip(own.tolist(), places.tolist(), strict=True):
+                rles[mask] = encoded[place]
+        return rles
 
     def foreground(self) -> NDArray[np.bool_]:
         """Find the pixels (H, W) that belong to at least one mask."""

@@ -2,16 +2,23 @@
 
 A run-length encoding (RLE) is `{'size': [height, width], 'counts': str}` as COCO compresses it:
 the lengths of alternating background and foreground runs, counted column after column.
-Everything here works on the runs of all cells at once and never makes a full-size bitmap.
-
-Inside this file a run is a half-open range of column-major pixel positions (x * height + y).
+Everything here works on the runs of all cells at once and never makes a full-size bitmap; what can
+be done with runs is in `runs.py`.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple, TypedDict
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from cellseg.structures.runs import (
+    Runs,
+    expand_ranges,
+    join_touching,
+    measure_runs,
+    paint_runs,
+)
 
 _MOST_DIGITS = 12  # of five bits each, so that a number fits into 64 bits
 BLOCK_MASKS = 4096  # decoded together where there may be very many, to bound memory
@@ -22,18 +29,6 @@ class RLE(TypedDict):
 
     size: list[int]
     counts: str
-
-
-class Runs(NamedTuple):
-    """Foreground runs of several masks, sorted by owner, then by start.
-
-    `owners` (R,) is the index of the mask that a run belongs to, `starts` and `ends` (R,) are its
-    first and one-past-last column-major positions. R may be 0.
-    """
-
-    owners: NDArray[np.int64]
-    starts: NDArray[np.int64]
-    ends: NDArray[np.int64]
 
 
 def encode_crop(crop: NDArray[np.bool_], x0: int, y0: int, height: int, width: int) -> RLE:
@@ -67,6 +62,14 @@ def encode_crops(
     Returns:
         N RLEs in the order of the crops; an empty list without crops.
     """
+    runs = crops_to_runs(crops, x0s, y0s, height, width)
+    return encode_runs(runs, len(crops), height, width)
+
+
+def crops_to_runs(
+    crops: Sequence[NDArray[np.bool_]], x0s: ArrayLike, y0s: ArrayLike, height: int, width: int
+) -> Runs:
+    """Find the runs of many crops placed in one image; arguments as for `encode_crops`."""
     boxes = np.zeros((len(crops), 4), dtype=np.int64)
     columns = []
     places = zip(np.asarray(x0s).tolist(), np.asarray(y0s).tolist(), strict=True)
@@ -78,7 +81,7 @@ def encode_crops(
             boxes[index] = left, top, right, bottom
             columns.append(crop[top - y0 : bottom - y0, left - x0 : right - x0].T.ravel())
     pixels = np.concatenate(columns) if columns else np.zeros(0, dtype=bool)
-    return encode_columns(pixels, boxes, height, width)
+    return join_touching(_runs_of_columns(pixels, boxes, height))
 
 
 def encode_columns(
@@ -109,7 +112,7 @@ def encode_columns(
     if sizes.prod(axis=1).sum() != len(pixels):
         raise ValueError(f"The boxes do not hold the {len(pixels)} pixels that came with them.")
     runs = _runs_of_columns(np.asarray(pixels, dtype=bool), boxes, height)
-    return _compress(_join_touching(runs), len(boxes), height, width)
+    return encode_runs(join_touching(runs), len(boxes), height, width)
 
 
 def encode_label_map(
@@ -130,16 +133,11 @@ def encode_label_map(
     Raises:
         ValueError: If label_map is not a two-dimensional integer array.
     """
-    if label_map.ndim != 2 or label_map.dtype.kind not in "iu":
-        raise ValueError(
-            "A label map must be a two-dimensional integer array, "
-            f"not {label_map.ndim}-dimensional {label_map.dtype}."
-        )
-    height, width = label_map.shape
     wanted = None if ids is None else np.unique(np.asarray(ids, dtype=np.int64))
-    wanted, runs = _runs_of_label_map(label_map, wanted)
+    wanted, runs = find_runs(label_map, wanted)
+    height, width = label_map.shape
     boxes, areas = measure_runs(runs, len(wanted), height)
-    return wanted, boxes, areas, _compress(runs, len(wanted), height, width)
+    return wanted, boxes, areas, encode_runs(runs, len(wanted), height, width)
 
 
 def measure_label_map(
@@ -157,7 +155,7 @@ def measure_label_map(
     """
     wanted, order = np.unique(np.asarray(ids, dtype=np.int64), return_inverse=True)
     # Row after row, unlike an RLE: that is how the pixels lie in memory, so x and y change places.
-    _, runs = _runs_of_label_map(label_map.T, wanted)
+    _, runs = find_runs(label_map.T, wanted)
     boxes, areas = measure_runs(runs, len(wanted), label_map.shape[1])
     return boxes[:, [1, 0, 3, 2]][order], areas[order]
 
@@ -176,7 +174,8 @@ def decode_crop(rle: RLE) -> tuple[NDArray[np.bool_], int, int]:
     runs = decode_runs([rle])
     (x1, y1, x2, y2), _ = (part[0] for part in measure_runs(runs, 1, height))
     columns = np.zeros((x2 - x1, height), dtype=bool)
-    columns.reshape(-1)[_positions(runs) - x1 * height] = True
+    _, positions = expand_ranges(runs.starts, runs.ends)
+    columns.reshape(-1)[positions - x1 * height] = True
     return np.ascontiguousarray(columns[:, y1:y2].T), int(x1), int(y1)
 
 
@@ -199,7 +198,7 @@ def decode_runs(rles: Sequence[RLE]) -> Runs:
 
 
 def count_covered(rles: Sequence[RLE]) -> NDArray[np.int64]:
-    """Count the pixels that each mask speaks of, foreground and background.
+    """Count the pixels that each RLE encodes, foreground and background.
 
     Args:
         rles: N masks; counts may be str or bytes.
@@ -209,6 +208,15 @@ def count_covered(rles: Sequence[RLE]) -> NDArray[np.int64]:
     """
     owners, _, counts, _ = _read_counts(rles)
     return np.bincount(owners, weights=counts, minlength=len(rles)).astype(np.int64)
+
+
+def read_lengths(counts: str | bytes) -> NDArray[np.int64]:
+    """Read the lengths (K,) of one mask's runs, background first.
+
+    Raises:
+        ValueError: If counts are cut off, are no RLE, or hold a negative length.
+    """
+    return _read_counts([RLE(size=[], counts=counts)])[2]  # type: ignore[typeddict-item]
 
 
 def _read_counts(rles: Sequence[RLE]) -> tuple[NDArray[np.int64], ...]:
@@ -265,13 +273,7 @@ def rles_to_label_map(
     priority = np.zeros(len(rles)) if scores is None else np.asarray(scores, dtype=np.float64)
     if len(priority) != len(rles):
         raise ValueError(f"{len(rles)} masks came with {len(priority)} scores; give one for each.")
-    runs = decode_runs(rles)
-    first_runs = np.searchsorted(runs.owners, np.arange(len(rles) + 1))
-    painted = np.zeros(height * width, dtype=np.int32)
-    for index in np.lexsort((-np.arange(len(rles)), priority)).tolist():
-        own = slice(first_runs[index], first_runs[index + 1])
-        painted[_positions(Runs(*(part[own] for part in runs)))] = index + 1
-    return np.ascontiguousarray(painted.reshape(width, height).T)
+    return paint_runs(decode_runs(rles), priority, height, width)
 
 
 def measure_rles(rles: Sequence[RLE]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -297,16 +299,6 @@ def measure_rles(rles: Sequence[RLE]) -> tuple[NDArray[np.int64], NDArray[np.int
     return boxes, areas
 
 
-def area_of(rle: RLE) -> int:
-    """Count the pixels of a mask."""
-    return int(measure_rles([rle])[1][0])
-
-
-def box_of(rle: RLE) -> NDArray[np.int64]:
-    """Find a mask's tight box (4,) as `measure_rles` does."""
-    return measure_rles([rle])[0][0]
-
-
 def _runs_of_columns(pixels: NDArray[np.bool_], boxes: NDArray[np.int64], height: int) -> Runs:
     """Find the runs of each column of each box; see `encode_columns`."""
     full = np.flatnonzero((boxes[:, 3] > boxes[:, 1]) & (boxes[:, 2] > boxes[:, 0]))
@@ -329,24 +321,26 @@ def _runs_of_columns(pixels: NDArray[np.bool_], boxes: NDArray[np.int64], height
     return Runs(np.repeat(full, widths)[columns], starts + shift, ends + shift)
 
 
-def _join_touching(runs: Runs) -> Runs:
-    """Join runs of one mask that touch, as those of neighbouring full-height columns do."""
-    touching = (runs.starts[1:] == runs.ends[:-1]) & (runs.owners[1:] == runs.owners[:-1])
-    if not touching.any():
-        return runs
-    first = np.concatenate(([True], ~touching))
-    last = np.concatenate((~touching, [True]))
-    return Runs(runs.owners[first], runs.starts[first], runs.ends[last])
-
-
-def _runs_of_label_map(
-    label_map: NDArray[np.integer], wanted: NDArray[np.int64] | None
+def find_runs(
+    label_map: NDArray[np.integer], wanted: NDArray[np.int64] | None = None
 ) -> tuple[NDArray[np.int64], Runs]:
-    """Find the runs of the wanted ids (N,) ascending, or of every positive one.
+    """Find the runs of cells of a label map in one pass.
+
+    Args:
+        label_map: (H, W) integer; 0 is background, each positive value one cell.
+        wanted: (N,) ids, ascending without repeats; every positive one when None.
 
     Returns:
-        The ids, and their runs with the index into the ids as the owner.
+        The ids (N,), and their runs with the index into the ids as the owner.
+
+    Raises:
+        ValueError: If label_map is not a two-dimensional integer array.
     """
+    if label_map.ndim != 2 or label_map.dtype.kind not in "iu":
+        raise ValueError(
+            "A label map must be a two-dimensional integer array, "
+            f"not {label_map.ndim}-dimensional {label_map.dtype}."
+        )
     flat = label_map.T.reshape(-1)
     cuts = np.flatnonzero(flat[1:] != flat[:-1]) + 1
     starts = np.concatenate(([0], cuts))[: len(flat)]
@@ -364,36 +358,7 @@ def _runs_of_label_map(
     return ids, Runs(owners[order], starts[order], ends[order])
 
 
-def measure_runs(
-    runs: Runs, num_masks: int, height: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Measure tight boxes (N, 4), x2 and y2 exclusive, and areas (N,); zeros for an empty mask."""
-    boxes = np.zeros((num_masks, 4), dtype=np.int64)
-    areas = np.zeros(num_masks, dtype=np.int64)
-    if not len(runs.owners):
-        return boxes, areas
-    first_x, first_y = np.divmod(runs.starts, height)
-    last_x, last_y = np.divmod(runs.ends - 1, height)
-    wraps = last_x > first_x  # such a run meets the image's last and first row
-    first_y[wraps], last_y[wraps] = 0, height - 1
-    firsts = np.flatnonzero(np.diff(runs.owners, prepend=-1))
-    present = runs.owners[firsts]
-    boxes[present, 0] = np.minimum.reduceat(first_x, firsts)
-    boxes[present, 1] = np.minimum.reduceat(first_y, firsts)
-    boxes[present, 2] = np.maximum.reduceat(last_x, firsts) + 1
-    boxes[present, 3] = np.maximum.reduceat(last_y, firsts) + 1
-    areas[present] = np.add.reduceat(runs.ends - runs.starts, firsts)
-    return boxes, areas
-
-
-def _positions(runs: Runs) -> NDArray[np.int64]:
-    """List every column-major pixel position that the runs cover."""
-    lengths = runs.ends - runs.starts
-    before = np.cumsum(lengths) - lengths
-    return np.arange(lengths.sum()) + np.repeat(runs.starts - before, lengths)
-
-
-def _compress(runs: Runs, num_masks: int, height: int, width: int) -> list[RLE]:
+def encode_runs(runs: Runs, num_masks: int, height: int, width: int) -> list[RLE]:
     """Write the runs of each mask as COCO's counts string, as pycocotools' rleToString does."""
     total = height * width
     run_counts = np.bincount(runs.owners, minlength=num_masks)

@@ -9,16 +9,18 @@ from numpy.typing import NDArray
 
 from cellseg.evaluation.anchor_recall import (
     AnchorSetting,
-    CellBoxes,
     RecallFigures,
     name_bands,
+    scale_to_input,
+    size_boxes,
     summarise_groups,
 )
+from cellseg.structures.cells import Cells
 
 
 def draw_anchor_recall(
     settings: Sequence[AnchorSetting],
-    boxes: CellBoxes,
+    images: Sequence[Cells],
     ious: Sequence[NDArray[np.float64]],
     class_names: Sequence[str],
     figure: Figure | None = None,
@@ -27,7 +29,7 @@ def draw_anchor_recall(
 
     Args:
         settings: The anchors of each config.
-        boxes: The boxes of N cells.
+        images: The cells of each image, N in all.
         ious: For each config the best IoUs (N,).
         class_names: The classes in order.
         figure: Figure to draw into, such as a window's; a new one when None.
@@ -40,14 +42,14 @@ def draw_anchor_recall(
     figure.set_layout_engine("constrained")
     axes = figure.subplots(2, 2)
     names = [setting.name for setting in settings]
-    groups = [summarise_groups(boxes, values, class_names) for values in ious]
+    groups = [summarise_groups(images, values, class_names) for values in ious]
     _draw_curves(axes[0, 0], names, ious, [group["all"]["all cells"] for group in groups])
-    _draw_sizes(axes[0, 1], settings, boxes)
+    _draw_sizes(axes[0, 1], settings, images)
     _draw_bars(axes[1, 0], names, [group["size"] for group in groups], name_bands())
     axes[1, 0].set_xlabel("size of the box, square root of its area, in pixels of the image")
     _draw_bars(axes[1, 1], names, [group["class"] for group in groups], list(class_names))
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    title = f"Best anchor of each of {len(boxes.labels)} cells"
+    title = f"Best anchor of each of {sum(map(len, images))} cells"
     figure.legend(handles, labels, loc="outside upper center", title=title)
     return figure
 
@@ -73,15 +75,12 @@ def _draw_curves(
     axes.set(ylabel="% of the cells", title="Cells covered at least this well")
 
 
-def _draw_sizes(axes: Axes, settings: Sequence[AnchorSetting], boxes: CellBoxes) -> None:
+def _draw_sizes(axes: Axes, settings: Sequence[AnchorSetting], images: Sequence[Cells]) -> None:
     """Draw the sizes of the cells as the network sees them, and those of the anchors."""
     drawn: list[NDArray[np.float64]] = []
     for number, setting in enumerate(settings):
-        factors = [
-            np.sqrt(np.prod(np.divide(setting.input_size(h, w), (h, w))))
-            for h, w in boxes.image_sizes.tolist()
-        ]
-        sizes = boxes.sizes_px * np.array(factors)
+        factors, _ = scale_to_input(images, setting)
+        sizes = size_boxes(images) * np.sqrt(factors.prod(axis=1))
         if len(sizes) and not any(np.array_equal(sizes, other) for other in drawn):
             low = max(float(sizes.min()), 1)
             bins = np.geomspace(low, max(float(sizes.max()), 1.1 * low), 50).tolist()

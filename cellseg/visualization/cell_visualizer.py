@@ -1,16 +1,14 @@
 """The visualizer of dense images: outlines and counts where stock draws a label on every cell."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from mmdet.registry import VISUALIZERS
 from mmdet.structures import DetDataSample
-from mmdet.structures.bbox import BaseBoxes
 from mmdet.structures.mask.structures import BaseInstanceMasks
 from mmdet.visualization import DetLocalVisualizer
 from mmengine.dist import master_only
@@ -18,33 +16,16 @@ from mmengine.structures import InstanceData
 from numpy.typing import NDArray
 
 from cellseg.fileio import write_atomically
+from cellseg.structures.cells import Cells
 from cellseg.visualization.overlays import (
     DEFAULT_PALETTE,
     IGNORED_COLOUR,
     Colour,
-    Masks,
     colour_of,
     draw_boxes,
     draw_outlines,
 )
 from cellseg.visualization.panels import CaptionEntry, join_panels, resize_for_display
-
-
-@dataclass(frozen=True)
-class DrawnCells:
-    """Cells to draw, in the frame of the image.
-
-    Attributes:
-        labels: (N,) int64 class indices; -1 for regions to ignore. N may be 0.
-        masks: N masks of any kind that `iterate_crops` knows, or None to draw boxes.
-        boxes_xyxy: (N, 4) in pixels.
-        scores: (N,) float64, or None for ground truth.
-    """
-
-    labels: NDArray[np.int64]
-    masks: Masks | None
-    boxes_xyxy: NDArray[np.floating]
-    scores: NDArray[np.float64] | None = None
 
 
 @VISUALIZERS.register_module()
@@ -101,7 +82,7 @@ class CellVisualizer(DetLocalVisualizer):
         """
         limit = self.max_side_px if max_side_px is None else max_side_px
         shown, scale = resize_for_display(image, self.min_side_px, limit)
-        parts: list[tuple[str, DrawnCells]] = []
+        parts: list[tuple[str, Cells]] = []
         if data_sample is not None:
             data_sample = data_sample.cpu()
             truth = (
@@ -112,7 +93,7 @@ class CellVisualizer(DetLocalVisualizer):
             if truth is not None:
                 parts.append(("ground truth", truth))
             if draw_pred and "pred_instances" in data_sample:
-                cells = find_predictions(data_sample.pred_instances, pred_score_thr)
+                cells = find_predictions(data_sample.pred_instances, image.shape, pred_score_thr)
                 parts.append((f"predicted, score > {pred_score_thr:g}", cells))
         if not parts:
             return shown
@@ -180,7 +161,7 @@ class CellVisualizer(DetLocalVisualizer):
         Returns:
             (H, W, 3) uint8 RGB.
         """
-        cells = _as_drawn_cells(instances)
+        cells = _read_instances(instances, image.shape)
         drawn = self._draw_cells(image, cells, palette or DEFAULT_PALETTE, 1.0)
         self.set_image(drawn)
         return drawn
@@ -188,17 +169,17 @@ class CellVisualizer(DetLocalVisualizer):
     def _draw_cells(
         self,
         shown: NDArray[np.uint8],
-        cells: DrawnCells,
+        cells: Cells,
         palette: Sequence[Colour],
         scale: float,
     ) -> NDArray[np.uint8]:
         """Draw masks, or boxes where there are no masks, on a resized image."""
         if cells.masks is None:
-            return draw_boxes(shown, cells.boxes_xyxy, cells.labels, palette, scale)
+            return draw_boxes(shown, cells.boxes, cells.labels, palette, scale)
         scores = cells.scores if self.show_scores else None
-        return draw_outlines(shown, cells.masks, cells.labels, palette, scores, scale)
+        return draw_outlines(shown, cells.crops(), cells.labels, palette, scores, scale)
 
-    def _count(self, cells: DrawnCells, palette: Sequence[Colour]) -> list[CaptionEntry]:
+    def _count(self, cells: Cells, palette: Sequence[Colour]) -> list[CaptionEntry]:
         """Say how many cells of each class there are."""
         names = (self.dataset_meta or {}).get("classes") or ()
         num_classes = max(len(names), int(cells.labels.max(initial=-1)) + 1)
@@ -220,7 +201,7 @@ class CellVisualizer(DetLocalVisualizer):
         return palette if isinstance(palette, list | tuple) and palette else DEFAULT_PALETTE
 
 
-def find_ground_truth(data_sample: DetDataSample, shape: tuple[int, int]) -> DrawnCells | None:
+def find_ground_truth(data_sample: DetDataSample, shape: tuple[int, int]) -> Cells | None:
     """Find the ground truth of a data sample that fits an image.
 
     Args:
@@ -233,44 +214,38 @@ def find_ground_truth(data_sample: DetDataSample, shape: tuple[int, int]) -> Dra
     """
     truth = data_sample.get("gt_instances")
     if truth is not None and "labels" in truth and _fits(truth.get("masks"), shape):
-        parts = [_as_drawn_cells(truth)]
+        cells = _read_instances(truth, shape)
         ignored = data_sample.get("ignored_instances")
         if ignored is not None and "labels" in ignored and _fits(ignored.get("masks"), shape):
-            cells = _as_drawn_cells(ignored)
-            return _with_ignored(parts[0], cells)
-        return parts[0]
+            regions = _read_instances(ignored, shape)
+            regions = replace(regions, labels=np.full(len(regions), -1))
+            return Cells.concatenate([cells, regions])
+        return cells
     instances = data_sample.get("instances")
     if instances is None:
         return None
-    labels = [-1 if i.get("ignore_flag") else int(i["bbox_label"]) for i in instances]
-    has_masks = all(i.get("mask") is not None for i in instances)
-    return DrawnCells(
-        np.array(labels, dtype=np.int64),
-        [i["mask"] for i in instances] if has_masks else None,
-        np.array([i["bbox"] for i in instances], dtype=np.float64).reshape(-1, 4),
-    )
+    height, width = data_sample.get("ori_shape", shape)[:2]
+    cells = Cells.from_instances(instances, height, width)
+    return replace(cells, labels=np.where(cells.is_ignored, -1, cells.labels))
 
 
-def find_predictions(pred_instances: InstanceData, score_thr: float) -> DrawnCells:
+def find_predictions(
+    pred_instances: InstanceData, shape: tuple[int, ...], score_thr: float
+) -> Cells:
     """Pick the predictions above a score.
 
     Args:
         pred_instances: With scores, labels, bboxes, and masks (RLEs or bitmaps) if predicted.
+        shape: (H, W) of the image that they are of.
         score_thr: Scores must be above it.
 
     Returns:
         The cells, highest score first.
     """
-    cells = _as_drawn_cells(pred_instances)
-    scores = cast("NDArray[np.float64]", cells.scores)
+    cells = _read_instances(pred_instances, shape)
+    scores = cells.confidences
     picked = np.argsort(-scores, kind="stable")
-    picked = picked[scores[picked] > score_thr]
-    masks = cells.masks
-    if isinstance(masks, torch.Tensor | np.ndarray | BaseInstanceMasks):
-        masks = masks[picked]
-    elif masks is not None:
-        masks = [masks[index] for index in picked.tolist()]
-    return DrawnCells(cells.labels[picked], masks, cells.boxes_xyxy[picked], scores[picked])
+    return cells[picked[scores[picked] > score_thr]]
 
 
 def write_image(path: str | Path, image: NDArray[np.uint8]) -> Path:
@@ -285,39 +260,16 @@ def write_image(path: str | Path, image: NDArray[np.uint8]) -> Path:
     return write_atomically(path, encoded.tobytes())
 
 
-def _as_drawn_cells(instances: InstanceData) -> DrawnCells:
-    """Read labels, masks, boxes and scores on the CPU; an instance set without fields is empty."""
-    labels = _to_numpy(instances.get("labels", np.zeros(0))).astype(np.int64)
-    boxes = instances.get("bboxes", np.zeros((len(labels), 4)))
-    boxes = boxes.tensor if isinstance(boxes, BaseBoxes) else boxes
-    scores = instances.get("scores")
-    return DrawnCells(
-        labels,
-        instances.get("masks"),
-        _to_numpy(boxes).reshape(-1, 4),
-        None if scores is None else _to_numpy(scores).astype(np.float64),
-    )
-
-
-def _with_ignored(cells: DrawnCells, ignored: DrawnCells) -> DrawnCells:
-    """Add regions to ignore, whose masks are of the same kind."""
-    masks = cells.masks
-    if isinstance(masks, BaseInstanceMasks) and isinstance(ignored.masks, BaseInstanceMasks):
-        masks = masks.cat([masks, ignored.masks])
-    return DrawnCells(
-        np.concatenate([cells.labels, np.full(len(ignored.labels), -1)]),
-        masks,
-        np.concatenate([cells.boxes_xyxy, ignored.boxes_xyxy]),
-    )
+def _read_instances(instances: InstanceData, shape: tuple[int, ...]) -> Cells:
+    """Read labels, masks, boxes and scores; an instance set without fields is empty."""
+    found = {key: instances.get(key) for key in ("labels", "masks", "bboxes", "scores")}
+    if found["labels"] is None:
+        found["labels"] = np.zeros(0, dtype=np.int64)
+    if found["bboxes"] is None:
+        found["bboxes"] = np.zeros((len(found["labels"]), 4))
+    return Cells.from_prediction(found, shape[0], shape[1])
 
 
 def _fits(masks: Any, shape: tuple[int, int]) -> bool:
-    """Tell whether masks that know their size have this one."""
+    """Return whether masks that know their size have this one."""
     return isinstance(masks, BaseInstanceMasks) and (masks.height, masks.width) == tuple(shape)
-
-
-def _to_numpy(values: Any) -> NDArray[Any]:
-    """Bring a tensor or array to the CPU as an array."""
-    if isinstance(values, torch.Tensor):
-        return values.detach().cpu().numpy()
-    return np.asarray(values)

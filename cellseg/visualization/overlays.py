@@ -1,26 +1,19 @@
-"""Draw the outlines of many cells on an image, fast, from whatever the masks are.
+"""Draw the outlines of many cells on an image, fast.
 
 A cell is looked at in the crop of its box only, and all outlines of a class are drawn in one call.
 Everything here is RGB.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import cv2
 import numpy as np
-import torch
-from mmdet.structures.mask import PolygonMasks
-from mmdet.structures.mask.structures import BaseInstanceMasks
 from numpy.typing import ArrayLike, NDArray
 
-from cellseg.structures.label_map_masks import LabelMapMasks
-from cellseg.structures.rle import RLE, decode_crop
+from cellseg.structures.runs import Crop
 
 Colour: TypeAlias = tuple[int, int, int]
-Masks: TypeAlias = Sequence[RLE] | BaseInstanceMasks | NDArray[np.bool_] | torch.Tensor
-Crop: TypeAlias = tuple[NDArray[np.bool_], int, int]
-
 DEFAULT_PALETTE: tuple[Colour, ...] = (
     (0, 245, 150),
     (255, 245, 25),
@@ -34,29 +27,6 @@ DEFAULT_PALETTE: tuple[Colour, ...] = (
 """Colours that stand out on the pink and purple of H&E, for classes without a palette."""
 IGNORED_COLOUR: Colour = (128, 128, 128)
 _FRACTION_BITS = 4  # OpenCV's fixed-point coordinates: 1/16 px
-
-
-def iterate_crops(masks: Masks) -> Iterator[Crop]:
-    """Visit each mask as the crop of its tight box.
-
-    Args:
-        masks: N RLEs, LabelMapMasks, BitmapMasks, PolygonMasks, or (N, H, W) bitmaps. N may be 0.
-
-    Yields:
-        The crop (h, w) bool, and the image column x0 and row y0 of its first pixel. An empty mask
-        gives a (0, 0) crop.
-    """
-    if isinstance(masks, LabelMapMasks):
-        boxes = masks.get_bboxes("hbox").tensor.int().tolist()
-        layers, ids = masks.layer_inds.tolist(), masks.label_ids.tolist()
-        for (x1, y1, x2, y2), layer, label_id in zip(boxes, layers, ids, strict=True):
-            yield masks.layers[layer, y1:y2, x1:x2] == label_id, x1, y1
-    elif isinstance(masks, PolygonMasks | BaseInstanceMasks):
-        yield from _iterate_bitmap_crops(masks.to_ndarray())
-    elif isinstance(masks, torch.Tensor | np.ndarray):
-        yield from _iterate_bitmap_crops(torch.as_tensor(masks).cpu().numpy())
-    else:
-        yield from map(decode_crop, masks)
 
 
 def find_outlines(crop: NDArray[np.bool_], x0: int, y0: int) -> list[NDArray[np.int32]]:
@@ -80,7 +50,7 @@ def find_outlines(crop: NDArray[np.bool_], x0: int, y0: int) -> list[NDArray[np.
 
 def draw_outlines(
     image: NDArray[np.uint8],
-    masks: Masks,
+    crops: Sequence[Crop],
     labels: ArrayLike,
     palette: Sequence[Colour] = DEFAULT_PALETTE,
     scores: ArrayLike | None = None,
@@ -91,7 +61,7 @@ def draw_outlines(
 
     Args:
         image: (h, w, 3) uint8 RGB; not changed.
-        masks: N masks in original coordinates; see `iterate_crops`.
+        crops: N masks in original coordinates, from `Cells.crops`.
         labels: (N,) class indices; a negative one is drawn grey, as a region to ignore.
         palette: Colours of the classes, used again from the start if there are more classes.
         scores: (N,) scores to write beside the cells; None writes none, which dense images need.
@@ -106,9 +76,7 @@ def draw_outlines(
         line_width = choose_line_width(canvas.shape[0], canvas.shape[1], scale)
     outlines: dict[int, list[NDArray[np.int32]]] = {}
     corners = []
-    for label, (crop, x0, y0) in zip(
-        np.asarray(labels).tolist(), iterate_crops(masks), strict=True
-    ):
+    for label, (crop, x0, y0) in zip(np.asarray(labels).tolist(), crops, strict=True):
         outlines.setdefault(int(label), []).extend(find_outlines(crop, x0, y0))
         corners.append((x0, y0))
     for label in sorted(outlines, reverse=True):
@@ -167,13 +135,6 @@ def colour_of(label: int, palette: Sequence[Colour]) -> Colour:
         return IGNORED_COLOUR
     red, green, blue = palette[label % len(palette)]
     return int(red), int(green), int(blue)
-
-
-def _iterate_bitmap_crops(bitmaps: NDArray[np.generic]) -> Iterator[Crop]:
-    """Visit (N, H, W) bitmaps as crops; see `iterate_crops`."""
-    for bitmap in bitmaps.astype(np.uint8):
-        x0, y0, width, height = cv2.boundingRect(bitmap)
-        yield bitmap[y0 : y0 + height, x0 : x0 + width].astype(bool), x0, y0
 
 
 def _to_fixed_point(outline: NDArray[np.int32], scale: float) -> NDArray[np.int32]:

@@ -13,11 +13,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cellseg.errors import CellsegError, as_cellseg_error
 from cellseg.evaluation.average_precision import AveragePrecision, compute_average_precision
-from cellseg.evaluation.cell_outcomes import ImageOutcome, sort_outcomes
-from cellseg.evaluation.confusion import Confusion, confuse_results
-from cellseg.evaluation.image_counts import count_result
-from cellseg.evaluation.judgement import Judgement, judge
+from cellseg.evaluation.cell_outcomes import CellOutcomes, classify_cells
+from cellseg.evaluation.confusion import Confusion, confuse_outcomes
+from cellseg.evaluation.image_counts import count_scene
 from cellseg.evaluation.precision_recall import trace_precision_recall
+from cellseg.evaluation.scene import build_result_scene
+from cellseg.evaluation.scores import Scores, compute_scores
 from cellseg.visualization import report_sections as sections
 from cellseg.visualization.inks import make_inks
 from cellseg.visualization.report_gallery import draw_pictures
@@ -41,20 +42,17 @@ def build_report(given: ReportInput, options: ReportOptions | None = None) -> st
     classes = list(given.class_names)
     with as_cellseg_error():
         precision = compute_average_precision(given.results, classes, max_dets=options.max_dets)
-        counts = [count_result(r, len(classes), options.score_thr) for r in given.results]
-        outcomes = [
-            sort_outcomes(result, len(classes), options.score_thr, options.iou_thr)
-            for result in given.results
-        ]
-        confusion = confuse_results(given.results, classes, options.score_thr, options.iou_thr)
-        judgement = judge(counts, classes)
-    if not judgement.any_class.num_cells:
+        scenes = [build_result_scene(r, len(classes), options.score_thr) for r in given.results]
+        outcomes = [classify_cells(scene, options.iou_thr) for scene in scenes]
+        confusion = confuse_outcomes(outcomes, classes, options.score_thr, options.iou_thr)
+        scores = compute_scores([count_scene(scene) for scene in scenes], classes)
+    if not scores.any_class.num_cells:
         raise CellsegError(
             f"{given.title}: the {len(given.results)} images hold no annotated cell, so there is "
             "nothing to judge the predictions by. Choose a split with annotations by --split."
         )
     context = {
-        **_summarise(judgement, precision, confusion, options),
+        **_summarise(scores, precision, confusion, options),
         **_draw_figures(given, outcomes, confusion, options),
         **draw_pictures(given, outcomes, options),
         "title": given.title,
@@ -81,25 +79,25 @@ def make_environment() -> Environment:
 
 
 def _summarise(
-    judgement: Judgement,
+    scores: Scores,
     precision: AveragePrecision,
     confusion: Confusion,
     options: ReportOptions,
 ) -> dict[str, Any]:
     """Collect the sentence, the headline figures and the table."""
-    ledger = sections.make_ledger(confusion)
+    class_summary = sections.make_class_summary(confusion)
     totals = {
-        key: sum(getattr(row, key) for row in ledger)
+        key: sum(getattr(row, key) for row in class_summary)
         for key in ("num_cells", "found", "other", "missed", "invented")
     }
-    several = len(judgement.classes) > 1
+    several = len(scores.classes) > 1
     mean = ", mean of classes" if several else ""
     means = precision.means
-    every = judgement.any_class.values
+    every = scores.any_class.values
     headline = [
         ("AP50", means["mAP_50"], f"average precision at mask IoU 0.50{mean}"),
         ("AP", means["mAP"], f"over mask IoU 0.50 to 0.95{mean}"),
-        ("PQ", judgement.means["PQ"], f"panoptic quality{mean}"),
+        ("PQ", scores.means["PQ"], f"panoptic quality{mean}"),
         ("recall", every["recall_50"], "cells found, whatever their class"),
         ("precision", every["precision_50"], "predictions that are cells"),
     ]
@@ -107,11 +105,11 @@ def _summarise(
         (c for c in precision.classes if not math.isnan(c.ap_50)), key=lambda c: -c.ap_50
     )
     return {
-        "ledger": ledger,
+        "class_summary": class_summary,
         "totals": totals,
         "headline": [(name, f"{value:.3f}", text) for name, value, text in headline],
         "columns": sections.COLUMNS,
-        "rows": sections.make_result_rows(judgement, precision),
+        "rows": sections.make_result_rows(scores, precision),
         "extremes": (ranked[0], ranked[-1]) if several and len(ranked) > 1 else None,
         "confusion": sections.make_confusion_rows(confusion),
         "class_names": list(confusion.class_names),
@@ -120,7 +118,7 @@ def _summarise(
 
 def _draw_figures(
     given: ReportInput,
-    outcomes: Sequence[ImageOutcome],
+    outcomes: Sequence[CellOutcomes],
     confusion: Confusion,
     options: ReportOptions,
 ) -> dict[str, Any]:

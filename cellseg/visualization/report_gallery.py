@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellseg.errors import CellsegError
-from cellseg.evaluation.cell_outcomes import ImageOutcome, measure_diameters
-from cellseg.evaluation.coco_results import GroundTruth, ImageResult, Predictions
-from cellseg.structures.rle import RLE
+from cellseg.evaluation.cell_outcomes import CellOutcomes, measure_diameters
+from cellseg.evaluation.coco_results import ImageResult
+from cellseg.structures.cells import Cells
 from cellseg.visualization.overlays import DEFAULT_PALETTE, colour_of
 from cellseg.visualization.report_inputs import ReportInput, ReportOptions
 from cellseg.visualization.report_pictures import (
@@ -28,7 +28,7 @@ PICTURE_BYTES = 2_600_000
 
 
 @dataclass(frozen=True)
-class ImagePair:
+class PicturePair:
     """An image twice: the ground truth and the predictions."""
 
     name: str
@@ -50,7 +50,7 @@ class CellCrop:
 
 
 def draw_pictures(
-    given: ReportInput, outcomes: Sequence[ImageOutcome], options: ReportOptions
+    given: ReportInput, outcomes: Sequence[CellOutcomes], options: ReportOptions
 ) -> dict[str, Any]:
     """Draw what the template shows of single images and cells.
 
@@ -84,7 +84,7 @@ def draw_pictures(
 
 
 def list_errors(
-    results: Sequence[ImageResult], outcomes: Sequence[ImageOutcome]
+    results: Sequence[ImageResult], outcomes: Sequence[CellOutcomes]
 ) -> tuple[list[tuple[int, int, float]], list[tuple[int, int, float]]]:
     """List the missed cells by size and the invented ones by score, as (image, cell, weight)."""
     missed: list[tuple[int, int, float]] = []
@@ -94,17 +94,19 @@ def list_errors(
             continue
         for cell in outcome.gt_index[~outcome.found].tolist():
             missed.append((image, cell, float(result.ground_truth.areas[cell])))
-        for cell in outcome.pred_index[outcome.invented].tolist():
-            invented.append((image, cell, float(result.predictions.scores[cell])))
+        for cell in outcome.pred_index[outcome.false_positive].tolist():
+            invented.append((image, cell, float(result.predictions.confidences[cell])))
     return missed, invented
 
 
-def _draw_pair(given: ReportInput, place: int, outcome: ImageOutcome, max_bytes: int) -> ImagePair:
+def _draw_pair(
+    given: ReportInput, place: int, outcome: CellOutcomes, max_bytes: int
+) -> PicturePair:
     """Draw one image with the outlines of both sides; what is wrong is filled."""
     name = given.image_names[place]
-    truth, truth_rles, found, found_rles = _take_masks(given.results[place], name)
+    truth, found = _take_sides(given.results[place], name)
     image = given.read_image(place)
-    labels = np.where(truth.ignored, -1, truth.labels)
+    labels = np.where(truth.is_ignored, -1, truth.labels)
     filled = np.zeros(len(labels), dtype=bool)
     filled[outcome.gt_index[~outcome.right]] = True
     kept = outcome.pred_index
@@ -113,11 +115,11 @@ def _draw_pair(given: ReportInput, place: int, outcome: ImageOutcome, max_bytes:
     cells = f"{len(outcome.gt_index):,} cell{'' if len(outcome.gt_index) == 1 else 's'}"
     text = f"{cells}: {int((~outcome.found).sum()):,} missed, "
     text += f"{num_other:,} taken for another class, " if several else ""
-    text += f"{int(outcome.invented.sum()):,} invented"
+    text += f"{int(outcome.false_positive.sum()):,} invented"
     palette = given.palette or DEFAULT_PALETTE
-    left = draw_panel(image, truth_rles, labels, filled, palette)
-    rles = [found_rles[index] for index in kept.tolist()]
-    right = draw_panel(image, rles, found.labels[kept], outcome.wrong, palette)
+    left = draw_panel(image, truth.crops(), labels, filled, palette)
+    shown = found[kept]
+    right = draw_panel(image, shown.crops(), shown.labels, outcome.wrong, palette)
     alts = (
         f"Image {name}, ground truth: {cells} outlined; "
         f"filled, because missed{' or taken for another class' if several else ''}: "
@@ -127,7 +129,7 @@ def _draw_pair(given: ReportInput, place: int, outcome: ImageOutcome, max_bytes:
         f"{int(outcome.wrong.sum()):,}.",
     )
     pictures = [encode_picture(*side, max_bytes) for side in ((left, alts[0]), (right, alts[1]))]
-    return ImagePair(name, f"{outcome.f1:.3f}", text, *pictures)
+    return PicturePair(name, f"{outcome.f1:.3f}", text, *pictures)
 
 
 def _draw_crops(
@@ -157,15 +159,13 @@ def _draw_cell(
 ) -> NDArray[np.uint8]:
     """Draw a missed cell and the predictions around it, or an invented one and the truth."""
     result = given.results[place]
-    truth, truth_rles, found, found_rles = _take_masks(result, given.image_names[place])
-    own, rles, others = (truth, truth_rles, found) if missed else (found, found_rles, truth)
-    around = found_rles if missed else truth_rles
-    window = choose_window(own.boxes_xyxy[index].tolist(), result.height, result.width)
-    near = touches_window(others.boxes_xyxy, window)
-    near &= found.scores >= score_thr if missed else ~truth.ignored
+    truth, found = _take_sides(result, given.image_names[place])
+    own, others = (truth, found) if missed else (found, truth)
+    window = choose_window(own.boxes[index].tolist(), result.height, result.width)
+    near = touches_window(others.boxes, window)
+    near &= found.confidences >= score_thr if missed else ~truth.is_ignored
     colour = colour_of(int(own.labels[index]), given.palette or DEFAULT_PALETTE)
-    shown = [around[k] for k in np.flatnonzero(near).tolist()]
-    return draw_crop(image, window, rles[index], colour, shown)
+    return draw_crop(image, window, own[index].crops()[0], colour, others[near].crops())
 
 
 def _describe_crop(
@@ -178,24 +178,22 @@ def _describe_crop(
 ) -> CellCrop:
     """Say what a crop shows."""
     image_name = given.image_names[place]
-    truth, _, found, _ = _take_masks(given.results[place], image_name)
-    own: GroundTruth | Predictions = truth if missed else found
+    truth, found = _take_sides(given.results[place], image_name)
+    own = truth if missed else found
     label = int(own.labels[index])
-    x, y = ((own.boxes_xyxy[index, :2] + own.boxes_xyxy[index, 2:]) / 2).round().astype(int)
+    x, y = ((own.boxes[index, :2] + own.boxes[index, 2:]) / 2).round().astype(int)
     details = [f"{measure_diameters(own.areas[[index]])[0]:.0f} px across"]
     if not missed:
-        details.insert(0, f"score {found.scores[index]:.2f}")
+        details.insert(0, f"score {found.confidences[index]:.2f}")
     name = given.class_names[label]
     word = "Missed" if missed else "Invented"
     alt = f"{word} {name} in image {image_name} at x {x}, y {y}: {', '.join(details)}."
     return CellCrop(encode_picture(drawn, alt, max_bytes), name, ink_of(label), image_name, details)
 
 
-def _take_masks(
-    result: ImageResult, name: str
-) -> tuple[GroundTruth, list[RLE], Predictions, list[RLE]]:
-    """Return both sides of a result with their masks."""
+def _take_sides(result: ImageResult, name: str) -> tuple[Cells, Cells]:
+    """Return ground truth and predictions of a result, both with masks."""
     truth, found = result.ground_truth, result.predictions
-    if truth is None or truth.rles is None or found.rles is None:
+    if truth is None or truth.masks is None or found.masks is None:
         raise CellsegError(f"Image {name} came without masks to draw; give the .segm.json.")
-    return truth, truth.rles, found, found.rles
+    return truth, found

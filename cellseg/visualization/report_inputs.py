@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cellseg.defaults import DEFAULT_SCORE_THR
 from cellseg.errors import CellsegError
 from cellseg.evaluation.average_precision import DEFAULT_MAX_DETS
 from cellseg.evaluation.coco_results import ImageResult
-from cellseg.evaluation.image_counts import DEFAULT_SCORE_THR
 from cellseg.visualization.overlays import Colour
 from cellseg.visualization.training_logs import TrainingRun
 

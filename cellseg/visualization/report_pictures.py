@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cellseg.structures.rle import RLE, decode_crop
+from cellseg.structures.runs import Crop
 from cellseg.visualization.overlays import Colour, colour_of, draw_outlines, find_outlines
 from cellseg.visualization.panels import resize_for_display
 
@@ -67,7 +67,7 @@ def encode_picture(image: NDArray[np.uint8], alt: str, max_bytes: int) -> Pictur
 
 def draw_panel(
     image: NDArray[np.uint8],
-    rles: Sequence[RLE],
+    crops: Sequence[Crop],
     labels: NDArray[np.integer],
     filled: NDArray[np.bool_],
     palette: Sequence[Colour],
@@ -76,7 +76,7 @@ def draw_panel(
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        rles: N masks; N may be 0.
+        crops: N masks; N may be 0.
         labels: (N,) classes; -1 for regions to ignore.
         filled: (N,) whether to fill the cell.
         palette: Colours of the classes.
@@ -87,13 +87,13 @@ def draw_panel(
     shown, scale = resize_for_display(image, SMALL_PX, LARGE_PX)
     paint = np.ascontiguousarray(shown).copy()
     for index in np.flatnonzero(filled).tolist():
-        outlines = find_outlines(*decode_crop(rles[index]))
+        outlines = find_outlines(*crops[index])
         if outlines:
             colour = colour_of(int(labels[index]), palette)
             points = [_to_fixed_point(outline, scale) for outline in outlines]
             cv2.fillPoly(paint, points, colour, cv2.LINE_AA, _FRACTION_BITS)
     blended = cv2.addWeighted(paint, _FILL_STRENGTH, shown, 1 - _FILL_STRENGTH, 0)
-    return draw_outlines(blended, rles, labels, palette, None, scale, 2 if scale > 1.4 else 1)
+    return draw_outlines(blended, crops, labels, palette, None, scale, 2 if scale > 1.4 else 1)
 
 
 def choose_window(
@@ -123,9 +123,9 @@ def choose_window(
 def draw_crop(
     image: NDArray[np.uint8],
     window: tuple[int, int, int],
-    cell: RLE,
+    cell: Crop,
     colour: Colour,
-    others: Sequence[RLE],
+    others: Sequence[Crop],
 ) -> NDArray[np.uint8]:
     """Draw one cell in its surroundings.
 
@@ -146,10 +146,10 @@ def draw_crop(
     scale = CROP_PX / side
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     shown = cv2.resize(square, (CROP_PX, CROP_PX), interpolation=method)
-    for rles, strokes in ((others, (((20, 16, 30), 3), ((255, 255, 255), 1))), ([cell], ())):
+    for crops, strokes in ((others, (((20, 16, 30), 3), ((255, 255, 255), 1))), ([cell], ())):
         points = [
             _to_fixed_point(outline, scale)
-            for crop, x0, y0 in map(decode_crop, rles)
+            for crop, x0, y0 in crops
             for outline in find_outlines(crop, x0 - left, y0 - top)
         ]
         for ink, thickness in strokes or (((20, 16, 30), 5), (colour, 3)):

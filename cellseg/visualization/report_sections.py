@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 
 from cellseg.evaluation.average_precision import AveragePrecision
 from cellseg.evaluation.cell_outcomes import (
-    ImageOutcome,
+    CellOutcomes,
     band_recall,
     choose_size_edges,
     measure_diameters,
 )
 from cellseg.evaluation.coco_results import ImageResult
 from cellseg.evaluation.confusion import Confusion
-from cellseg.evaluation.judgement import Judgement
 from cellseg.evaluation.precision_recall import RECALL_LEVELS, PrecisionRecall
+from cellseg.evaluation.scores import Scores
 from cellseg.visualization.curves import make_curves
 from cellseg.visualization.report_charts import Chart, Series, draw_lines, draw_size_bands
 from cellseg.visualization.training_logs import Axis, TrainingRun
@@ -84,11 +84,11 @@ def ink_of(label: int) -> str:
     return f"class-{label}"
 
 
-def make_result_rows(judgement: Judgement, precision: AveragePrecision) -> list[ResultRow]:
+def make_result_rows(scores: Scores, precision: AveragePrecision) -> list[ResultRow]:
     """Lay the result table out, one row a class and below them the means.
 
     Args:
-        judgement: F1, PQ, AJI and Dice.
+        scores: F1, PQ, AJI and Dice.
         precision: AP of the same classes.
 
     Returns:
@@ -96,21 +96,21 @@ def make_result_rows(judgement: Judgement, precision: AveragePrecision) -> list[
     """
     names = ("PQ", "DQ", "SQ", "precision_50", "recall_50", "AJI", "Dice")
     rows = []
-    for label, (group, own) in enumerate(zip(judgement.classes, precision.classes, strict=True)):
+    for label, (group, own) in enumerate(zip(scores.classes, precision.classes, strict=True)):
         values = [own.ap, own.ap_50, own.ap_75, *(group.values.get(name) for name in names)]
         texts = [_write_share(value) for value in values] if group.values else []
         counts = f"{group.num_cells:,}", f"{group.num_predicted:,}"
         rows.append(ResultRow(group.name, ink_of(label), *counts, texts))
-    if len(rows) > 1 and judgement.means:
+    if len(rows) > 1 and scores.means:
         means = [precision.means[name] for name in ("mAP", "mAP_50", "mAP_75")]
-        texts = [_write_share(v) for v in [*means, *(judgement.means[name] for name in names)]]
-        total = judgement.any_class
+        texts = [_write_share(v) for v in [*means, *(scores.means[name] for name in names)]]
+        total = scores.any_class
         counts = f"{total.num_cells:,}", f"{total.num_predicted:,}"
         rows.append(ResultRow("Mean of classes", "", *counts, texts, True))
     return rows
 
 
-def make_ledger(confusion: Confusion) -> list[LedgerRow]:
+def make_class_summary(confusion: Confusion) -> list[LedgerRow]:
     """Say for each class how many cells were found, misnamed, missed and invented.
 
     Args:
@@ -267,7 +267,7 @@ def draw_precision_recall(
 
 
 def draw_recall_by_size(
-    results: Sequence[ImageResult], outcomes: Sequence[ImageOutcome], class_names: Sequence[str]
+    results: Sequence[ImageResult], outcomes: Sequence[CellOutcomes], class_names: Sequence[str]
 ) -> Chart:
     """Draw the share of cells found in bands of size, for all cells and for each class.
 
@@ -301,7 +301,7 @@ def draw_recall_by_size(
 
 
 def collect_cells(
-    results: Sequence[ImageResult], outcomes: Sequence[ImageOutcome]
+    results: Sequence[ImageResult], outcomes: Sequence[CellOutcomes]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
     """Collect areas (N,), classes (N,) and whether found (N,) of the annotated cells."""
     areas: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
@@ -315,7 +315,7 @@ def collect_cells(
     return np.concatenate(areas), np.concatenate(labels), np.concatenate(found)
 
 
-def rank_images(outcomes: Sequence[ImageOutcome], count: int) -> tuple[list[int], list[int]]:
+def rank_images(outcomes: Sequence[CellOutcomes], count: int) -> tuple[list[int], list[int]]:
     """Choose the images to show, without showing one twice.
 
     Args:

@@ -9,8 +9,9 @@ import numpy as np
 from mmdet.structures import DetDataSample
 from numpy.typing import NDArray
 
+from cellseg.structures.cells import Cells
 from cellseg.structures.label_map_masks import LabelMapMasks
-from cellseg.visualization.cell_visualizer import DrawnCells, find_ground_truth
+from cellseg.visualization.cell_visualizer import find_ground_truth
 from cellseg.visualization.overlays import Colour, colour_of, draw_outlines
 from cellseg.visualization.panels import CaptionEntry, draw_caption, resize_for_display
 
@@ -52,12 +53,12 @@ def draw_sample(sample: Mapping[str, Any], style: PageStyle) -> NDArray[np.uint8
     cells, ids, cell_scale = _find_cells(data_sample, (image.shape[0], image.shape[1]))
     shown, scale = resize_for_display(image, style.tile_px, style.tile_px)
     scale *= cell_scale
-    boxes = np.asarray(cells.boxes_xyxy) * scale
+    boxes = cells.boxes * scale
     sides = np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(axis=1))
     readable = len(sides) > 0 and bool(np.median(sides) >= _READABLE_PX)
     width = 2 if readable else None
-    masks = [] if cells.masks is None else cells.masks
-    shown = draw_outlines(shown, masks, cells.labels, style.palette, None, scale, width)
+    crops = [] if cells.masks is None else cells.crops()
+    shown = draw_outlines(shown, crops, cells.labels, style.palette, None, scale, width)
     if style.ids == "always" or (style.ids == "auto" and readable):
         _write_ids(shown, (boxes[:, :2] + boxes[:, 2:]) / 2, ids)
     title = f"{data_sample.get('img_name', data_sample.get('img_id', ''))}, "
@@ -87,18 +88,22 @@ def lay_out_page(tiles: Sequence[NDArray[np.uint8]], columns: int) -> NDArray[np
 
 def _find_cells(
     data_sample: DetDataSample, shape: tuple[int, int]
-) -> tuple[DrawnCells, list[int], float]:
+) -> tuple[Cells, list[int], float]:
     """Find the cells of a sample, their ids, and the input's size in units of the cells' frame."""
     cells = find_ground_truth(data_sample, shape)
     if cells is None:
-        return DrawnCells(np.zeros(0, np.int64), [], np.zeros((0, 4))), [], 1.0
-    if isinstance(cells.masks, LabelMapMasks):
-        return cells, cells.masks.label_ids.tolist(), 1.0
+        return Cells.empty(*shape, ()), [], 1.0
     instances = data_sample.get("instances")
-    if instances is not None and len(instances) == len(cells.labels):
+    if (cells.height, cells.width) == shape and "gt_instances" in data_sample:
+        sets = (data_sample.gt_instances, data_sample.get("ignored_instances"))
+        masks = [own.get("masks") for own in sets if own is not None]
+        ids = [i for own in masks if isinstance(own, LabelMapMasks) for i in own.label_ids.tolist()]
+        if len(ids) == len(cells):
+            return cells, ids, 1.0
+    if instances is not None and len(instances) == len(cells):
         scale = data_sample.img_shape[1] / data_sample.ori_shape[1]
         return cells, [int(cell.get("label_id", n)) for n, cell in enumerate(instances)], scale
-    return cells, list(range(len(cells.labels))), 1.0
+    return cells, list(range(len(cells))), 1.0
 
 
 def _count_classes(labels: NDArray[np.int64], style: PageStyle) -> list[CaptionEntry]:

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellseg.images import ArraySource
-from cellseg.inference.cells import Cells
 from cellseg.inference.writers import FORMATS
 from cellseg.inference.writers.colours import class_colours
 from cellseg.inference.writers.measurements import Table, measure_cells, write_csv
+from cellseg.structures.cells import Cells
 from cellseg.visualization.overlays import Colour, draw_outlines
 from cellseg.visualization.panels import resize_for_display
 from cellseg.web.uploads import UploadedImage
@@ -71,7 +71,7 @@ class FoundCells:
 
     def at(self, score_thr: float) -> FoundCells:
         """Keep the cells that reach a score, numbered anew, which needs no network."""
-        keep = np.flatnonzero(self.cells.scores >= np.float32(score_thr))
+        keep = np.flatnonzero(self.cells.confidences >= np.float32(score_thr))
         table: Table = {
             name: [column[index] for index in keep.tolist()]
             if isinstance(column, list)
@@ -109,7 +109,7 @@ class FoundCells:
         cells = self.cells
         palette = class_colours(len(cells.class_names))
         scores = cells.scores if with_scores else None
-        return draw_outlines(shown, cells.rles, cells.labels, palette, scores, scale)
+        return draw_outlines(shown, cells.crops(), cells.labels, palette, scores, scale)
 
     def encode_drawing(self, with_scores: bool) -> bytes:
         """Draw as `draw` does, as a PNG."""

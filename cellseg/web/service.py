@@ -12,8 +12,8 @@ from mmengine.logging import print_log
 
 from cellseg.errors import CellsegError
 from cellseg.images import ArraySource, ImageSource
-from cellseg.inference.cells import Cells
 from cellseg.inference.tile_plan import TilePlan
+from cellseg.structures.cells import Cells
 from cellseg.web.found_cells import FoundCells
 from cellseg.web.sessions import PageClosedError, Session, SessionStore, Upload
 from cellseg.web.uploads import UploadLimits, check_upload, read_upload

@@ -8,10 +8,10 @@ from cellseg.evaluation.anchor_fit import AnchorProposal, fit_anchors
 from cellseg.evaluation.anchor_recall import (
     AnchorGrid,
     AnchorSetting,
-    CellBoxes,
     best_ious,
     read_setting,
 )
+from cellseg.structures.cells import Cells
 
 STRIDES = (4, 8)
 RESIZE = {"type": "Resize", "scale": (512, 512), "keep_ratio": True}
@@ -23,14 +23,15 @@ def make_setting() -> AnchorSetting:
     return AnchorSetting("x", grids, RESIZE, 32)
 
 
-def draw_cells(count: int = 300) -> CellBoxes:
-    """Draw cells of 10 and 40 px, a third of them twice as high as wide, in 256 px images."""
+def draw_cells(count: int = 300) -> list[Cells]:
+    """Draw cells of 10 and 40 px, a third of them twice as high as wide, in two 256 px images."""
     rng = np.random.default_rng(0)
     size = np.where(rng.random(count) < 0.5, 10.0, 40.0)
     root = np.sqrt(np.where(rng.random(count) < 1 / 3, 2.0, 1.0))
     corner = rng.uniform(0, 200, (count, 2))
     boxes = np.concatenate((corner, corner + np.stack((size / root, size * root), axis=1)), axis=1)
-    return CellBoxes(boxes, np.zeros(count, dtype=int), np.full((count, 2), 256))
+    cells = Cells(boxes, None, np.zeros(count), None, 256, 256)
+    return [cells[: count // 3], cells[count // 3 :]]
 
 
 def test_fit_anchors_when_sizes_are_known_then_found_in_pixels_of_the_input() -> None:
@@ -49,7 +50,7 @@ def test_fit_anchors_when_fitted_then_better_than_the_start_and_repeatable() -> 
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_fit_anchors_when_cells_are_few_then_still_a_proposal(count: int) -> None:
-    cells = CellBoxes(*(part[:count] for part in vars(draw_cells()).values()))
+    cells = [draw_cells()[0][:count]]
     proposal = fit_anchors(cells, make_setting(), num_ratios=4)
     assert len(proposal.base_sizes) == 2
     assert 1 <= len(proposal.ratios) <= 4
@@ -57,7 +58,7 @@ def test_fit_anchors_when_cells_are_few_then_still_a_proposal(count: int) -> Non
 
 def test_fit_anchors_when_there_is_no_cell_then_says_so() -> None:
     with pytest.raises(ValueError, match="at least one cell"):
-        fit_anchors(CellBoxes(*(part[:0] for part in vars(draw_cells()).values())), make_setting())
+        fit_anchors([draw_cells()[0][:0]], make_setting())
 
 
 def test_to_config_when_built_by_mmdet_then_the_same_anchors() -> None:

@@ -15,14 +15,15 @@ from mmengine.config import Config
 from cellseg.errors import CellsegError
 from cellseg.evaluation.anchor_recall import (
     AnchorSetting,
-    CellBoxes,
     best_ious,
-    collect_boxes,
+    list_cells,
     name_bands,
     read_setting,
+    size_boxes,
     summarise,
     summarise_groups,
 )
+from cellseg.structures.cells import Cells
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "cell"
 
@@ -49,11 +50,12 @@ def make_config(generator: dict[str, Any], resize: dict[str, Any] | None) -> Con
     )
 
 
-def brute_force(boxes: CellBoxes, generator: dict[str, Any], setting: AnchorSetting) -> Any:
+def brute_force(cells: Cells, generator: dict[str, Any], setting: AnchorSetting) -> Any:
     """Compare each box with every anchor of mmdet's grid."""
     built = TASK_UTILS.build(generator)
     best = []
-    for box, (height, width) in zip(boxes.boxes_xyxy, boxes.image_sizes.tolist(), strict=True):
+    for box in cells.boxes.astype(np.float64):
+        height, width = cells.height, cells.width
         new_h, new_w = setting.input_size(height, width)
         padded = [-(-side // 32) * 32 for side in (new_h, new_w)]
         scaled = box * np.array([new_w / width, new_h / height] * 2)
@@ -63,13 +65,13 @@ def brute_force(boxes: CellBoxes, generator: dict[str, Any], setting: AnchorSett
     return np.array(best)
 
 
-def draw_boxes(seed: int, count: int, sizes: tuple[int, int] = (100, 140)) -> CellBoxes:
+def draw_boxes(seed: int, count: int, sizes: tuple[int, int] = (100, 140)) -> Cells:
     """Draw boxes anywhere in images of one size, some reaching over their border."""
     rng = np.random.default_rng(seed)
     corners = rng.uniform(-5, 130, (count, 2))
     sides = np.exp(rng.uniform(0, 4.5, (count, 2)))
     boxes = np.concatenate((corners, corners + sides), axis=1)
-    return CellBoxes(boxes, rng.integers(0, 2, count), np.tile(sizes, (count, 1)))
+    return Cells(boxes, None, rng.integers(0, 2, count), None, *sizes)
 
 
 @settings(max_examples=25, deadline=None)
@@ -93,24 +95,25 @@ def test_best_ious_when_boxes_are_random_then_equals_every_anchor_tried(
     setting = read_setting(make_config(generator, resize), "x")
     boxes = draw_boxes(seed, 12)
     expected = brute_force(boxes, generator, setting)
-    np.testing.assert_allclose(best_ious(boxes, setting), expected, atol=1e-6)
+    np.testing.assert_allclose(best_ious([boxes], setting), expected, atol=1e-6)
 
 
 def test_best_ious_when_a_box_is_an_anchor_then_exactly_one() -> None:
-    boxes = CellBoxes(np.array([[3.0, 7, 13, 17]]), np.zeros(1, int), np.array([[64, 64]]))
+    boxes = Cells(np.array([[3.0, 7, 13, 17]]), None, [0], None, 64, 64)
     setting = read_setting(make_config(SMALL, None), "x")
-    assert best_ious(boxes, setting).tolist() == [1.0]
-    far = CellBoxes(np.array([[3e4, 7, 3e4 + 9, 17]]), np.zeros(1, int), np.array([[64, 64]]))
-    assert best_ious(far, setting).tolist() == [0.0]
+    assert best_ious([boxes], setting).tolist() == [1.0]
+    far = Cells(np.array([[3e4, 7, 3e4 + 9, 17]]), None, [0], None, 64, 64)
+    assert best_ious([far], setting).tolist() == [0.0]
 
 
 def test_best_ious_when_there_are_more_boxes_than_a_block_then_each_gets_its_own() -> None:
     setting = read_setting(make_config(SMALL, None), "x")
     boxes = draw_boxes(0, 5000)
-    tail = CellBoxes(*(part[4090:] for part in vars(boxes).values()))
-    np.testing.assert_array_equal(best_ious(boxes, setting)[4090:], best_ious(tail, setting))
-    empty = CellBoxes(*(part[:0] for part in vars(boxes).values()))
-    assert best_ious(empty, setting).shape == (0,)
+    parts = [boxes[:4090], boxes[4090:]]
+    tail = best_ious(parts[1:], setting)
+    np.testing.assert_array_equal(best_ious([boxes], setting)[4090:], tail)
+    np.testing.assert_array_equal(best_ious(parts, setting)[4090:], tail)
+    assert best_ious([boxes[:0]], setting).shape == best_ious([], setting).shape == (0,)
 
 
 @pytest.mark.parametrize(
@@ -145,24 +148,21 @@ def test_read_setting_when_the_config_does_not_fit_then_says_so() -> None:
         bare.input_size(9, 9)
 
 
-def test_collect_boxes_when_regions_are_ignored_then_left_out() -> None:
+def test_list_cells_when_regions_are_ignored_then_left_out() -> None:
     cells = [
         {"bbox": [0, 0, 4, 9], "bbox_label": 1, "ignore_flag": 0},
         {"bbox": [0, 0, 5, 5], "bbox_label": -1, "ignore_flag": 1},
     ]
-    boxes = collect_boxes([{"height": 20, "width": 30, "instances": cells}])
-    assert boxes.sizes_px.tolist() == [6.0]
-    assert (boxes.labels.tolist(), boxes.image_sizes.tolist()) == ([1], [[20, 30]])
-    assert len(collect_boxes([]).labels) == 0
+    images = list_cells([{"height": 20, "width": 30, "instances": cells}])
+    assert size_boxes(images).tolist() == [6.0]
+    assert [(i.labels.tolist(), i.height, i.width) for i in images] == [([1], 20, 30)]
+    assert list_cells([{"height": 20, "width": 30, "instances": cells[1:]}]) == []
 
 
 def test_summarise_groups_when_a_band_or_class_is_empty_then_its_figures_are_nan() -> None:
-    boxes = CellBoxes(
-        np.array([[0.0, 0, 8, 8], [0, 0, 7, 7], [0, 0, 100, 100]]),
-        np.array([0, 0, 2]),
-        np.full((3, 2), 128),
-    )
-    groups = summarise_groups(boxes, np.array([0.7, 0.5, 0.2]), ["a", "b", "c"])
+    boxes = np.array([[0.0, 0, 8, 8], [0, 0, 7, 7], [0, 0, 100, 100]])
+    cells = Cells(boxes, None, [0, 0, 2], None, 128, 128)
+    groups = summarise_groups([cells], np.array([0.7, 0.5, 0.2]), ["a", "b", "c"])
     assert groups["all"]["all cells"].recall_50 == pytest.approx(2 / 3)
     assert groups["all"]["all cells"].recall_70 == pytest.approx(1 / 3)
     assert [figures.num_boxes for figures in groups["class"].values()] == [2, 0, 1]

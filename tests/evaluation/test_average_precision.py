@@ -6,15 +6,14 @@ import numpy as np
 import pytest
 
 from cellseg.evaluation import average_precision
-from cellseg.evaluation.coco_results import GroundTruth, ImageResult, Predictions
+from cellseg.evaluation.coco_results import ImageResult
+from cellseg.structures.cells import Cells
 
 
 @pytest.fixture
 def result() -> ImageResult:
     """Return an image without cells."""
-    boxes, numbers = np.zeros((0, 4)), np.zeros(0, dtype=np.int64)
-    truth = GroundTruth(boxes, numbers, numbers.astype(bool), numbers, [])
-    return ImageResult(0, 8, 8, Predictions(boxes, np.zeros(0), numbers, [], numbers), truth)
+    return ImageResult(0, 8, 8, Cells.empty(8, 8, ()), Cells.empty(8, 8, ()))
 
 
 @pytest.mark.parametrize("is_enabled", [True, False])

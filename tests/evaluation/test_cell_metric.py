@@ -15,14 +15,9 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from cellseg.evaluation.average_precision import compute_average_precision
-from cellseg.evaluation.cell_metric import (
-    CellMetric,
-    encode_masks,
-    format_table,
-    parse_ground_truth,
-    parse_predictions,
-)
+from cellseg.evaluation.cell_metric import CellMetric, format_table
 from cellseg.evaluation.coco_results import ImageResult
+from cellseg.structures.cells import Cells
 from cellseg.structures.rle import decode_crop, encode_crop, encode_label_map
 
 CLASSES = ("epithelial", "lymphocyte", "neutrophil")
@@ -391,21 +386,14 @@ def test_cell_metric_when_built_from_registry_then_is_found() -> None:
     assert isinstance(METRICS.build({"type": "CellMetric"}), CellMetric)
 
 
-def test_encode_masks_when_counts_are_bytes_then_gives_text() -> None:
-    rle = rectangle(1, 1, 3, 3, 8, 8)
-    as_bytes = {"size": rle["size"], "counts": rle["counts"].encode()}
-    assert encode_masks([as_bytes]) == [rle]
-    assert encode_masks(torch.zeros(0, 8, 8, dtype=torch.bool)) == []
-
-
 def test_format_table_when_a_class_is_absent_then_shows_a_dash() -> None:
     one = perfect_sample(4)
     result = ImageResult(
         1,
         512,
         512,
-        parse_predictions(one["pred_instances"]),
-        parse_ground_truth(one["instances"]),
+        Cells.from_prediction(one["pred_instances"], 512, 512),
+        Cells.from_instances(one["instances"], 512, 512),
     )
     lines = format_table(compute_average_precision([result], CLASSES)).splitlines()
     (absent,) = (line for line in lines if "neutrophil" in line)

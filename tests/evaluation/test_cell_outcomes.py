@@ -11,12 +11,14 @@ from cellseg.evaluation.cell_outcomes import (
     SizeBand,
     band_recall,
     choose_size_edges,
+    classify_cells,
     measure_diameters,
-    sort_outcomes,
 )
-from cellseg.evaluation.coco_results import GroundTruth, ImageResult, Predictions
+from cellseg.evaluation.coco_results import ImageResult
 from cellseg.evaluation.confusion import confuse_results
-from cellseg.structures.rle import encode_crop, measure_rles
+from cellseg.evaluation.scene import build_result_scene
+from cellseg.structures.cells import Cells
+from cellseg.structures.rle import encode_crop
 
 SIDE = 40
 
@@ -27,20 +29,18 @@ def make_result(truth, found):
         [encode_crop(np.ones((8, 8), bool), cell[0], cell[1], SIDE, SIDE) for cell in cells]
         for cells in (truth, found)
     )
-    labels = np.array([cell[2] for cell in truth], dtype=np.int64)
-    (gt_boxes, gt_areas), (boxes, areas) = measure_rles(gt_rles), measure_rles(rles)
-    scores = np.array([cell[3] for cell in found], dtype=float)
-    pred_labels = np.array([cell[2] for cell in found], dtype=np.int64)
+    labels = [cell[2] for cell in truth]
+    scores, pred_labels = [cell[3] for cell in found], [cell[2] for cell in found]
     return ImageResult(
         1,
         SIDE,
         SIDE,
-        Predictions(boxes.astype(float), scores, pred_labels, rles, areas),
-        GroundTruth(gt_boxes.astype(float), labels, labels < 0, gt_areas, gt_rles),
+        Cells.from_rles(rles, SIDE, SIDE, pred_labels, scores),
+        Cells.from_rles(gt_rles, SIDE, SIDE, labels, ignored=[label < 0 for label in labels]),
     )
 
 
-def test_sort_outcomes_when_each_kind_occurs_then_each_cell_keeps_its_place() -> None:
+def test_classify_cells_when_each_kind_occurs_then_each_cell_keeps_its_place() -> None:
     truth = [(0, 0, -1), (10, 0, 0), (20, 0, 0), (30, 0, 1)]
     found = [
         (0, 20, 0, 0.2),  # too low a score
@@ -48,20 +48,20 @@ def test_sort_outcomes_when_each_kind_occurs_then_each_cell_keeps_its_place() ->
         (20, 0, 1, 0.8),  # another class
         (10, 0, 0, 0.7),  # right
         (10, 0, 0, 0.6),  # hidden by the one before
-        (20, 20, 1, 0.9),  # invented
+        (20, 20, 1, 0.9),  # a false positive
     ]
-    outcome = sort_outcomes(make_result(truth, found), 2)
+    outcome = classify_cells(build_result_scene(make_result(truth, found), 2))
     assert outcome.gt_index.tolist() == [1, 2, 3]
     assert outcome.found.tolist() == [True, True, False]
     assert outcome.right.tolist() == [True, False, False]
     assert outcome.pred_index.tolist() == [2, 3, 5]
-    assert outcome.invented.tolist() == [False, False, True]
+    assert outcome.false_positive.tolist() == [False, False, True]
     assert outcome.wrong.tolist() == [True, False, True]
     assert outcome.f1 == pytest.approx(2 / 6)
 
 
-def test_sort_outcomes_when_the_image_is_empty_then_nothing_can_be_said() -> None:
-    outcome = sort_outcomes(make_result([], []), 2)
+def test_classify_cells_when_the_image_is_empty_then_nothing_can_be_said() -> None:
+    outcome = classify_cells(build_result_scene(make_result([], []), 2))
     assert math.isnan(outcome.f1)
     assert not len(outcome.gt_index)
 
@@ -73,13 +73,13 @@ predictions = st.tuples(
 
 
 @given(st.lists(cells, max_size=8), st.lists(predictions, max_size=8))
-def test_sort_outcomes_when_summed_then_gives_the_confusion_matrix(truth, found) -> None:
+def test_classify_cells_when_summed_then_gives_the_confusion_matrix(truth, found) -> None:
     result = make_result(truth, found)
-    outcome = sort_outcomes(result, 2)
+    outcome = classify_cells(build_result_scene(result, 2))
     counts = confuse_results([result], ("a", "b")).counts
     assert (~outcome.found).sum() == counts[:2, 2].sum()
     assert outcome.right.sum() == np.trace(counts)
-    assert outcome.invented.sum() == counts[2].sum()
+    assert outcome.false_positive.sum() == counts[2].sum()
     assert len(outcome.gt_index) == counts[:2].sum()
     assert len(outcome.pred_index) == counts[:, :2].sum()
 

@@ -6,23 +6,25 @@ import numpy as np
 
 from cellseg.evaluation.coco_results import (
     ImageResult,
-    Predictions,
     boxes_to_xywh,
     order_results,
     result_rows,
     write_result_files,
 )
+from cellseg.structures.cells import Cells
 from cellseg.structures.rle import encode_crop
 
 
 def make_result(img_id: int, num_cells: int, with_masks: bool = True) -> ImageResult:
     boxes = np.array([[i, i, i + 2.5, i + 4.0] for i in range(num_cells)]).reshape(-1, 4)
     rles = [encode_crop(np.ones((2, 2), dtype=bool), i, i, 32, 32) for i in range(num_cells)]
-    predictions = Predictions(
+    predictions = Cells(
         boxes,
         np.linspace(0.1, 0.9, num_cells),
         np.arange(num_cells) % 2,
         rles if with_masks else None,
+        32,
+        32,
     )
     return ImageResult(img_id, 32, 32, predictions)
 

@@ -10,24 +10,34 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from cellseg.evaluation.cell_metric import parse_ground_truth
-from cellseg.evaluation.coco_results import ImageResult, Predictions
-from cellseg.evaluation.image_counts import (
-    IOU_THRS,
-    CellSet,
-    ImageCounts,
-    count_image,
-    count_result,
-    split_truth,
-)
+from cellseg.evaluation.coco_results import ImageResult
+from cellseg.evaluation.image_counts import IOU_THRS, ImageCounts, count_scene
+from cellseg.evaluation.scene import build_result_scene, build_scene
+from cellseg.structures.cells import Cells
 from cellseg.structures.rle import RLE, encode_label_map
 
 SIDE = 12
 
 
-def cells_of(label_map: NDArray[Any], labels: list[int], scores: Any = None) -> CellSet:
+def cells_of(label_map: NDArray[Any], labels: list[int], scores: Any = None) -> Cells:
     """Encode the cells of a label map."""
-    return CellSet(encode_label_map(label_map)[3], labels, scores)
+    return Cells.from_rles(encode_label_map(label_map)[3], SIDE, SIDE, labels, scores)
+
+
+def hold(rles: list[RLE], labels: list[int], scores: Any = None) -> Cells:
+    """Hold masks of the test images."""
+    return Cells.from_rles(rles, SIDE, SIDE, labels, scores)
+
+
+def with_regions(truth: Cells, regions: list[RLE]) -> Cells:
+    """Add regions to ignore."""
+    ignored = np.ones(len(regions), dtype=bool)
+    return Cells.concatenate([truth, replace(hold(regions, -1), ignored=ignored)])
+
+
+def count_image(truth: Cells, found: Cells, num_classes: int, **options: Any) -> ImageCounts:
+    """Count one image."""
+    return count_scene(build_scene(truth, found, num_classes, **options))
 
 
 def count_plainly(
@@ -88,7 +98,7 @@ def test_count_image_when_cells_are_random_then_equals_plain_loops(
     labels = [rng.integers(0, 2, len(numbers)) for numbers in ids]
     truth, found = cells_of(gt_map, labels[0]), cells_of(pred_map, labels[1])
     regions = encode_label_map(ignore.astype(int))[3]
-    counts = count_image(truth, found, 2, regions)
+    counts = count_image(with_regions(truth, regions), found, 2)
     for group in range(3):
         gt, pred = (
             [m == v for v, label in zip(n, k, strict=True) if group in (2, label)]
@@ -122,17 +132,17 @@ def counts_at_first(counts: ImageCounts, group: int) -> list[int]:
 
 
 def test_count_image_when_predictions_overlap_then_the_better_score_gets_the_pixels() -> None:
-    truth = CellSet(encode(square(0, 0, 6)), [0])
-    copies = CellSet(encode(square(0, 0, 6), square(0, 0, 6)), [0, 0], [0.8, 0.9])
+    truth = hold(encode(square(0, 0, 6)), [0])
+    copies = hold(encode(square(0, 0, 6), square(0, 0, 6)), [0, 0], [0.8, 0.9])
     counts = count_image(truth, copies, 1)
     assert counts_at_first(counts, 0) == [1, 0, 0]  # the hidden copy is not in a label map
-    shifted = CellSet(encode(square(0, 0, 6), square(0, 1, 6)), [0, 0], [0.9, 0.8])
+    shifted = hold(encode(square(0, 0, 6), square(0, 1, 6)), [0, 0], [0.9, 0.8])
     assert counts_at_first(count_image(truth, shifted, 1), 0) == [1, 1, 0]
 
 
 def test_count_image_when_a_cell_is_found_under_two_classes_then_one_match_over_all() -> None:
-    truth = CellSet(encode(square(0, 0, 6)), [0])
-    found = CellSet(encode(square(0, 0, 6), square(0, 0, 6)), [0, 1], [0.8, 0.9])
+    truth = hold(encode(square(0, 0, 6)), [0])
+    found = hold(encode(square(0, 0, 6), square(0, 0, 6)), [0, 1], [0.8, 0.9])
     counts = count_image(truth, found, 2)
     assert counts_at_first(counts, 0) == [1, 0, 0]
     assert counts_at_first(counts, 1) == [0, 1, 0]
@@ -141,8 +151,8 @@ def test_count_image_when_a_cell_is_found_under_two_classes_then_one_match_over_
 
 
 def test_count_image_when_score_is_low_then_left_out() -> None:
-    truth = CellSet(encode(square(0, 0, 6)), [0])
-    found = CellSet(truth.rles * 2, [0, 0], [0.49, 0.1])
+    truth = hold(encode(square(0, 0, 6)), [0])
+    found = hold(truth.rles * 2, [0, 0], [0.49, 0.1])
     assert counts_at_first(count_image(truth, found, 1), 0) == [0, 0, 1]
     assert counts_at_first(count_image(truth, found, 1, score_thr=0.3), 0) == [1, 0, 0]
 
@@ -151,9 +161,9 @@ def test_count_image_when_score_is_low_then_left_out() -> None:
 def test_count_image_when_prediction_is_in_an_ignore_region_then_counts_for_nobody(
     side: int, expected: list[int]
 ) -> None:
-    truth = CellSet(encode(square(0, 0, 4)), [0])
-    found = CellSet(encode(square(6, 6, 6)), [0], [0.9])
-    counts = count_image(truth, found, 1, encode(square(6, 6, side)))
+    truth = hold(encode(square(0, 0, 4)), [0])
+    found = hold(encode(square(6, 6, 6)), [0], [0.9])
+    counts = count_image(with_regions(truth, encode(square(6, 6, side))), found, 1)
     assert counts_at_first(counts, 0) == expected
     ignored = side == 6
     assert counts.pred_px[0] == (0 if ignored else 36)
@@ -161,8 +171,8 @@ def test_count_image_when_prediction_is_in_an_ignore_region_then_counts_for_nobo
 
 
 def test_count_image_when_a_matched_prediction_is_in_an_ignore_region_then_counts() -> None:
-    truth = CellSet(encode(square(0, 0, 4)), [0])
-    counts = count_image(truth, truth, 1, encode(square(0, 0, 8)))
+    truth = hold(encode(square(0, 0, 4)), [0])
+    counts = count_image(with_regions(truth, encode(square(0, 0, 8))), truth, 1)
     assert counts_at_first(counts, 0) == [1, 0, 0]
     assert counts.aji_union_px[0] == counts.common_px[0] == 16
 
@@ -175,29 +185,18 @@ def test_count_image_when_pickled_then_stays_small() -> None:
     assert (pickle.loads(data).true_positives[0] == SIDE * SIDE - 1).all()
 
 
-@pytest.mark.parametrize(
-    ("found", "message"),
-    [
-        (CellSet(encode(square(0, 0, 2)), [3], [1.0]), "prediction 0 has class 3"),
-        (CellSet(encode(square(0, 0, 2)), [0, 1], [1.0]), "1 masks came with 2 labels"),
-        (CellSet([RLE(size=[5, 5], counts="i0")], [0], [1.0]), r"has size \(5, 5\)"),
-    ],
-)
-def test_count_image_when_input_is_wrong_then_says_what(found: CellSet, message: str) -> None:
-    truth = CellSet(encode(square(0, 0, 4)), [0])
-    with pytest.raises(ValueError, match=message):
-        count_image(truth, found, 2)
-
-
-def test_split_truth_when_regions_are_ignored_then_they_are_no_cells() -> None:
-    cell, region = encode(square(0, 0, 2), square(4, 4, 3))
-    instances = [
-        {"mask": region, "bbox_label": -1, "ignore_flag": 1},
-        {"mask": cell, "bbox_label": 2, "ignore_flag": 0},
-    ]
-    truth, regions = split_truth(instances)
-    assert (list(truth.rles), np.asarray(truth.labels).tolist(), regions) == ([cell], [2], [region])
-    assert len(split_truth([])[0].rles) == 0
+def test_build_scene_when_input_is_wrong_then_says_what() -> None:
+    truth = hold(encode(square(0, 0, 4)), [0])
+    with pytest.raises(ValueError, match="prediction 0 has class 3"):
+        build_scene(truth, hold(encode(square(0, 0, 2)), [3], [1.0]), 2)
+    small = Cells.from_rles([RLE(size=[5, 5], counts="i0")], 5, 5, [0], [1.0])
+    with pytest.raises(ValueError, match=r"of an image of \(5, 5\) pixels"):
+        build_scene(truth, small, 2)
+    other = replace(truth, masks=[RLE(size=[5, 5], counts="i0")])
+    with pytest.raises(ValueError, match=r"Mask 0 has size \(5, 5\)"):
+        build_scene(truth, other, 2)
+    with pytest.raises(ValueError, match="some have boxes only"):
+        build_scene(replace(truth, masks=None), truth, 2)
 
 
 def make_result(pred_label: int = 0, rles: list[RLE] | None = None) -> ImageResult:
@@ -209,8 +208,13 @@ def make_result(pred_label: int = 0, rles: list[RLE] | None = None) -> ImageResu
     ]
     masks = [cell, region] if rles is None else rles
     labels = np.array([pred_label, 0])
-    found = Predictions(np.zeros((2, 4)), np.array([0.9, 0.8]), labels, masks)
-    return ImageResult(4, SIDE, SIDE, found, parse_ground_truth(instances))
+    found = hold(masks, labels, [0.9, 0.8])
+    return ImageResult(4, SIDE, SIDE, found, Cells.from_instances(instances, SIDE, SIDE))
+
+
+def count_result(result: ImageResult, num_classes: int, **options: Any) -> ImageCounts:
+    """Count a metric's result."""
+    return count_scene(build_result_scene(result, num_classes, **options))
 
 
 def test_count_result_when_regions_are_ignored_then_as_count_image() -> None:

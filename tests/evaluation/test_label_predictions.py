@@ -10,13 +10,15 @@ import tifffile
 from numpy.typing import NDArray
 
 from cellseg.errors import CellsegError
-from cellseg.evaluation.image_counts import count_result
-from cellseg.evaluation.judgement import judge
+from cellseg.evaluation.coco_results import ImageResult
+from cellseg.evaluation.image_counts import count_scene
 from cellseg.evaluation.label_predictions import KNOWN_PATTERNS
 from cellseg.evaluation.prediction_files import read_predictions
 from cellseg.evaluation.prediction_set import TruthImage, join_results
-from cellseg.inference.cells import Cells
+from cellseg.evaluation.scene import build_result_scene
+from cellseg.evaluation.scores import compute_scores
 from cellseg.inference.writers.label_tiff import write_label_tiffs
+from cellseg.structures.cells import Cells
 from cellseg.structures.rle import encode_label_map
 
 NAMES = ["lymphocyte", "macrophage"]
@@ -31,12 +33,8 @@ def draw_labels(seed: int = 0) -> NDArray[np.int32]:
 
 def make_truth(name: str, img_id: int, *layers: NDArray[np.int32]) -> TruthImage:
     """Make an image with one layer a class."""
-    instances = [
-        {"bbox": box.tolist(), "bbox_label": label, "ignore_flag": 0, "mask": rle}
-        for label, layer in enumerate(layers)
-        for box, rle in zip(*(encode_label_map(layer)[k] for k in (1, 3)), strict=True)
-    ]
-    return TruthImage(img_id, name, *SHAPE, instances)
+    parts = [Cells.from_label_map(layer, label, NAMES) for label, layer in enumerate(layers)]
+    return TruthImage(img_id, name, Cells.concatenate(parts))
 
 
 IMAGES = [make_truth("s/a", 3, draw_labels(1), draw_labels(2)), make_truth("b", 5, draw_labels(3))]
@@ -48,11 +46,18 @@ def write_labels(path: Path, label_map: NDArray[Any]) -> None:
     tifffile.imwrite(path, label_map)
 
 
+def judge_results(results: list[ImageResult], names: list[str]) -> dict[str, float]:
+    """Score results of two classes."""
+    return compute_scores([count_scene(build_result_scene(r, 2)) for r in results], names).to_dict()
+
+
 def figures_of(path: Path, pattern: str | None = None) -> dict[str, float]:
     """Judge predictions from files."""
     predictions = read_predictions(path, IMAGES, NAMES, pattern)
     results = join_results(IMAGES, predictions)
-    return judge([count_result(result, 2) for result in results], NAMES).to_dict()
+    return compute_scores(
+        [count_scene(build_result_scene(result, 2)) for result in results], NAMES
+    ).to_dict()
 
 
 @pytest.mark.parametrize("suffix", [".tif", ".tiff"])
@@ -178,7 +183,9 @@ def test_read_predictions_when_tools_predict_wrote_them_then_perfect_ones_score_
     predictions = read_predictions(tmp_path / "out", images, classes)
     assert (predictions.has_classes, predictions.absent) == (True, [])
     results = join_results(images, predictions)
-    figures = judge([count_result(result, 2) for result in results], classes).to_dict()
+    figures = compute_scores(
+        [count_scene(build_result_scene(result, 2)) for result in results], classes
+    ).to_dict()
     assert set(figures.values()) == {1.0}
     for path in (tmp_path / "out").glob("b.labels.*.tif"):
         path.unlink()

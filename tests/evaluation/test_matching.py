@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from cellseg.evaluation.matching import Overlaps, match_cells, overlap_label_maps, overlap_rles
-from cellseg.structures.rle import encode_label_map
+from cellseg.evaluation.matching import Overlaps, match_cells, overlap_label_maps, overlap_masks
+from cellseg.structures.cells import Cells
 
 
 def draw_disks(centres: list[tuple[int, int]], radius: int, side: int = 64) -> NDArray[np.int32]:
@@ -49,11 +49,11 @@ def test_overlap_label_maps_when_maps_are_random_then_equals_bitmaps(
 
 @settings(max_examples=40, deadline=None)
 @given(map_pairs())
-def test_overlap_rles_when_encoded_from_maps_then_equals_joint_histogram(
+def test_overlap_masks_when_encoded_from_maps_then_equals_joint_histogram(
     maps: tuple[NDArray[np.int64], NDArray[np.int64]],
 ) -> None:
     by_map, *_ = overlap_label_maps(*maps)
-    by_runs = overlap_rles(encode_label_map(maps[0])[3], encode_label_map(maps[1])[3])
+    by_runs = overlap_masks(*(Cells.from_label_map(m).get_masks() for m in maps))
     for name in ("gt_index", "pred_index", "shared_px", "gt_areas", "pred_areas"):
         np.testing.assert_array_equal(getattr(by_runs, name), getattr(by_map, name))
 

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cellseg.evaluation.average_precision import compute_average_precision
-from cellseg.evaluation.coco_results import GroundTruth, ImageResult, Predictions
+from cellseg.evaluation.coco_results import ImageResult
 from cellseg.evaluation.precision_recall import trace_precision_recall
-from cellseg.structures.rle import encode_crop, measure_rles
+from cellseg.structures.cells import Cells
+from cellseg.structures.rle import encode_crop
 
 SIDE = 24
 CLASSES = ("a", "b")
@@ -28,19 +29,13 @@ def make_result(img_id, truth, found):
         img_id,
         SIDE,
         SIDE,
-        Predictions(
-            measure_rles(rles)[0].astype(float),
-            np.array([f[4] for f in found], dtype=float),
-            np.array([f[3] for f in found], dtype=np.int64),
-            rles,
-            measure_rles(rles)[1],
-        ),
-        GroundTruth(
-            measure_rles(gt_rles)[0].astype(float),
-            np.where(ignored, -1, np.array([t[3] for t in truth], dtype=np.int64)),
-            ignored,
-            measure_rles(gt_rles)[1],
+        Cells.from_rles(rles, SIDE, SIDE, [f[3] for f in found], [float(f[4]) for f in found]),
+        Cells.from_rles(
             gt_rles,
+            SIDE,
+            SIDE,
+            np.where(ignored, -1, np.array([t[3] for t in truth], dtype=np.int64)),
+            ignored=ignored,
         ),
     )
 

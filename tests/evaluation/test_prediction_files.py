@@ -10,11 +10,13 @@ import tifffile
 from numpy.typing import NDArray
 
 from cellseg.errors import CellsegError
-from cellseg.evaluation.image_counts import count_result
-from cellseg.evaluation.judgement import judge
+from cellseg.evaluation.coco_results import ImageResult
+from cellseg.evaluation.image_counts import count_scene
 from cellseg.evaluation.prediction_files import read_predictions
 from cellseg.evaluation.prediction_set import TruthImage, join_results
-from cellseg.structures.rle import encode_label_map
+from cellseg.evaluation.scene import build_result_scene
+from cellseg.evaluation.scores import compute_scores
+from cellseg.structures.cells import Cells
 
 NAMES = ["lymphocyte", "macrophage"]
 SHAPE = (20, 30)
@@ -28,12 +30,8 @@ def draw_labels(seed: int = 0) -> NDArray[np.int32]:
 
 def make_truth(name: str, img_id: int, *layers: NDArray[np.int32]) -> TruthImage:
     """Make an image with one layer a class."""
-    instances = [
-        {"bbox": box.tolist(), "bbox_label": label, "ignore_flag": 0, "mask": rle}
-        for label, layer in enumerate(layers)
-        for box, rle in zip(*(encode_label_map(layer)[k] for k in (1, 3)), strict=True)
-    ]
-    return TruthImage(img_id, name, *SHAPE, instances)
+    parts = [Cells.from_label_map(layer, label, NAMES) for label, layer in enumerate(layers)]
+    return TruthImage(img_id, name, Cells.concatenate(parts))
 
 
 IMAGES = [make_truth("s/a", 3, draw_labels(1), draw_labels(2)), make_truth("b", 5, draw_labels(3))]
@@ -44,12 +42,12 @@ def good_rows() -> list[dict[str, Any]]:
     return [
         {
             "image_id": image.img_id,
-            "category_id": cell["bbox_label"] + 1,
+            "category_id": label + 1,
             "score": 0.9,
-            "segmentation": cell["mask"],
+            "segmentation": rle,
         }
         for image in IMAGES
-        for cell in image.instances
+        for label, rle in zip(image.cells.labels.tolist(), image.cells.rles, strict=True)
     ]
 
 
@@ -60,11 +58,18 @@ def write_json(tmp_path: Path, content: Any) -> Path:
     return path
 
 
+def judge_results(results: list[ImageResult], names: list[str]) -> dict[str, float]:
+    """Score results of two classes."""
+    return compute_scores([count_scene(build_result_scene(r, 2)) for r in results], names).to_dict()
+
+
 def figures_of(path: Path, pattern: str | None = None) -> dict[str, float]:
     """Judge predictions from files."""
     predictions = read_predictions(path, IMAGES, NAMES, pattern)
     results = join_results(IMAGES, predictions)
-    return judge([count_result(result, 2) for result in results], NAMES).to_dict()
+    return compute_scores(
+        [count_scene(build_result_scene(result, 2)) for result in results], NAMES
+    ).to_dict()
 
 
 def test_read_predictions_when_json_is_perfect_then_all_figures_are_one(tmp_path: Path) -> None:
@@ -85,7 +90,7 @@ def test_read_predictions_when_masks_are_polygons_or_plain_counts_then_read(tmp_
     ]
     predictions = read_predictions(write_json(tmp_path, rows), IMAGES, NAMES)
     assert predictions.by_image[3].areas.tolist() == [40, 40]
-    assert predictions.by_image[3].boxes_xyxy.tolist() == [[0, 0, 2, 20]] * 2
+    assert predictions.by_image[3].boxes.tolist() == [[0, 0, 2, 20]] * 2
 
 
 def changed(**changes: Any) -> list[dict[str, Any]]:

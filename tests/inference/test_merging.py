@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from cellseg.inference.cells import Cells
 from cellseg.inference.merging import merge_tiles, merge_views, suppress_duplicates
 from cellseg.inference.tiles import make_tile_grid
+from cellseg.structures.cells import Cells
 from cellseg.structures.rle import encode_crop, measure_rles
 
 SIZE = 200

@@ -6,11 +6,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from cellseg.inference.outlines import outline_masks
+from cellseg.structures.cell_masks import CellMasks
 from cellseg.structures.rle import encode_crop
+from cellseg.structures.runs import Crop
 
 
 def outline(mask, x0=0, y0=0, height=20, width=20):
-    return next(outline_masks([encode_crop(mask, x0, y0, height, width)]))
+    return next(outline_masks(CellMasks.from_crops([Crop(mask, x0, y0)], height, width)))
 
 
 @given(
@@ -54,6 +56,9 @@ def test_outline_of_an_empty_mask_has_no_piece():
 def test_outlines_in_blocks_are_the_same(monkeypatch, block):
     rng = np.random.default_rng(0)
     rles = [encode_crop(rng.random((6, 6)) < 0.6, 2, 2, 10, 10) for _ in range(10)]
-    expected = [[piece.exterior.tolist() for piece in cell] for cell in outline_masks(rles)]
+    masks = CellMasks(10, 10, rles=rles)
+    expected = [[piece.exterior.tolist() for piece in cell] for cell in outline_masks(masks)]
     monkeypatch.setattr("cellseg.inference.outlines._BLOCK_CELLS", block)
-    assert [[piece.exterior.tolist() for piece in cell] for cell in outline_masks(rles)] == expected
+    assert [
+        [piece.exterior.tolist() for piece in cell] for cell in outline_masks(masks)
+    ] == expected

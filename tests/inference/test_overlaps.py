@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cellseg.inference.cells import Cells
 from cellseg.inference.overlaps import find_box_pairs, measure_overlaps
+from cellseg.structures.cells import Cells
 from cellseg.structures.rle import encode_crops, measure_rles
 
 

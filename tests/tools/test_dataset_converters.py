@@ -14,6 +14,7 @@ from PIL import Image
 from cellseg.datasets.synthetic import draw_cell_image, write_sample
 from cellseg.images import read_cell_image, read_label_map
 from cellseg.inference.outlines import outline_masks
+from cellseg.structures.cell_masks import CellMasks
 from cellseg.structures.rle import encode_label_map
 
 FOLDER = Path(__file__).parents[2] / "tools" / "dataset_converters"
@@ -121,7 +122,8 @@ def go_through_polygons(run, monkeypatch, before, tmp_path, *order):
     coco = json.loads((tmp_path / "coco.json").read_text())
     for cell in coco["annotations"]:
         if not cell["iscrowd"]:
-            (pieces,) = outline_masks([cell["segmentation"]])
+            rle = cell["segmentation"]
+            (pieces,) = outline_masks(CellMasks(*rle["size"], rles=[rle]))
             cell["segmentation"] = [piece.exterior.ravel().tolist() for piece in pieces]
     (tmp_path / "polygons.json").write_text(json.dumps(coco))
     return run("coco2tiff", tmp_path / "polygons.json", before, tmp_path / "after", *order)

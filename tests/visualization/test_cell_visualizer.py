@@ -90,9 +90,9 @@ def test_find_predictions_when_masks_are_tensors_then_picks_by_score() -> None:
         labels=torch.tensor([0, 1, 2]),
         masks=torch.eye(3, dtype=torch.bool).reshape(3, 1, 3),
     )
-    picked = find_predictions(cells, 0.3)
+    picked = find_predictions(cells, (1, 3), 0.3)
     assert picked.labels.tolist() == [2, 0]
-    assert torch.as_tensor(picked.masks).int().argmax(dim=2).flatten().tolist() == [2, 0]
+    assert picked.measure()[0][:, 0].tolist() == [2, 0]
 
 
 @pytest.mark.parametrize("masks", [[], torch.zeros(0, 48, 64, dtype=torch.bool)])

@@ -4,15 +4,10 @@ import itertools
 
 import numpy as np
 import pytest
-import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from mmdet.structures.mask import BitmapMasks
 from skimage.color import rgb2lab
 
 from cellseg.datasets.cell_dataset import CellDataset
-from cellseg.structures.label_map_masks import LabelMapMasks
-from cellseg.structures.rle import encode_label_map
+from cellseg.structures.cells import Cells
 from cellseg.visualization.overlays import (
     DEFAULT_PALETTE,
     IGNORED_COLOUR,
@@ -20,7 +15,6 @@ from cellseg.visualization.overlays import (
     draw_boxes,
     draw_outlines,
     find_outlines,
-    iterate_crops,
 )
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
@@ -37,44 +31,9 @@ def draw_label_map(seed: int, num_cells: int = 6, size: int = 40) -> np.ndarray:
     return label_map
 
 
-def as_every_kind(label_map: np.ndarray) -> list:
-    """Hold the cells of a label map in each kind of mask."""
-    ids, _, _, rles = encode_label_map(label_map)
-    bitmaps = (label_map[None] == ids[:, None, None]).astype(np.uint8)
-    return [
-        rles,
-        LabelMapMasks(label_map[None], np.zeros(len(ids), dtype=int), ids),
-        BitmapMasks(bitmaps, *label_map.shape),
-        torch.from_numpy(bitmaps.astype(bool)),
-        bitmaps.astype(bool),
-    ]
-
-
-@settings(max_examples=20, deadline=None)
-@given(seed=st.integers(0, 2**16), num_cells=st.integers(0, 6))
-def test_iterate_crops_when_kinds_differ_then_pixels_are_the_same(seed, num_cells) -> None:
-    label_map = draw_label_map(seed, num_cells)
-    ids = np.unique(label_map[label_map > 0])
-    for masks in as_every_kind(label_map):
-        painted = np.zeros_like(label_map)
-        crops = list(iterate_crops(masks))
-        assert len(crops) == len(ids)
-        for label_id, (crop, x0, y0) in zip(ids, crops, strict=True):
-            painted[y0 : y0 + crop.shape[0], x0 : x0 + crop.shape[1]][crop] = label_id
-        np.testing.assert_array_equal(painted, label_map)
-
-
-@settings(max_examples=20, deadline=None)
-@given(seed=st.integers(0, 2**16))
-def test_draw_outlines_when_kinds_differ_then_images_are_identical(seed: int) -> None:
-    label_map = draw_label_map(seed)
-    labels = np.arange(len(np.unique(label_map)) - 1) % 2
-    image = np.full((40, 40, 3), 90, dtype=np.uint8)
-    first, *others = (
-        draw_outlines(image, masks, labels, (RED, BLUE)) for masks in as_every_kind(label_map)
-    )
-    for other in others:
-        np.testing.assert_array_equal(first, other)
+def crops_of(label_map: np.ndarray) -> list:
+    """Cut the cells out of a label map."""
+    return Cells.from_label_map(label_map).crops()
 
 
 def test_draw_outlines_when_a_cell_is_square_then_only_its_border_is_coloured() -> None:
@@ -83,7 +42,7 @@ def test_draw_outlines_when_a_cell_is_square_then_only_its_border_is_coloured() 
     border = label_map > 0
     border[6:14, 5:11] = False
     image = np.full((20, 20, 3), 90, dtype=np.uint8)
-    drawn = draw_outlines(image, encode_label_map(label_map)[3], [0], (RED,))
+    drawn = draw_outlines(image, crops_of(label_map), [0], (RED,))
     np.testing.assert_array_equal((drawn == RED).all(axis=2), border)
     assert (drawn[~border] == 90).all()
     assert (image == 90).all()
@@ -94,7 +53,7 @@ def test_draw_outlines_when_a_cell_is_one_pixel_then_it_is_seen(scale: int) -> N
     label_map = np.zeros((9, 9), dtype=np.int32)
     label_map[4, 6] = 1
     image = np.zeros((9 * scale, 9 * scale, 3), dtype=np.uint8)
-    drawn = draw_outlines(image, encode_label_map(label_map)[3], [0], (RED,), scale=scale)
+    drawn = draw_outlines(image, crops_of(label_map), [0], (RED,), scale=scale)
     assert drawn[4 * scale + scale // 2, 6 * scale + scale // 2, 0] > 200
 
 
@@ -103,7 +62,7 @@ def test_draw_outlines_when_enlarged_then_outlines_follow() -> None:
     label_map[5:15, 5:15] = 1
     drawn = draw_outlines(
         np.zeros((60, 60, 3), dtype=np.uint8),
-        encode_label_map(label_map)[3],
+        crops_of(label_map),
         [0],
         (RED,),
         scale=3,
@@ -115,25 +74,24 @@ def test_draw_outlines_when_enlarged_then_outlines_follow() -> None:
 
 def test_draw_outlines_when_there_is_no_cell_then_copies_the_image() -> None:
     image = np.full((8, 8, 3), 7, dtype=np.uint8)
-    for masks in ([], torch.zeros(0, 8, 8, dtype=torch.bool)):
-        drawn = draw_outlines(image, masks, [])
-        assert drawn is not image
-        np.testing.assert_array_equal(drawn, image)
+    drawn = draw_outlines(image, [], [])
+    assert drawn is not image
+    np.testing.assert_array_equal(drawn, image)
 
 
 def test_draw_outlines_when_a_region_is_ignored_then_is_grey() -> None:
     label_map = np.ones((8, 8), dtype=np.int32)
-    drawn = draw_outlines(np.zeros((8, 8, 3), dtype=np.uint8), encode_label_map(label_map)[3], [-1])
+    drawn = draw_outlines(np.zeros((8, 8, 3), dtype=np.uint8), crops_of(label_map), [-1])
     assert tuple(drawn[0, 0]) == IGNORED_COLOUR
 
 
 def test_draw_outlines_when_scores_are_given_then_writes_them() -> None:
     label_map = np.zeros((60, 60), dtype=np.int32)
     label_map[30:40, 10:20] = 1
-    rles = encode_label_map(label_map)[3]
+    crops = crops_of(label_map)
     image = np.full((60, 60, 3), 128, dtype=np.uint8)
-    without = draw_outlines(image, rles, [0])
-    with_scores = draw_outlines(image, rles, [0], scores=[0.87])
+    without = draw_outlines(image, crops, [0])
+    with_scores = draw_outlines(image, crops, [0], scores=[0.87])
     assert (without[:28] == 128).all()
     assert (with_scores[20:28] != 128).any()
 

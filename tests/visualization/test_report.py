@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from cellseg.errors import CellsegError
-from cellseg.evaluation.coco_results import GroundTruth, ImageResult, Predictions
-from cellseg.structures.rle import encode_crop, measure_rles
+from cellseg.evaluation.coco_results import ImageResult
+from cellseg.structures.cells import Cells
+from cellseg.structures.rle import encode_crop
 from cellseg.visualization.report import build_report
 from cellseg.visualization.report_inputs import ReportInput, ReportOptions
 from cellseg.visualization.training_logs import TrainingRun
@@ -22,20 +23,16 @@ HOSTILE = '"><img src=x onerror="alert(1)"><script>alert(2)</script>&amp;{{ 7 * 
 VOID = {"meta", "link", "img", "br", "line", "rect", "polyline", "circle"}
 
 
-def make_cells(cells):
-    """Turn (x, y, size, label, ...) into boxes, labels, masks and areas."""
-    rles = [encode_crop(np.ones((c[2], c[2]), bool), c[0], c[1], HEIGHT, WIDTH) for c in cells]
-    boxes, areas = measure_rles(rles)
-    return boxes.astype(float), np.array([c[3] for c in cells], dtype=np.int64), rles, areas
+def make_cells(cells, height, width, **fields):
+    """Turn (x, y, size, label, ...) into cells."""
+    rles = [encode_crop(np.ones((c[2], c[2]), bool), c[0], c[1], height, width) for c in cells]
+    return Cells.from_rles(rles, height, width, [c[3] for c in cells], **fields)
 
 
 def make_result(img_id, truth, found):
     """Make a result from truth (x, y, size, label or -1) and found (x, y, size, label, score)."""
-    boxes, labels, rles, areas = make_cells(truth)
-    found_boxes, found_labels, found_rles, found_areas = make_cells(found)
-    scores = np.array([cell[4] for cell in found], dtype=float)
-    predictions = Predictions(found_boxes, scores, found_labels, found_rles, found_areas)
-    ground_truth = GroundTruth(boxes, labels, labels < 0, areas, rles)
+    predictions = make_cells(found, HEIGHT, WIDTH, scores=[cell[4] for cell in found])
+    ground_truth = make_cells(truth, HEIGHT, WIDTH, ignored=[cell[3] < 0 for cell in truth])
     return ImageResult(img_id, HEIGHT, WIDTH, predictions, ground_truth)
 
 
@@ -217,14 +214,8 @@ def test_build_report_when_told_to_show_nothing_then_draws_no_picture() -> None:
 def test_build_report_when_images_are_dense_and_noisy_then_the_page_stays_small() -> None:
     side = 1000
     cells = [(24 * k % 960, 24 * (24 * k // 960), 14, k % 2) for k in range(800)]
-    rles = [encode_crop(np.ones((14, 14), bool), c[0], c[1], side, side) for c in cells]
-    boxes, areas = measure_rles(rles)
-    labels = np.array([cell[3] for cell in cells])
-    truth = GroundTruth(boxes.astype(float), labels, labels < 0, areas, rles)
-    part = slice(0, 600)
-    found = Predictions(
-        boxes[part].astype(float), np.full(600, 0.9), labels[part], rles[part], areas[part]
-    )
+    truth = make_cells(cells, side, side)
+    found = make_cells(cells[:600], side, side, scores=np.full(600, 0.9))
     results = [ImageResult(k, side, side, found, truth) for k in range(1, 3)]
     noise = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
     given = ReportInput("dense", ["a", "b"], [], ["x", "y"], results, lambda place: noise)

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from cellseg.evaluation.cell_outcomes import sort_outcomes
+from cellseg.evaluation.cell_outcomes import classify_cells
+from cellseg.evaluation.scene import build_result_scene
 from cellseg.visualization.report_gallery import draw_pictures, list_errors
 from cellseg.visualization.report_inputs import ReportOptions
 from tests.visualization.test_report import make_input
@@ -10,7 +11,7 @@ from tests.visualization.test_report import make_input
 
 def test_list_errors_when_cells_are_missed_and_invented_then_each_is_listed_once() -> None:
     given = make_input()
-    outcomes = [sort_outcomes(result, 3) for result in given.results]
+    outcomes = [classify_cells(build_result_scene(result, 3)) for result in given.results]
     missed, invented = list_errors(given.results, outcomes)
     assert missed == [(1, 1, 81.0), (1, 2, 100.0)]
     assert invented == [(1, 1, 0.7)]
@@ -25,7 +26,7 @@ def test_draw_pictures_when_each_image_is_read_then_few_reads_are_needed() -> No
         return given.read_image(place)
 
     counted = type(given)(**{**vars(given), "read_image": read})
-    outcomes = [sort_outcomes(result, 3) for result in given.results]
+    outcomes = [classify_cells(build_result_scene(result, 3)) for result in given.results]
     drawn = draw_pictures(counted, outcomes, ReportOptions(max_images=1))
     assert [title for title, _ in drawn["groups"]] == ["Worst images", "Best images"]
     assert sorted(reads) == [0, 1, 1, 1]  # one each for the pairs, one for each gallery

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cellseg.structures.rle import encode_crop
+from cellseg.structures.runs import Crop
 from cellseg.visualization.report_pictures import (
     CROP_PX,
     LARGE_PX,
@@ -21,7 +21,7 @@ from cellseg.visualization.report_pictures import (
 
 GREEN = (0, 210, 60)
 GREY = np.full((40, 60, 3), 120, dtype=np.uint8)
-CELL = encode_crop(np.ones((10, 10), bool), 20, 10, 40, 60)
+CELL = Crop(np.ones((10, 10), bool), 20, 10)
 
 
 def decode(uri: str) -> np.ndarray:
@@ -65,7 +65,7 @@ def test_draw_panel_when_the_image_is_large_or_empty_then_it_fits() -> None:
     vast = np.zeros((1000, 2000, 3), np.uint8)
     panel = draw_panel(vast, [], np.zeros(0, int), np.zeros(0, bool), [GREEN])
     assert panel.shape == (LARGE_PX // 2, LARGE_PX, 3)
-    hidden = encode_crop(np.zeros((1, 1), bool), 0, 0, 40, 60)
+    hidden = Crop(np.zeros((0, 0), bool), 0, 0)
     draw_panel(GREY, [hidden], np.array([-1]), np.array([True]), [GREEN])
 
 
@@ -88,7 +88,7 @@ def test_choose_window_when_a_cell_is_anywhere_then_the_window_holds_it(h, w, x,
 
 
 def test_draw_crop_when_the_window_leaves_the_image_then_the_rest_is_grey() -> None:
-    other = encode_crop(np.ones((6, 6), bool), 30, 20, 40, 60)
+    other = Crop(np.ones((6, 6), bool), 30, 20)
     crop = draw_crop(np.zeros((40, 60, 3), np.uint8), (0, 0, 80), CELL, GREEN, [other])
     assert crop.shape == (CROP_PX, CROP_PX, 3)
     assert crop[-2, -2].tolist() == [128, 128, 128]

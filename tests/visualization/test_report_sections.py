@@ -9,8 +9,8 @@ from cellseg.evaluation.confusion import Confusion
 from cellseg.visualization.report_sections import (
     choose_cells,
     draw_training,
+    make_class_summary,
     make_confusion_rows,
-    make_ledger,
     rank_images,
 )
 from cellseg.visualization.training_logs import TrainingRun
@@ -28,8 +28,8 @@ def make_confusion(counts) -> Confusion:
     return Confusion(tuple("abcdef"[: len(counts) - 1]), np.array(counts), 0.5, 0.5)
 
 
-def test_make_ledger_when_counts_are_known_then_rows_and_widths_follow() -> None:
-    rows = make_ledger(make_confusion([[6, 1, 3], [0, 0, 0], [5, 100, 0]]))
+def test_make_class_summary_when_counts_are_known_then_rows_and_widths_follow() -> None:
+    rows = make_class_summary(make_confusion([[6, 1, 3], [0, 0, 0], [5, 100, 0]]))
     first, absent = rows
     assert (first.found, first.other, first.missed, first.invented) == (6, 1, 3, 5)
     assert first.widths["found"] == 40
@@ -47,10 +47,10 @@ def test_make_ledger_when_counts_are_known_then_rows_and_widths_follow() -> None
         )
     )
 )
-def test_make_ledger_when_counts_are_any_then_no_bar_leaves_the_page(counts) -> None:
+def test_make_class_summary_when_counts_are_any_then_no_bar_leaves_the_page(counts) -> None:
     counts[-1][-1] = 0
     confusion = make_confusion(counts)
-    for row in make_ledger(confusion):
+    for row in make_class_summary(confusion):
         assert min(row.widths.values()) >= -1e-9
         assert sum(row.widths.values()) <= 100 + 1e-6
         assert row.found + row.other + row.missed == row.num_cells

@@ -7,9 +7,9 @@ import numpy as np
 from skimage.measure import label as label_components
 
 from cellseg.images import ImageSource
-from cellseg.inference.cells import Cells
 from cellseg.inference.tile_plan import TilePlan
 from cellseg.inference.tiles import make_tile_grid
+from cellseg.structures.cells import Cells
 from cellseg.structures.rle import encode_label_map
 
 CLASS_NAMES = ("epithelial", "<b>round</b>")

@@ -3,36 +3,29 @@
 import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from cellseg.cli.running import write_result
 from cellseg.engine.run_config import parse_cfg_options
-from cellseg.evaluation.coco_results import Predictions
 from cellseg.evaluation.data_source import open_data
 from cellseg.evaluation.prediction_files import read_coco_results
 from cellseg.evaluation.prediction_set import PredictionSet, TruthImage, list_truth
 from cellseg.fileio import write_atomically
-from cellseg.inference.cells import Cells
 from cellseg.inference.merging import merge_views
 from cellseg.inference.writers.coco_json import cells_to_coco_results
+from cellseg.structures.cells import Cells
 
 
-def as_cells(found: Predictions | None, image: TruthImage, class_names: Sequence[str]) -> Cells:
-    """Hold one file's predictions of an image as cells, without masks that have no pixel."""
+def take_cells(file: PredictionSet, image: TruthImage, class_names: Sequence[str]) -> Cells:
+    """Take one file's predictions of an image, without masks that have no pixel."""
+    found = file.by_image.get(image.img_id)
     if found is None:
         return Cells.empty(image.height, image.width, class_names)
-    cells = Cells(
-        np.asarray(found.boxes_xyxy, dtype=np.float32),
-        np.asarray(found.scores, dtype=np.float32),
-        found.labels,
-        list(found.rles or []),
-        image.height,
-        image.width,
-        tuple(class_names),
-    )
-    return cells[cells.measure()[1] > 0]
+    found = found[found.areas > 0]
+    return replace(found, scores=found.confidences.astype(np.float32))
 
 
 def merge_files(
@@ -44,7 +37,7 @@ def merge_files(
     """Merge the files image by image into COCO result rows."""
     rows = []
     for image in images:
-        views = [as_cells(file.by_image.get(image.img_id), image, class_names) for file in files]
+        views = [take_cells(file, image, class_names) for file in files]
         merged = merge_views(views, args.method, args.iou_thr, args.weights)
         kept = merged[np.arange(min(len(merged), args.max_per_img))]
         rows += cells_to_coco_results(kept, image.img_id)

@@ -18,10 +18,11 @@ from cellseg.evaluation.average_precision import (
 from cellseg.evaluation.cell_metric import format_table
 from cellseg.evaluation.coco_results import ImageResult
 from cellseg.evaluation.data_source import find_max_dets, open_data
-from cellseg.evaluation.image_counts import count_result
-from cellseg.evaluation.judgement import Judgement, format_judgement, judge
+from cellseg.evaluation.image_counts import count_scene
 from cellseg.evaluation.prediction_files import read_predictions
 from cellseg.evaluation.prediction_set import PredictionSet, join_results, list_truth
+from cellseg.evaluation.scene import build_result_scene
+from cellseg.evaluation.scores import Scores, compute_scores, format_scores
 from cellseg.fileio import write_atomically
 
 
@@ -30,7 +31,7 @@ def merge_classes(result: ImageResult) -> ImageResult:
     truth, found = result.ground_truth, result.predictions
     return replace(
         result,
-        ground_truth=truth and replace(truth, labels=np.where(truth.ignored, truth.labels, 0)),
+        ground_truth=truth and replace(truth, labels=np.where(truth.is_ignored, truth.labels, 0)),
         predictions=replace(found, labels=np.zeros_like(found.labels)),
     )
 
@@ -50,17 +51,15 @@ def list_notes(predictions: PredictionSet, num_images: int, merged: bool) -> lis
     return notes
 
 
-def write_figures(
-    path: str, precision: AveragePrecision, judgement: Judgement, notes: list[str]
-) -> None:
+def write_figures(path: str, precision: AveragePrecision, scores: Scores, notes: list[str]) -> None:
     """Write all figures as JSON; null stands for an undefined mean."""
     figures = {
         f"segm_{name}": None if value == ABSENT_MEAN else value
         for name, value in precision.means.items()
     }
-    absent = [group.name for group in judgement.classes if not group.num_cells]
+    absent = [group.name for group in scores.classes if not group.num_cells]
     content = {
-        "figures": {**figures, **judgement.to_dict()},
+        "figures": {**figures, **scores.to_dict()},
         "classes_without_cells": absent,
         "notes": notes,
     }
@@ -68,7 +67,7 @@ def write_figures(
 
 
 def run(args: argparse.Namespace) -> None:
-    """Read, judge, print."""
+    """Read, score, print."""
     options = parse_cfg_options(args.cfg_options)
     dataset = open_data(args.truth, args.split, options, args.classes)
     images, classes = list_truth(dataset), list(dataset.metainfo["classes"])
@@ -80,9 +79,9 @@ def run(args: argparse.Namespace) -> None:
     max_dets = find_max_dets(args.truth, options)
     with as_cellseg_error():
         precision = compute_average_precision(results, classes, max_dets=max_dets)
-        counts = [count_result(result, len(classes), args.score_thr) for result in results]
-        judgement = judge(counts, classes)
+        scenes = [build_result_scene(one, len(classes), args.score_thr) for one in results]
+        scores = compute_scores([count_scene(scene) for scene in scenes], classes)
     notes = list_notes(predictions, len(images), merged)
-    write_result("\n".join(notes), format_table(precision), format_judgement(judgement))
+    write_result("\n".join(notes), format_table(precision), format_scores(scores))
     if args.out:
-        write_figures(args.out, precision, judgement, notes)
+        write_figures(args.out, precision, scores, notes)

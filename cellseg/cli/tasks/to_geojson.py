@@ -1,6 +1,7 @@
 """Write the annotations of label TIFFs as GeoJSON, one file per image."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +14,16 @@ from cellseg.datasets.converters.image_folder import write_tiff
 from cellseg.datasets.converters.qupath import IGNORED_CLASS
 from cellseg.errors import as_cellseg_error
 from cellseg.images import read_stored_image
-from cellseg.inference.cells import Cells
 from cellseg.inference.writers.geojson import write_geojson
+from cellseg.structures.cells import Cells
 
 
 def collect_cells(info: dict[str, Any], classes: tuple[str, ...]) -> Cells:
     """Collect an image's annotations; their score is 1.0."""
-    cells = info["instances"]
-    labels = [cell["bbox_label"] for cell in cells]
-    return Cells(
-        boxes=np.array([cell["bbox"] for cell in cells], dtype=np.float32),
-        scores=np.ones(len(cells), dtype=np.float32),
-        labels=np.where(np.array(labels, dtype=np.int64) < 0, len(classes), labels),
-        rles=[cell["mask"] for cell in cells],
-        height=info["height"],
-        width=info["width"],
-        class_names=(*classes, IGNORED_CLASS),
-    )
+    names = (*classes, IGNORED_CLASS)
+    cells = Cells.from_instances(info["instances"], info["height"], info["width"], names)
+    labels = np.where(cells.labels < 0, len(classes), cells.labels)
+    return replace(cells, labels=labels, scores=np.ones(len(cells), dtype=np.float32))
 
 
 def run(args: argparse.Namespace) -> None:

@@ -6,22 +6,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
 from numpy.typing import NDArray
 
 from cellseg.errors import CellsegError
+from cellseg.structures.runs import Crop
 
 
 class UnusableAnnotationError(CellsegError):
     """Say in a few words why one annotation cannot become a cell; equal reasons are counted."""
-
-
-class Crop(NamedTuple):
-    """A mask inside a box of the image: `mask` (h, w) bool, at image column x0 and row y0."""
-
-    mask: NDArray[np.bool_]
-    x0: int
-    y0: int
 
 
 class Drawing(NamedTuple):

@@ -18,10 +18,11 @@ from scipy import ndimage
 
 from cellseg.datasets.converters.annotations import (
     Annotation,
-    Crop,
     Drawing,
     UnusableAnnotationError,
 )
+from cellseg.structures.rle import read_lengths
+from cellseg.structures.runs import Crop, Runs, draw_columns, join_touching, measure_runs
 
 NO_PIXEL = "covers no pixel"
 _FURTHEST_PX = 1e9
@@ -116,15 +117,13 @@ def draw_rle(segmentation: dict[str, Any], height: int, width: int) -> Drawing:
     """
     if segmentation.get("size") != [height, width]:
         raise UnusableAnnotationError("mask is not of the image's size")
-    starts, ends = _read_runs(segmentation.get("counts"), height * width)
-    if not len(starts):
+    runs = _read_runs(segmentation.get("counts"), height * width)
+    boxes, areas = measure_runs(runs, 1, height)
+    if not areas[0]:
         raise UnusableAnnotationError(NO_PIXEL)
-    x1, x2 = int(starts[0]) // height, (int(ends[-1]) - 1) // height + 1
-    edges = np.zeros((x2 - x1) * height + 1, dtype=np.int8)
-    edges[starts - x1 * height] += 1
-    edges[ends - x1 * height] -= 1  # runs that touch were joined: no place comes twice
-    mask = np.cumsum(edges[:-1], dtype=np.int8).astype(bool).reshape(x2 - x1, height).T
-    return Drawing(_trim(mask, x1, 0))
+    x1, y1, x2, y2 = boxes[0].tolist()
+    mask = draw_columns(runs, boxes, height).reshape(x2 - x1, y2 - y1).T
+    return Drawing(Crop(np.ascontiguousarray(mask), x1, y1))
 
 
 def list_labels(label_map: NDArray[Any], class_name: str) -> Iterator[Annotation]:
@@ -188,11 +187,11 @@ def _wind(ring: NDArray[np.float64], height: int, width: int) -> NDArray[np.int3
     return np.cumsum(steps[:, :-1], axis=1, dtype=np.int32)
 
 
-def _read_runs(counts: Any, num_pixels: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _read_runs(counts: Any, num_pixels: int) -> Runs:
     """Read the foreground runs of COCO counts, and check that they fit the image."""
     damaged = UnusableAnnotationError("run-length encoding is damaged")
     try:
-        lengths = np.array(_decompress(counts) if isinstance(counts, str) else counts)
+        lengths = read_lengths(counts) if isinstance(counts, str) else np.array(counts)
     except (ValueError, TypeError) as error:
         raise damaged from error
     if lengths.ndim != 1 or lengths.dtype.kind not in "iu" or not len(lengths):
@@ -204,37 +203,7 @@ def _read_runs(counts: Any, num_pixels: int) -> tuple[NDArray[np.int64], NDArray
         raise damaged
     starts, ends = stops[:-1:2], stops[1::2]
     starts, ends = starts[ends > starts], ends[ends > starts]
-    joined = starts[1:] == ends[:-1]
-    if joined.any():
-        starts = starts[np.concatenate(([True], ~joined))]
-        ends = ends[np.concatenate((~joined, [True]))]
-    return starts, ends
-
-
-def _decompress(text: str) -> list[int]:
-    """Read COCO's compressed counts: base 32 from '0', each beyond the third less the one but one.
-
-    Unlike `decode_runs` it tells a text that was cut short, since all lengths are there to be
-    summed.
-
-    Raises:
-        ValueError: If the text ends within a number or holds other characters.
-    """
-    lengths: list[int] = []
-    number, shift = 0, 0
-    for character in text:
-        digit = ord(character) - 48
-        if not 0 <= digit < 64 or shift > 50:
-            raise ValueError(text)
-        number |= (digit & 31) << shift
-        shift += 5
-        if not digit & 32:
-            number -= (1 << shift) if digit & 16 else 0
-            lengths.append(number + (lengths[-2] if len(lengths) > 2 else 0))
-            number, shift = 0, 0
-    if shift:
-        raise ValueError(text)
-    return lengths
+    return join_touching(Runs(np.zeros_like(starts), starts, ends))
 
 
 def _trim(mask: NDArray[np.bool_], x0: int, y0: int) -> Crop:

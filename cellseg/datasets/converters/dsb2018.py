@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from cellseg.datasets.converters.annotations import (
     AnnotatedImage,
     Annotation,
-    Crop,
     Drawing,
     Loss,
     Source,
@@ -24,6 +23,7 @@ from cellseg.datasets.converters.fingerprints import fingerprint_files
 from cellseg.datasets.converters.names import name_folder
 from cellseg.errors import CellDataError
 from cellseg.images import read_label_map, read_stored_image
+from cellseg.structures.runs import Crop
 
 
 def read_dsb2018(folder: Path, class_name: str = "nucleus") -> Source:

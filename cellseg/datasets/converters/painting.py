@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from cellseg.datasets.converters.annotations import (
     Annotation,
-    Crop,
     Loss,
     UnusableAnnotationError,
 )
 from cellseg.datasets.converters.names import IGNORED, LEFT_OUT, ClassTable
+from cellseg.structures.runs import Crop
 
 
 @dataclass

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cellseg.images import ImageSource
-from cellseg.inference.cells import Cells
 from cellseg.inference.writers.coco_json import write_coco_results
 from cellseg.inference.writers.geojson import write_geojson
 from cellseg.inference.writers.label_tiff import class_label_paths, write_label_tiffs
@@ -18,6 +17,7 @@ from cellseg.inference.writers.measurements import (
     write_parquet,
 )
 from cellseg.inference.writers.overlay import write_overlay
+from cellseg.structures.cells import Cells
 
 
 class Format(NamedTuple):

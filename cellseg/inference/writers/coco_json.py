@@ -14,7 +14,7 @@ import numpy as np
 
 from cellseg.errors import CellsegError
 from cellseg.fileio import write_atomically
-from cellseg.inference.cells import Cells
+from cellseg.structures.cells import Cells
 
 BoxFormat = Literal["xywh", "xyxy"]
 SUBMISSION_NAME = "test-results.json"
@@ -48,7 +48,7 @@ def cells_to_coco_results(
         for label, box, score, rle in zip(
             cells.labels.tolist(),
             boxes.round(2).tolist(),
-            cells.scores.astype(np.float64).round(5).tolist(),
+            cells.confidences.astype(np.float64).round(5).tolist(),
             cells.rles,
             strict=True,
         )

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from cellseg.fileio import write_atomically
-from cellseg.inference.cells import Cells
 from cellseg.inference.outlines import Polygon, outline_masks
 from cellseg.inference.writers.colours import class_colours
+from cellseg.structures.cells import Cells
 
 _NAMESPACE = uuid.UUID("6f3f0d0e-5f0e-4b53-9a0c-3a6f8c5f9b1d")  # any fixed one; ids stay the same
 
@@ -29,9 +29,9 @@ def cells_to_features(cells: Cells) -> Iterator[dict[str, Any]]:
         One feature a cell: geometry, class name and colour, score and area as measurements.
     """
     colours = class_colours(len(cells.class_names))
-    outlines = outline_masks(cells.rles)
+    outlines = outline_masks(cells.get_masks())
     for index, (pieces, label, score) in enumerate(
-        zip(outlines, cells.labels.tolist(), cells.scores.tolist(), strict=True)
+        zip(outlines, cells.labels.tolist(), cells.confidences.tolist(), strict=True)
     ):
         identity = uuid.uuid5(_NAMESPACE, f"{index}:{label}:{cells.rles[index]['counts']}")
         yield {

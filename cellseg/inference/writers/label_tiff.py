@@ -14,7 +14,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from cellseg.fileio import write_atomically
-from cellseg.inference.cells import Cells
+from cellseg.structures.cells import Cells
 
 _ROWS_PER_STRIP = 256
 
@@ -42,7 +42,7 @@ def paint_strips(
     Yields:
         (h, width) strips from top to bottom.
     """
-    order = np.lexsort((-np.arange(len(cells)), cells.scores))  # painted last wins
+    order = np.lexsort((-np.arange(len(cells)), cells.confidences))  # painted last wins
     boxes, _ = cells.measure()
     by_top = order[np.argsort(boxes[order, 1], kind="stable")]
     tops = boxes[by_top, 1]
@@ -77,7 +77,7 @@ def write_label_tiffs(cells: Cells, path: str | Path) -> LabelFiles:
         path: The combined file, ending in .tif; class files are named by `class_label_paths`.
 
     Returns:
-        The files, and the pixels of the combined one that a cell lost to a surer one.
+        The files, and the pixels of the combined one that a cell lost to a higher-scoring one.
     """
     path = Path(path)
     kind = np.uint16 if len(cells) < 2**16 else np.uint32

@@ -21,7 +21,7 @@ from skimage.color import hed_from_rgb
 from cellseg.errors import CellsegError
 from cellseg.fileio import write_atomically
 from cellseg.images import ImageSource
-from cellseg.inference.cells import Cells, decode_columns
+from cellseg.structures.cells import Cells
 
 Table = dict[str, list[Any] | NDArray[Any]]
 
@@ -50,7 +50,7 @@ def measure_cells(cells: Cells, image: ImageSource | None = None) -> Table:
     table: Table = {
         "cell": np.arange(1, len(cells) + 1),
         "class": cells.classes,
-        "score": cells.scores.astype(np.float64).round(6),
+        "score": cells.confidences.astype(np.float64).round(6),
         **shape,
     }
     if cells.pixel_size_um is not None:
@@ -117,7 +117,7 @@ def _measure_shapes(cells: Cells) -> dict[str, NDArray[np.float64]]:
 
 def _measure_shape_block(cells: Cells) -> dict[str, NDArray[np.float64]]:
     """Measure some cells; see `_measure_shapes`."""
-    pixels, boxes = decode_columns(cells.rles)
+    pixels, boxes = cells.get_masks().draw_columns()
     count = len(cells)
     owners, columns, rows = _list_pixels(pixels, boxes)
     area = np.bincount(owners, minlength=count)
@@ -194,7 +194,7 @@ def _measure_stains(cells: Cells, image: ImageSource) -> NDArray[np.float64]:
     light = np.maximum(np.arange(256) / 255, _LEAST_LIGHT)
     density = (np.log(light) / np.log(_LEAST_LIGHT)).astype(np.float32)
     for indices, x0, y0, band in _bands(cells, image):
-        pixels, boxes = decode_columns([cells.rles[index] for index in indices.tolist()])
+        pixels, boxes = cells[indices].get_masks().draw_columns()
         owners, columns, rows = _list_pixels(pixels, boxes)
         colours = band[rows + boxes[owners, 1] - y0, columns + boxes[owners, 0] - x0]
         stains = np.maximum(density[colours[:, ::-1]] @ hed_from_rgb[:, :2].astype(np.float32), 0)

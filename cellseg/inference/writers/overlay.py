@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from cellseg.fileio import write_atomically
 from cellseg.images import ImageSource, ResampledSource
-from cellseg.inference.cells import Cells
 from cellseg.inference.writers.colours import class_colours
+from cellseg.structures.cells import Cells
 from cellseg.visualization.overlays import draw_outlines
 
 _LARGEST_SIDE = 4096  # a viewer's comfort; larger images are drawn reduced
@@ -38,7 +38,7 @@ def draw_overlay(
         rows = min(_BAND_ROWS, source.height - top)
         canvas[top : top + rows] = source.read(0, top, source.width, rows)[..., ::-1]
     palette = class_colours(len(cells.class_names))
-    return draw_outlines(canvas, cells.rles, cells.labels, palette, scale=1 / max(factor, 1.0))
+    return draw_outlines(canvas, cells.crops(), cells.labels, palette, scale=1 / max(factor, 1.0))
 
 
 def write_overlay(cells: Cells, image: ImageSource, path: str | Path) -> Path:

@@ -10,6 +10,7 @@ from pycocotools import mask as coco_mask
 from cellseg.datasets.converters.annotations import UnusableAnnotationError
 from cellseg.datasets.converters.drawing import draw_polygons, draw_rle, fill_ring, list_labels
 from cellseg.inference.outlines import outline_masks
+from cellseg.structures.cell_masks import CellMasks
 from cellseg.structures.rle import encode_label_map
 
 SHAPE = (20, 30)
@@ -27,7 +28,7 @@ def to_polygons(rle):
     """Outline a mask as GeoJSON does."""
     return [
         [ring.tolist() for ring in (piece.exterior, *piece.holes)]
-        for piece in next(outline_masks([rle]))
+        for piece in next(outline_masks(CellMasks(*SHAPE, rles=[rle])))
     ]
 
 

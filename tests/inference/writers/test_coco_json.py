@@ -8,13 +8,13 @@ import pytest
 from pycocotools.coco import COCO
 
 from cellseg.errors import CellsegError
-from cellseg.inference.cells import Cells
 from cellseg.inference.writers.coco_json import (
     cells_to_coco_results,
     read_image_index,
     write_coco_results,
     write_submission,
 )
+from cellseg.structures.cells import Cells
 from cellseg.structures.rle import encode_crop
 
 

@@ -6,8 +6,8 @@ import pytest
 import shapely
 import shapely.geometry
 
-from cellseg.inference.cells import Cells
 from cellseg.inference.writers.geojson import write_geojson
+from cellseg.structures.cells import Cells
 from cellseg.structures.rle import encode_crops, measure_rles
 
 

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import tifffile
 
-from cellseg.inference.cells import Cells
 from cellseg.inference.writers import label_tiff, output_files
 from cellseg.inference.writers.label_tiff import paint_strips, write_label_tiffs
+from cellseg.structures.cells import Cells
 from cellseg.structures.rle import encode_crops, measure_rles
 
 

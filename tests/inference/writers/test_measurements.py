@@ -9,9 +9,9 @@ from skimage.measure import regionprops
 
 from cellseg.errors import CellsegError
 from cellseg.images import ArraySource
-from cellseg.inference.cells import Cells
 from cellseg.inference.writers import measurements
 from cellseg.inference.writers.measurements import measure_cells, write_csv, write_parquet
+from cellseg.structures.cells import Cells
 from cellseg.structures.rle import encode_crops, measure_rles
 
 

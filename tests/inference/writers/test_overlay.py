@@ -2,9 +2,9 @@ import cv2
 import numpy as np
 
 from cellseg.images import ArraySource
-from cellseg.inference.cells import Cells
 from cellseg.inference.writers.colours import class_colours
 from cellseg.inference.writers.overlay import draw_overlay, write_overlay
+from cellseg.structures.cells import Cells
 from cellseg.structures.rle import encode_label_map
 
 

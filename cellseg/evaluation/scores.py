@@ -1,17 +1,21 @@
-"""Judge predicted cells: F1, precision, recall, PQ = DQ x SQ, AJI and Dice, per class.
+"""Turn counts of matched cells into scores: F1, precision, recall, PQ = DQ x SQ, AJI and Dice.
 
-`judge` turns the counts that `cellseg.evaluation.image_counts.count_image` made of each image into
-figures, which do not depend on the order of the images.
+`compute_scores` turns the counts that `count_scene` made of each image into scores per class and of
+all cells whatever their class. They do not depend on the order of the images.
 
 - PQ: Kirillov et al., "Panoptic segmentation", CVPR 2019; for nuclei Graham et al., "HoVer-Net",
   Medical Image Analysis 2019.
+- Pooled, as CoNIC 2022's mPQ+: counts summed over all images first.
 - Image mean, as MoNuSAC 2020: the mean over the images that hold or predict a cell of the class, so
   that a class absent from an image still costs its false positives.
-- Pooled, as CoNIC 2022's mPQ+: counts summed over all images first.
+- Tissue mean, as PanNuke (Gamper et al., arXiv:2003.10778): in each image the mean over the classes
+  that it holds, then the mean over the images of a tissue, then over the tissues.
 - AJI: Kumar et al., "A dataset and a technique for generalized nuclear segmentation", TMI 2017.
 - Dice: of the foreground pixels, 2 |G & P| / (|G| + |P|).
+- AP at an IoU threshold, where asked for: TP / (TP + FP + FN), as StarDist, Cellpose and the 2018
+  Data Science Bowl have it. It needs no confidences, unlike COCO's AP (`average_precision.py`).
 
-A class without a ground-truth cell in the whole set has no figure: it is reported as such, and left
+A class without a ground-truth cell in the whole set has no score: it is reported as such, and left
 out of the means.
 """
 
@@ -28,14 +32,14 @@ _ABSENT = "no cell in the ground truth, so left out of the mean"
 
 
 @dataclass(frozen=True)
-class GroupFigures:
-    """The figures of one class, or of all cells together.
+class ClassScores:
+    """The scores of one class, or of all cells together.
 
     Attributes:
         name: The class name.
         num_cells: Ground-truth cells in all images.
         num_predicted: Predictions that counted.
-        values: Figure name to value; empty when num_cells is 0, for nothing can be said then.
+        values: Score name to value; empty when num_cells is 0, for nothing can be said then.
     """
 
     name: str
@@ -45,19 +49,19 @@ class GroupFigures:
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """The figures of a data set.
+class Scores:
+    """The scores of a data set.
 
     Attributes:
         classes: One entry a class, in class order.
         any_class: All cells, whatever their class.
-        means: Figure name to its mean over the classes that have ground-truth cells; empty when
+        means: Score name to its mean over the classes that have ground-truth cells; empty when
             there is none.
-        num_images: Images judged.
+        num_images: Images scored.
     """
 
-    classes: tuple[GroupFigures, ...]
-    any_class: GroupFigures
+    classes: tuple[ClassScores, ...]
+    any_class: ClassScores
     means: dict[str, float]
     num_images: int
 
@@ -75,24 +79,31 @@ class Judgement:
         return flat
 
 
-def judge(
+def compute_scores(
     counts: Sequence[ImageCounts],
     class_names: Sequence[str],
     iou_thrs: Sequence[float] = IOU_THRS,
-) -> Judgement:
-    """Turn the counts of all images into figures.
+    tissues: Sequence[str] | None = None,
+    with_ap: bool = False,
+) -> Scores:
+    """Turn the counts of all images into scores.
 
     Args:
-        counts: One entry an image, in any order.
+        counts: One entry per image, in any order.
         class_names: Names of the classes.
         iou_thrs: The thresholds that the counts were made with.
+        tissues: The tissue (or another group) of each image, for `PQ_tissue_mean`.
+        with_ap: Whether to add AP at each threshold, as in `AP_50` and `AP_50_image_mean`.
 
     Returns:
-        The figures. Those of a class without ground-truth cells are left out, and out of the means.
+        The scores. Those of a class without ground-truth cells are left out, and out of the means.
 
     Raises:
-        ValueError: If the counts were made for another number of classes or thresholds.
+        ValueError: If the counts were made for another number of classes or thresholds, or there is
+            not one tissue for each image.
     """
+    if tissues is not None and len(tissues) != len(counts):
+        raise ValueError(f"{len(counts)} images came with {len(tissues)} tissues; give one each.")
     shape = (len(class_names) + 1, len(iou_thrs))
     for image in counts:
         if image.true_positives.shape != shape:
@@ -101,20 +112,23 @@ def judge(
                 f"{len(class_names)} classes and {len(iou_thrs)} IoU thresholds."
             )
     groups = [
-        _judge_group(counts, index, name, iou_thrs)
+        _score_group(counts, index, name, iou_thrs, with_ap)
         for index, name in enumerate((*class_names, "all classes"))
     ]
     present = [group for group in groups[:-1] if group.num_cells]
     names = present[0].values if present else ()
     means = {name: fsum(g.values[name] for g in present) / len(present) for name in names}
-    return Judgement(tuple(groups[:-1]), groups[-1], means, len(counts))
+    if tissues is not None and present:
+        means["PQ_tissue_mean"] = _mean_of_tissues(counts, tissues, slice(0, -1))
+        groups[-1].values["PQ_tissue_mean"] = _mean_of_tissues(counts, tissues, slice(-1, None))
+    return Scores(tuple(groups[:-1]), groups[-1], means, len(counts))
 
 
-def format_judgement(judgement: Judgement) -> str:
-    """Lay the figures out as a text table, one line a class.
+def format_scores(scores: Scores) -> str:
+    """Write scores as a text table, one line per class.
 
     Args:
-        judgement: The figures.
+        scores: The scores.
 
     Returns:
         Lines without a trailing newline. A class without ground-truth cells says so.
@@ -123,10 +137,10 @@ def format_judgement(judgement: Judgement) -> str:
         *("PQ", "DQ", "SQ", "F1_50", "F1_75", "precision_50", "recall_50", "AJI", "Dice"),
         "PQ_image_mean",
     )
-    rows = [(g.name, f"{g.num_cells}", f"{g.num_predicted}", g.values) for g in judgement.classes]
+    rows = [(g.name, f"{g.num_cells}", f"{g.num_predicted}", g.values) for g in scores.classes]
     if len(rows) > 1:
-        total = judgement.any_class
-        rows.append(("mean of classes", "", "", judgement.means))
+        total = scores.any_class
+        rows.append(("mean of classes", "", "", scores.means))
         rows.append((total.name, f"{total.num_cells}", f"{total.num_predicted}", total.values))
     width = max(len("class"), *(len(row[0]) for row in rows))
     head = "  ".join(f"{column:>6}" for column in columns)
@@ -141,10 +155,14 @@ def _format_values(values: dict[str, float], columns: Sequence[str]) -> str:
     return "  ".join(f"{values[name]:>{max(6, len(name))}.4f}" for name in columns)
 
 
-def _judge_group(
-    counts: Sequence[ImageCounts], index: int, name: str, iou_thrs: Sequence[float]
-) -> GroupFigures:
-    """Compute the figures of one group."""
+def _score_group(
+    counts: Sequence[ImageCounts],
+    index: int,
+    name: str,
+    iou_thrs: Sequence[float],
+    with_ap: bool,
+) -> ClassScores:
+    """Compute the scores of one class, or of all cells."""
     num_thrs = len(iou_thrs)
     tp, fp, fn = (
         np.array([getattr(image, field)[index] for image in counts]).reshape(-1, num_thrs)
@@ -152,14 +170,14 @@ def _judge_group(
     )  # each (images, T)
     num_cells, num_predicted = int((tp + fn)[:, 0].sum()), int((tp + fp)[:, 0].sum())
     if not num_cells:
-        return GroupFigures(name, num_cells, num_predicted)
+        return ClassScores(name, num_cells, num_predicted)
     iou_sums = np.array([image.iou_sums[index] for image in counts])
     pixels = {
         field: np.array([getattr(image, field)[index] for image in counts])
         for field in ("aji_shared_px", "aji_union_px", "common_px", "gt_px", "pred_px")
     }
-    found, invented, missed = tp.sum(axis=0), fp.sum(axis=0), fn.sum(axis=0)
-    f1 = _divide(2 * found, 2 * found + invented + missed)
+    found, false_positives, missed = tp.sum(axis=0), fp.sum(axis=0), fn.sum(axis=0)
+    f1 = _divide(2 * found, 2 * found + false_positives + missed)
     sq = float(_divide(fsum(iou_sums), found[0]))
     shared, union, both = (pixels[n] for n in ("aji_shared_px", "aji_union_px", "common_px"))
     both_px = pixels["gt_px"] + pixels["pred_px"]
@@ -178,13 +196,33 @@ def _judge_group(
     }
     ratios = {
         "F1": f1,
-        "precision": _divide(found, found + invented),
+        "precision": _divide(found, found + false_positives),
         "recall": _divide(found, found + missed),
     }
     for place, iou_thr in enumerate(iou_thrs):
         for ratio, per_thr in ratios.items():
             values[f"{ratio}_{round(100 * iou_thr):02d}"] = float(per_thr[place])
-    return GroupFigures(name, num_cells, num_predicted, values)
+    if with_ap:
+        image_ap = _divide(tp, tp + fp + fn)
+        for place, iou_thr in enumerate(iou_thrs):
+            key = f"AP_{round(100 * iou_thr):02d}"
+            values[key] = float(_divide(found[place], (found + false_positives + missed)[place]))
+            values[f"{key}_image_mean"] = _mean_of(image_ap[holds, place])
+    return ClassScores(name, num_cells, num_predicted, values)
+
+
+def _mean_of_tissues(counts: Sequence[ImageCounts], tissues: Sequence[str], rows: slice) -> float:
+    """Average PQ over classes, images and tissues as PanNuke does; rows are the classes."""
+    per_tissue: dict[str, list[float]] = {}
+    for image, tissue in zip(counts, tissues, strict=True):
+        tp, fp, fn = (
+            getattr(image, field)[rows, 0]
+            for field in ("true_positives", "false_positives", "false_negatives")
+        )
+        pq = _divide(2 * image.iou_sums[rows], 2 * tp + fp + fn)
+        if (tp + fn).any():
+            per_tissue.setdefault(tissue, []).append(float(pq[tp + fn > 0].mean()))
+    return fsum(fsum(own) / len(own) for own in per_tissue.values()) / len(per_tissue)
 
 
 def _divide(numerator: ArrayLike, denominator: ArrayLike) -> NDArray[np.float64]:

@@ -1,20 +1,22 @@
 """Set arithmetic on runs equals the same arithmetic on bitmaps."""
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from cellseg.evaluation.runs import (
-    hand_out_pixels,
+from cellseg.structures.rle import RLE, crops_to_runs, decode_runs, rles_to_label_map
+from cellseg.structures.runs import (
+    Runs,
+    concatenate_runs,
     overlap_runs,
+    resolve_overlaps,
     run_areas,
-    runs_of_sized,
+    select_runs,
+    shift_runs,
     union_runs,
 )
-from cellseg.structures.rle import RLE, Runs, decode_runs, rles_to_label_map
 
 HEIGHT, WIDTH = 7, 9
 
@@ -67,26 +69,55 @@ def test_union_runs_when_masks_overlap_then_equals_any(masks: NDArray[np.bool_])
 
 @settings(max_examples=60, deadline=None)
 @given(bitmaps(), st.lists(st.sampled_from([0.1, 0.5, 0.9]), min_size=5, max_size=5))
-def test_hand_out_pixels_when_one_group_then_equals_the_painted_label_map(
+def test_resolve_overlaps_when_one_group_then_equals_the_painted_label_map(
     masks: NDArray[np.bool_], scores: list[float]
 ) -> None:
     rles, score = encode(masks), np.array(scores[: len(masks)])
     label_map = rles_to_label_map(rles, score, shape=(HEIGHT, WIDTH))
-    runs = hand_out_pixels(decode_runs(rles), score, np.zeros(len(masks), dtype=np.int64))
+    runs = resolve_overlaps(decode_runs(rles), score, np.zeros(len(masks), dtype=np.int64))
     expected = label_map == np.arange(1, len(masks) + 1)[:, None, None]
     np.testing.assert_array_equal(paint(runs, len(masks)), expected)
     assert (np.diff(runs.owners) >= 0).all()
 
 
-def test_hand_out_pixels_when_groups_differ_then_masks_may_overlap() -> None:
+def test_resolve_overlaps_when_groups_differ_then_masks_may_overlap() -> None:
     masks = np.ones((3, HEIGHT, WIDTH), dtype=bool)
-    runs = hand_out_pixels(
+    runs = resolve_overlaps(
         decode_runs(encode(masks)), np.array([0.5, 0.9, 0.2]), np.array([0, 0, 1])
     )
     assert run_areas(runs, 3).tolist() == [0, HEIGHT * WIDTH, HEIGHT * WIDTH]
 
 
-def test_runs_of_sized_when_a_mask_has_another_size_then_says_so() -> None:
-    rles = encode(np.zeros((2, HEIGHT, WIDTH), dtype=bool))
-    with pytest.raises(ValueError, match="Mask 0 has size"):
-        runs_of_sized(rles, (HEIGHT + 1, WIDTH))
+@settings(max_examples=60, deadline=None)
+@given(bitmaps(), st.data())
+def test_shift_runs_when_moved_anywhere_then_equals_moved_bitmaps(
+    masks: NDArray[np.bool_], data: st.DataObject
+) -> None:
+    x, y = data.draw(st.integers(-10, 10)), data.draw(st.integers(-10, 10))
+    height, width = data.draw(st.integers(1, 12)), data.draw(st.integers(1, 12))
+    moved = shift_runs(decode_runs(encode(masks)), (x, y), HEIGHT, height, width)
+    expected = crops_to_runs(list(masks), [x] * len(masks), [y] * len(masks), height, width)
+    for part, wanted in zip(moved, expected, strict=True):
+        np.testing.assert_array_equal(part, wanted)
+
+
+@settings(max_examples=60, deadline=None)
+@given(bitmaps(), st.lists(st.integers(0, 4), max_size=6))
+def test_select_runs_when_masks_are_picked_in_any_order_then_equals_indexing(
+    masks: NDArray[np.bool_], places: list[int]
+) -> None:
+    places = [place for place in places if place < len(masks)]
+    runs = select_runs(decode_runs(encode(masks)), len(masks), places)
+    np.testing.assert_array_equal(paint(runs, len(places)), masks[np.array(places, dtype=int)])
+
+
+@settings(max_examples=30, deadline=None)
+@given(bitmaps(), bitmaps())
+def test_concatenate_runs_when_groups_are_joined_then_masks_follow_one_another(
+    first: NDArray[np.bool_], second: NDArray[np.bool_]
+) -> None:
+    parts = [decode_runs(encode(masks)) for masks in (first, second)]
+    joined = concatenate_runs(parts, [len(first), len(second)])
+    both = np.concatenate((first, second))
+    np.testing.assert_array_equal(paint(joined, len(both)), both)
+    assert not len(concatenate_runs([], []).owners)
