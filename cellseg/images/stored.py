@@ -18,9 +18,9 @@ MOST_UNEQUAL = 0.02
 """Pixels whose sides differ by no more than this share are taken as square."""
 
 _SANE_UM = (0.01, 20.0)  # a size outside is that of a screen or printer
-# What no compression of a real image exceeds: bytes once decoded per byte of the file. Deflate, the
-# usual one, cannot exceed 1032.
-_MOST_BYTES_PER_BYTE = 1500
+# Bytes once decoded per byte of the file that no image of cells exceeds: blank slides reach about
+# 300, and deflate cannot exceed 1032 at all.
+_MOST_BYTES_PER_BYTE = 500
 _SMALL_BYTES = 2**28  # as little memory as this is always granted
 
 
@@ -143,8 +143,8 @@ def check_declared_bytes(path: Path, size: ImageSize, pixel_bytes: int, file_byt
     declared = size.height * size.width * pixel_bytes
     if declared > max(_SMALL_BYTES, file_bytes * _MOST_BYTES_PER_BYTE):
         raise CellDataError(
-            f"{path}: declares {size.height} x {size.width} pixels, which a file of {file_bytes} "
-            "bytes cannot hold; it is damaged, replace it with an intact copy."
+            f"{path}: declares {size.height} x {size.width} pixels, far too many for a file of "
+            f"{file_bytes} bytes; it is damaged or blank, replace it with an intact copy."
         )
 
 

@@ -203,3 +203,16 @@ def test_picture_whose_file_is_too_small_for_it_is_refused_undecoded(tmp_path, m
         for read in (read_cell_image, read_stored_image, open_image, read_opened_size):
             with pytest.raises(CellDataError, match=rf"{bad.name}: declares"):
                 read(bad)
+
+
+@pytest.mark.parametrize("name", ["bomb.png", "bomb.webp"])
+def test_blank_picture_of_many_pixels_in_a_small_file_is_refused_undecoded(
+    tmp_path, monkeypatch, name
+):
+    monkeypatch.setattr("cellseg.images.stored._SMALL_BYTES", 2**18)
+    path = tmp_path / name
+    Image.new("RGB", (2000, 2000)).save(path, lossless=True)
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", None)
+    for read in (read_cell_image, read_stored_image, open_image, read_opened_size):
+        with pytest.raises(CellDataError, match=rf"{name}: declares 2000 x 2000 pixels, far too"):
+            read(path)
