@@ -65,6 +65,8 @@ def main() -> int:
     if args.one:
         run_here(args)
         return 0
+    # A part has its own process group: it has to be ended with this process.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     deadline = time.monotonic() + args.time_limit
     failed = []
     for part in args.parts:
