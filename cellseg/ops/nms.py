@@ -98,8 +98,9 @@ class _Table(NamedTuple):
             return cls(x1, y1, x2, y2, widths, heights, widths * heights, plus)
 
     def take(self, inds: Ints) -> "_Table":
-        columns: list[Floats] = list(self[:-1])
-        return _Table(*(column[inds] for column in columns), offset=self.offset)
+        columns = (self.x1, self.y1, self.x2, self.y2, self.widths, self.heights, self.areas)
+        x1, y1, x2, y2, widths, heights, areas = (column[inds] for column in columns)
+        return _Table(x1, y1, x2, y2, widths, heights, areas, self.offset)
 
     def find_real(self) -> Flags:
         """Return which boxes have an area; those with a NaN or infinity do not."""

@@ -1,0 +1,181 @@
+"""Time NMS and RoIAlign beside mmcv's compiled ops, in one process and in turns.
+
+python benchmarks/ops.py            # two minutes, in an environment with a compiled mmcv
+python benchmarks/ops.py --quick    # small inputs once, written elsewhere
+
+Without a compiled mmcv there is nothing to compare with: our own times stand alone. Writes
+docs/ops.md. Times are processor seconds of one thread, which other programs disturb least.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from dense.report import describe_machine
+from torch import Tensor
+
+import cellseg  # noqa: F401  (lets mmcv.ops be imported without compiled ops)
+from cellseg import ops
+
+ROOT = Path(__file__).resolve().parents[1]
+ALONE = "mmcv's compiled ops are not installed here, so that there is nothing to compare with."
+
+TEXT = """# NMS and RoIAlign without a compiler
+
+Written by `python benchmarks/ops.py`, {date}. {machine}.
+
+Milliseconds of processor time of one thread, medians of {runs} runs with the smallest and largest; both
+sides take turns in one process. The ratio is ours to that of mmcv's compiled op: below 1 ours is faster.
+{remark}
+
+{table}
+
+NMS at 0.7 gets boxes around cells, some 12 for each, in a 1024 px image, as a proposal network gives them;
+in the row "several sizes" sides are 8 to 512 px. RoIAlign gets one image's features of 256 channels at
+stride 4 (256 x 256) and boxes of 16 to 60 px; "training" is one forward and one backward pass.
+"""
+
+
+class Work(NamedTuple):
+    """One line of the table."""
+
+    name: str
+    ours: Callable[[], Tensor]
+    theirs: Callable[[], Tensor]
+
+
+def main() -> None:
+    """Time everything and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help="small inputs once, elsewhere")
+    parser.add_argument("--out", type=Path, help="the report; default docs/ops.md")
+    args = parser.parse_args()
+    runs = 1 if args.quick else args.runs
+    torch.set_num_threads(1)
+    is_compiled = has_compiled_ops()
+    works = list_works(args.quick)
+    lines = [time_work(work, runs, is_compiled) for work in works]
+    head = "| | ours, ms | mmcv, ms | ratio |\n|---|---|---|---|\n"
+    folder = ROOT / ("work_dirs/benchmarks_quick" if args.quick else "docs")
+    out = args.out or folder / "ops.md"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    text = TEXT.format(
+        date=date.today().isoformat(),
+        machine=describe_machine(),
+        runs=runs,
+        remark="" if is_compiled else ALONE,
+        table=head + "\n".join(lines),
+    )
+    out.write_text(text, encoding="utf-8")
+    print(head + "\n".join(lines))
+
+
+def has_compiled_ops() -> bool:
+    """Return whether mmcv has ops of its own."""
+    import mmcv._ext
+
+    return not mmcv._ext.__file__.endswith(".py")
+
+
+def list_works(is_quick: bool) -> list[Work]:
+    """Draw the inputs; a hundredth of them for a quick run."""
+    from mmcv import ops as theirs
+
+    works = []
+    for kind, number in [*((kind, n) for n in (1000, 8000, 40_000) for kind in ("", "sizes"))]:
+        number = number // 100 if is_quick else number
+        boxes, scores = draw_boxes(number, has_sizes=bool(kind))
+        name = f"NMS, {number:,} boxes{' of several sizes' if kind else ''}"
+        works.append(
+            Work(
+                name,
+                lambda b=boxes, s=scores: ops.nms(b, s, 0.7),
+                lambda b=boxes, s=scores: theirs.nms(b, s, 0.7)[1],
+            )
+        )
+    features = torch.randn(1, 256, 256, 256, generator=torch.Generator().manual_seed(0))
+    features = features[:, :8].contiguous() if is_quick else features
+    for number, side, is_trained in ((1000, 7, 0), (1000, 14, 0), (4000, 7, 0), (512, 7, 1)):
+        number = number // 100 if is_quick else number
+        boxes = draw_boxes(number)[0]
+        rois = torch.cat([torch.zeros(number, 1), boxes], dim=1)
+        name = f"RoIAlign, {number:,} boxes, {side} x {side}, "
+        run = run_training if is_trained else run_prediction
+        works.append(
+            Work(
+                name + ("training" if is_trained else "prediction"),
+                lambda f=run, r=rois, s=side: f(ops.roi_align, features, r, s),
+                lambda f=run, r=rois, s=side: f(theirs.roi_align, features, r, s),
+            )
+        )
+    return works
+
+
+def draw_boxes(number: int, has_sizes: bool = False) -> tuple[Tensor, Tensor]:
+    """Draw boxes (N, 4) within 1024 px, and scores (N,) without ties."""
+    rng = np.random.default_rng(0)
+    cells = max(number // 12, 1)
+    own = rng.integers(0, cells, number)
+    centers = rng.uniform(0, 1024, (cells, 2))[own] + rng.normal(0, 3, (number, 2))
+    sides = rng.uniform(16, 60, (cells, 2))[own] * np.exp(rng.normal(0, 0.15, (number, 2)))
+    if has_sizes:
+        centers = rng.uniform(0, 1024, (number, 2))
+        sides = 2 ** rng.uniform(3, 9, (number, 1)) * np.exp(rng.normal(0, 0.2, (number, 2)))
+    boxes = np.concatenate([centers - sides / 2, centers + sides / 2], axis=1)
+    scores = rng.permutation(number) / number
+    return torch.from_numpy(boxes).float().clamp(0, 1024), torch.from_numpy(scores).float()
+
+
+def run_prediction(
+    align: Callable[..., Tensor], features: Tensor, rois: Tensor, side: int
+) -> Tensor:
+    """Sample RoIs without gradients."""
+    with torch.no_grad():
+        return align(features, rois, (side, side), 0.25, 0)
+
+
+def run_training(align: Callable[..., Tensor], features: Tensor, rois: Tensor, side: int) -> Tensor:
+    """Sample RoIs and send a gradient back to the features."""
+    features = features.detach().requires_grad_()
+    values = align(features, rois, (side, side), 0.25, 0)
+    return torch.autograd.grad(values, features, values.detach())[0]
+
+
+def time_work(work: Work, runs: int, is_compiled: bool) -> str:
+    """Run both sides in turns, check that they agree, and write a line of the table."""
+    if is_compiled:
+        torch.testing.assert_close(work.ours(), work.theirs(), rtol=1e-4, atol=1e-4)
+    both: list[tuple[float, float]] = []
+    for _ in range(runs):
+        ours = time_once(work.ours)
+        both.append((ours, time_once(work.theirs) if is_compiled else float("nan")))
+    ours, theirs = ([1000 * seconds for seconds in side] for side in zip(*both, strict=True))
+    if not is_compiled:
+        return f"| {work.name} | {spread(ours)} | - | - |"
+    ratios = [a / b for a, b in both]
+    return f"| {work.name} | {spread(ours)} | {spread(theirs)} | {spread(ratios)} |"
+
+
+def time_once(function: Callable[[], Tensor]) -> float:
+    """Return the processor seconds of a call, as a mean of as many as fit into 50 ms."""
+    calls, start = 0, time.process_time()
+    while calls == 0 or time.process_time() - start < 0.05:
+        function()
+        calls += 1
+    return (time.process_time() - start) / calls
+
+
+def spread(values: list[float]) -> str:
+    """Write the median with the smallest and largest value."""
+    return f"{statistics.median(values):.3g} ({min(values):.3g} to {max(values):.3g})"
+
+
+if __name__ == "__main__":
+    main()
