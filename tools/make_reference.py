@@ -224,7 +224,7 @@ def describe_config(path: Path) -> tuple[str, ...]:
     """Read the key facts of one config."""
     from mmengine.config import Config  # late, as it is slow: --help must not wait for it
 
-    from cellseg.evaluation.data_source import dataset_config
+    from cellseg.engine.configs import dataset_config
 
     config = Config.fromfile(path)
     model, data = config.model, dataset_config(config, "train")

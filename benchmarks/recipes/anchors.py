@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cellseg.engine.configs import read_config
 from cellseg.evaluation.anchor_fit import fit_anchors
 from cellseg.evaluation.anchor_recall import (
     AnchorSetting,
@@ -16,7 +17,7 @@ from cellseg.evaluation.anchor_recall import (
     read_setting,
     summarise,
 )
-from cellseg.evaluation.data_source import open_data, read_config
+from cellseg.evaluation.data_source import open_data
 from cellseg.fileio import write_atomically
 from cellseg.structures.cells import Cells
 

@@ -21,7 +21,7 @@ from cellseg.datasets.layout import (
     read_test_index,
 )
 from cellseg.datasets.record_loading import load_records
-from cellseg.datasets.splits import assign_folds, read_groups
+from cellseg.datasets.splits import FoldAssignment, assign_folds, read_groups
 from cellseg.errors import CellDataError
 from cellseg.images import DEFAULT_MAX_PIXELS, check_image_format, check_intensity_range
 
@@ -272,18 +272,31 @@ class CellDataset(BaseDetDataset):
             "instances": to_data_instances(record.instances, files.layer_classes, self.min_area_px),
         }
 
-    def _take_split(self, data_list: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Keep the entries of the wanted side of the fold; all where there are no folds."""
-        if not self.num_folds:
-            return data_list
-        presence = np.zeros((len(data_list), len(self.classes)), dtype=bool)
-        for row, info in zip(presence, data_list, strict=True):
+    def split_into_folds(
+        self, num_folds: int, infos: Sequence[Mapping[str, Any]] | None = None
+    ) -> FoldAssignment:
+        """Assign images to folds, the same ones in every run and program.
+
+        Args:
+            num_folds: Number of folds, at least 2.
+            infos: The entries of the images; None for those that the data set holds.
+
+        Returns:
+            The fold of each image, and the classes that could not be put into every fold.
+
+        Raises:
+            CellDataError: If there are fewer images or groups than folds, or one has no group.
+        """
+        if infos is None:
+            infos = [self.get_data_info(index) for index in range(len(self))]
+        presence = np.zeros((len(infos), len(self.classes)), dtype=bool)
+        for row, info in zip(presence, infos, strict=True):
             row[[cell["bbox_label"] for cell in info["instances"] if not cell["ignore_flag"]]] = (
                 True
             )
-        names = [info["img_name"] for info in data_list]
+        names = [info["img_name"] for info in infos]
         try:
-            assignment = assign_folds(names, presence, self.num_folds, self._read_groups(names))
+            assignment = assign_folds(names, presence, num_folds, self._read_groups(names))
         except ValueError as error:
             raise CellDataError(f"{self._roots_text()}: {error}") from error
         for class_index in assignment.uncovered:
@@ -292,7 +305,13 @@ class CellDataset(BaseDetDataset):
                 f"which only {int(presence[:, class_index].sum())} images hold, or whose images "
                 "cannot be spread; lower num_folds to have it everywhere."
             )
-        is_val = assignment.folds == self.fold
+        return assignment
+
+    def _take_split(self, data_list: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Keep the entries of the wanted side of the fold; all where there are no folds."""
+        if not self.num_folds:
+            return data_list
+        is_val = self.split_into_folds(self.num_folds, data_list).folds == self.fold
         wanted = is_val if self.split == "val" else ~is_val
         return [info for info, is_wanted in zip(data_list, wanted, strict=True) if is_wanted]
 

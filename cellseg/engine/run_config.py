@@ -3,43 +3,14 @@
 import argparse
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.runner import Runner
 
-from cellseg.config_files import find_config
-from cellseg.engine.options_action import OptionsAction
+from cellseg.engine.configs import parse_cfg_options, read_config
 from cellseg.errors import CellsegError
-
-
-def parse_cfg_options(words: Sequence[str] | None) -> dict[str, Any] | None:
-    """Turn the words of --cfg-options into settings, as MMEngine's DictAction reads them.
-
-    Args:
-        words: key=value each; None or none at all where the flag was not given.
-
-    Returns:
-        The settings by dotted name; None without words.
-
-    Raises:
-        CellsegError: If a value cannot be read.
-    """
-    if not words:
-        return None
-    parser = argparse.ArgumentParser(exit_on_error=False)
-    parser.add_argument("--cfg-options", nargs="+", action=OptionsAction)
-    try:
-        settings: dict[str, Any] = parser.parse_args(["--cfg-options", *words]).cfg_options
-    except (AssertionError, ValueError) as error:
-        raise CellsegError(
-            f"--cfg-options {' '.join(words)} cannot be read: {error}; give key=value pairs with "
-            "balanced brackets."
-        ) from error
-    return settings
 
 
 def load_config(args: argparse.Namespace) -> Config:
@@ -55,19 +26,16 @@ def load_config(args: argparse.Namespace) -> Config:
     Raises:
         CellsegError: If the file is missing, is no config, or an option does not fit it.
     """
-    path = find_config(args.config)
-    options = parse_cfg_options(args.cfg_options)
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
-    cfg = Config.fromfile(path)
+    cfg = read_config(args.config)
     cfg.launcher = args.launcher
     if sys.platform == "darwin":
         _spawn_workers(cfg)
-    if options is not None:
-        _merge_options(cfg, options)
+    cfg = read_config(cfg, parse_cfg_options(args.cfg_options))
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     elif cfg.get("work_dir") is None:
-        cfg.work_dir = str(Path("work_dirs") / path.stem)
+        cfg.work_dir = str(Path("work_dirs") / Path(cfg.filename).stem)
     return cfg
 
 
@@ -78,15 +46,6 @@ def _spawn_workers(cfg: Config) -> None:
     """
     env_cfg = cfg.setdefault("env_cfg", ConfigDict())
     env_cfg.setdefault("mp_cfg", ConfigDict())["mp_start_method"] = "spawn"
-
-
-def _merge_options(cfg: Config, options: dict) -> None:
-    """Merge --cfg-options into a config, saying which one does not fit."""
-    try:
-        cfg.merge_from_dict(options)
-    except (KeyError, TypeError, IndexError, AttributeError) as error:
-        names = ", ".join(options)
-        raise CellsegError(f"--cfg-options {names} does not fit {cfg.filename}: {error}") from error
 
 
 def enable_amp(cfg: Config) -> None:
@@ -149,15 +108,3 @@ def check_batches(runner: Runner) -> None:
             f"{len(loader.dataset)} training images do not fill a batch of {size}, and this config "
             "drops incomplete ones; lower train_dataloader.batch_size with --cfg-options."
         )
-
-
-def dataset_configs(cfg: Config) -> list[ConfigDict]:
-    """Return the dataset configs of the train, val and test dataloaders, wrappers taken off."""
-    datasets = []
-    for name in ("train_dataloader", "val_dataloader", "test_dataloader"):
-        dataset = (cfg.get(name) or {}).get("dataset")
-        while dataset is not None and "dataset" in dataset:
-            dataset = dataset["dataset"]
-        if dataset is not None:
-            datasets.append(dataset)
-    return datasets

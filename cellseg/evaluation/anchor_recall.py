@@ -17,6 +17,7 @@ from mmengine.config import Config
 from numpy.typing import NDArray
 
 from cellseg.datasets.transforms_resize import limited_size
+from cellseg.engine.configs import list_datasets
 from cellseg.errors import CellsegError
 from cellseg.structures.cells import Cells
 
@@ -232,9 +233,7 @@ def _best_of_grid(boxes: FloatArray, padded: IntArray, grid: AnchorGrid) -> Floa
 
 def _find_resize(config: Config) -> Mapping[str, Any] | None:
     """Find the step of the test pipeline that resizes."""
-    dataset = (config.get("test_dataloader") or {}).get("dataset") or {}
-    while "dataset" in dataset:
-        dataset = dataset["dataset"]
+    dataset = list_datasets(config).get("test", {})
     resizes = [step for step in dataset.get("pipeline", ()) if "Resize" in str(step["type"])]
     if not resizes:
         return None

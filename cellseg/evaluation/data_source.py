@@ -7,77 +7,13 @@ from typing import Any
 
 import numpy as np
 from mmdet.registry import DATASETS
-from mmengine.config import Config, ConfigDict
 
-from cellseg.config_files import find_config
 from cellseg.datasets.cell_dataset import CellDataset
-from cellseg.datasets.splits import assign_folds, read_groups
-from cellseg.defaults import SPLITS
+from cellseg.engine.configs import dataset_config, find_cell_metric, list_datasets, read_config
 from cellseg.errors import CellDataError, CellsegError, as_cellseg_error
 from cellseg.evaluation.average_precision import DEFAULT_MAX_DETS
 
 _WHOLE: dict[str, Any] = {"num_folds": 0, "pipeline": [], "test_mode": True, "min_area_px": 1}
-
-
-def read_config(path: str | Path, options: Mapping[str, Any] | None = None) -> Config:
-    """Read a config file.
-
-    Args:
-        path: The file, or the name of a shipped config.
-        options: Settings to override, as `--cfg-options` gives them.
-
-    Returns:
-        The config.
-
-    Raises:
-        CellsegError: If there is no such file, it cannot be read, or an option does not fit.
-    """
-    path = find_config(path)
-    try:
-        config = Config.fromfile(path)
-        if options:
-            config.merge_from_dict(dict(options))
-    except (
-        SyntaxError,
-        KeyError,
-        TypeError,
-        ValueError,
-        IndexError,
-        ImportError,
-        OSError,
-    ) as error:
-        raise CellsegError(f"{path} cannot be read as a config: {error}") from error
-    return config
-
-
-def dataset_config(config: Config, split: str) -> ConfigDict:
-    """Find the data set of one split, wrappers such as RepeatDataset taken off.
-
-    Args:
-        config: The config.
-        split: 'train', 'val' or 'test'.
-
-    Returns:
-        A copy of the data set's own config.
-
-    Raises:
-        CellsegError: If the config has none.
-    """
-    dataset = (config.get(f"{split}_dataloader") or {}).get("dataset")
-    while dataset is not None and "dataset" in dataset:
-        dataset = dataset["dataset"]
-    if dataset is None:
-        raise CellsegError(f"{config.filename} has no data set in {split}_dataloader.")
-    return ConfigDict(dataset)
-
-
-def find_cell_metric(config: Config) -> ConfigDict | None:
-    """Find the CellMetric of a config's test_evaluator, which may be a list; None without one."""
-    found = config.get("test_evaluator") or []
-    for evaluator in found if isinstance(found, list | tuple) else [found]:
-        if str(evaluator.get("type")).rpartition(".")[2] == "CellMetric":
-            return evaluator
-    return None
 
 
 def find_max_dets(source: str | Path, options: Mapping[str, Any] | None = None) -> int:
@@ -184,20 +120,17 @@ def open_parts(
     path = Path(source)
     if path.suffix != ".py" or path.is_dir():
         whole = open_data(source, "train", options, classes, channel_order)
-        return [whole], _fold_parts(whole, num_folds or 0, None)
+        return [whole], _fold_parts(whole, num_folds or 0)
     config = read_config(path, options)
     settings = dataset_config(config, "train")
     folds = int(settings.get("num_folds", 0)) if num_folds is None else num_folds
     if folds:
         whole = build_dataset({**settings, **_WHOLE})
-        return [whole], _fold_parts(whole, folds, settings.get("groups_file"))
+        return [whole], _fold_parts(whole, folds)
     datasets: list[CellDataset] = []
     parts: dict[str, list[int]] = {}
     seen = []
-    for split in SPLITS:
-        if (config.get(f"{split}_dataloader") or {}).get("dataset") is None:
-            continue
-        place = dataset_config(config, split)
+    for split, place in list_datasets(config).items():
         key = [place.get(name) for name in ("data_root", "include", "test_index")]
         if key in seen:
             continue
@@ -208,20 +141,10 @@ def open_parts(
     return datasets, parts
 
 
-def _fold_parts(
-    dataset: CellDataset, num_folds: int, groups_file: str | None
-) -> dict[str, list[int]]:
-    """Assign the images of a whole data set to folds, as CellDataset does."""
+def _fold_parts(dataset: CellDataset, num_folds: int) -> dict[str, list[int]]:
+    """List the images of each fold of a whole data set; an empty dict without folds."""
     if not num_folds:
         return {}
-    infos = [dataset.get_data_info(index) for index in range(len(dataset))]
-    presence = np.zeros((len(infos), len(dataset.metainfo["classes"])), dtype=bool)
-    for row, info in zip(presence, infos, strict=True):
-        row[[c["bbox_label"] for c in info["instances"] if not c["ignore_flag"]]] = True
-    names = [info["img_name"] for info in infos]
-    try:
-        groups = None if groups_file is None else read_groups(groups_file)
-        folds = assign_folds(names, presence, num_folds, groups).folds
-    except (ValueError, KeyError) as error:
-        raise CellsegError(f"The data cannot be split into {num_folds} folds: {error}") from error
+    with as_cellseg_error(CellDataError, f"The data cannot be split into {num_folds} folds: "):
+        folds = dataset.split_into_folds(num_folds).folds
     return {f"fold {k}": np.flatnonzero(folds == k).tolist() for k in range(num_folds)}

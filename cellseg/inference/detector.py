@@ -58,21 +58,6 @@ def find_device(name: str | None) -> torch.device:
     return device
 
 
-def read_config(config: str | Path | Config, options: dict[str, Any] | None) -> Config:
-    """Read a config, or copy one, and apply options."""
-    if isinstance(config, Config):
-        cfg = copy.deepcopy(config)
-    elif Path(config).is_file():
-        cfg = Config.fromfile(config)
-    else:
-        raise CellsegError(
-            f"There is no config file {config}; the project's configs lie in configs/cell/."
-        )
-    if options:
-        cfg.merge_from_dict(options)
-    return cfg
-
-
 def build_detector(cfg: Config, checkpoint: str | Path | None) -> torch.nn.Module:
     """Build a detector and load its weights, without fetching anything it was initialised from."""
     model_cfg = copy.deepcopy(cfg.model)
@@ -111,26 +96,3 @@ def _forget_init(part: Any) -> None:
     elif isinstance(part, (list, tuple)):
         for value in part:
             _forget_init(value)
-
-
-def find_test_dataset(cfg: Config) -> dict[str, Any]:
-    """Find the test data set's config, wrappers taken off."""
-    dataset = (cfg.get("test_dataloader") or cfg.get("val_dataloader") or {}).get("dataset")
-    while dataset is not None and "dataset" in dataset:
-        dataset = dataset["dataset"]
-    if dataset is None or "pipeline" not in dataset:
-        raise CellsegError(
-            f"The config {cfg.filename} has no test_dataloader with a pipeline, which says how "
-            f"images reach the model."
-        )
-    return dataset
-
-
-def read_class_names(dataset: dict[str, Any]) -> tuple[str, ...]:
-    """Read the class names from a data set's config."""
-    names = (dataset.get("metainfo") or {}).get("classes")
-    if names is None:
-        raise CellsegError(
-            "The config's test data set names no classes; set metainfo=dict(classes=(...))."
-        )
-    return (names,) if isinstance(names, str) else tuple(names)

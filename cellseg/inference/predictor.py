@@ -26,16 +26,10 @@ from mmengine.dataset import DefaultSampler
 from mmengine.registry import init_default_scope
 from numpy.typing import NDArray
 
+from cellseg.engine.configs import find_test_dataset, read_class_names, read_config
 from cellseg.errors import CellsegError
 from cellseg.images import ArraySource, ImageSize, ImageSource, open_image
-from cellseg.inference.detector import (
-    DetectionLimits,
-    build_detector,
-    find_device,
-    find_test_dataset,
-    read_class_names,
-    read_config,
-)
+from cellseg.inference.detector import DetectionLimits, build_detector, find_device
 from cellseg.inference.ensemble import CellEnsemble
 from cellseg.inference.mask_tta import CellTTAModel
 from cellseg.inference.merging import merge_tiles

@@ -9,7 +9,7 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from cellseg.engine.run_config import dataset_configs
+from cellseg.engine.configs import list_datasets
 
 CONFIG_DIR = Path(__file__).resolve().parents[2] / "configs"
 CONFIGS = sorted((CONFIG_DIR / "cell").glob("*.py"))
@@ -34,7 +34,7 @@ def test_config_when_built_then_has_one_class_count(path: Path) -> None:
     cfg.model.backbone.init_cfg = None
     model = MODELS.build(cfg.model)
     heads = [*_as_list(model.roi_head.bbox_head), *_as_list(model.roi_head.mask_head)]
-    datasets = dataset_configs(cfg)
+    datasets = list(list_datasets(cfg).values())
     assert len(datasets) == 3
     for dataset in datasets:
         assert {head.num_classes for head in heads} == {len(dataset.metainfo.classes)}

@@ -15,7 +15,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
-from cellseg.engine.run_config import dataset_configs
+from cellseg.engine.configs import list_datasets
 from cellseg.structures.label_map_masks import LabelMapMasks
 from tests.configs.small_models import build_small_model, write_image
 
@@ -39,7 +39,7 @@ def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def load_batch(cfg: Config, data_root: Path, indices: list[int]) -> dict[str, Any]:
     """Load images through the config's own training data set, wrappers included."""
     init_default_scope("mmdet")
-    dataset_configs(cfg)[0].update(data_root=str(data_root), num_folds=0, cache=False)
+    list_datasets(cfg)["train"].update(data_root=str(data_root), num_folds=0, cache=False)
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
     random.seed(0)
     np.random.seed(0)

@@ -12,13 +12,13 @@ from mmengine.config import Config
 from torch.utils.data import DataLoader
 
 from cellseg.cli.arguments import add_runner_arguments
+from cellseg.engine.configs import parse_cfg_options
 from cellseg.engine.run_config import (
     check_batches,
     enable_amp,
     enable_auto_scale_lr,
     enable_tta,
     load_config,
-    parse_cfg_options,
 )
 from cellseg.errors import CellsegError
 

@@ -6,15 +6,9 @@ import numpy as np
 import pytest
 import tifffile
 
+from cellseg.engine.configs import dataset_config, find_cell_metric, read_config
 from cellseg.errors import CellsegError
-from cellseg.evaluation.data_source import (
-    dataset_config,
-    find_cell_metric,
-    find_max_dets,
-    open_data,
-    open_parts,
-    read_config,
-)
+from cellseg.evaluation.data_source import find_max_dets, open_data, open_parts
 
 CONFIG = """
 dataset = dict(type="CellDataset", data_root={root!r}, metainfo=dict(classes=("nucleus",)))

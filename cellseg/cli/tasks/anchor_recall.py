@@ -5,7 +5,7 @@ import argparse
 import numpy as np
 
 from cellseg.cli.running import write_result
-from cellseg.engine.run_config import parse_cfg_options
+from cellseg.engine.configs import parse_cfg_options, read_config
 from cellseg.errors import CellsegError
 from cellseg.evaluation.anchor_fit import fit_anchors
 from cellseg.evaluation.anchor_recall import (
@@ -14,7 +14,7 @@ from cellseg.evaluation.anchor_recall import (
     read_setting,
     summarise_groups,
 )
-from cellseg.evaluation.data_source import open_data, read_config
+from cellseg.evaluation.data_source import open_data
 from cellseg.structures.cells import Cells
 from cellseg.visualization.anchor_plot import draw_anchor_recall
 from cellseg.visualization.curves import save_figure

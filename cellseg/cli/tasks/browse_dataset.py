@@ -11,9 +11,8 @@ from mmdet.registry import DATASETS
 from mmengine.registry import init_default_scope
 
 from cellseg.cli.running import write_result
-from cellseg.engine.run_config import parse_cfg_options
+from cellseg.engine.configs import dataset_config, parse_cfg_options, read_config
 from cellseg.errors import CellDataError, CellsegError
-from cellseg.evaluation.data_source import dataset_config, read_config
 from cellseg.visualization.cell_visualizer import write_image
 from cellseg.visualization.overlays import DEFAULT_PALETTE
 from cellseg.visualization.sample_page import PageStyle, draw_sample, lay_out_page

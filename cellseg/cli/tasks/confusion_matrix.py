@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from cellseg.cli.running import write_result
-from cellseg.engine.run_config import parse_cfg_options
+from cellseg.engine.configs import parse_cfg_options
 from cellseg.errors import CellsegError, as_cellseg_error
 from cellseg.evaluation.confusion import confuse_results
 from cellseg.evaluation.data_source import open_data

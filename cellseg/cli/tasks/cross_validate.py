@@ -14,11 +14,16 @@ from pathlib import Path
 from mmengine.config import Config
 
 from cellseg.cli.running import write_result
+from cellseg.defaults import SPLITS
 from cellseg.engine.checkpoints import find_resumable_checkpoint
 from cellseg.engine.child_processes import ChildProcesses
-from cellseg.engine.run_config import parse_cfg_options
+from cellseg.engine.configs import (
+    dataset_config,
+    find_dataset_key,
+    parse_cfg_options,
+    read_config,
+)
 from cellseg.errors import CellsegError
-from cellseg.evaluation.data_source import SPLITS, dataset_config, read_config
 from cellseg.fileio import write_atomically
 
 # -P keeps the working directory's files from standing in for modules, as with a script.
@@ -96,9 +101,7 @@ def make_fold_options(config: Config, num_folds: int) -> list[str]:
                     f"{key} of the {split} images is not that of the training images, which are "
                     f"what is split into folds; give {split}_dataloader.dataset.{key} alike."
                 )
-        key, loader = f"{split}_dataloader.dataset", config[f"{split}_dataloader"].dataset
-        while "dataset" in loader:  # a wrapper such as RepeatDataset
-            key, loader = f"{key}.dataset", loader.dataset
+        key = find_dataset_key(config, split)
         root = data.data_root
         root = root if isinstance(root, str) else f"[{','.join(map(str, root))}]"
         words += [f"{key}.fold={{fold}}", f"{key}.num_folds={num_folds}", f"{key}.data_root={root}"]

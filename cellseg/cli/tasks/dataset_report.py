@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cellseg.cli.running import write_result
 from cellseg.datasets.cell_dataset import CellDataset
-from cellseg.engine.run_config import parse_cfg_options
+from cellseg.engine.configs import parse_cfg_options
 from cellseg.evaluation.data_report import (
     describe_data,
     format_report,

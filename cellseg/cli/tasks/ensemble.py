@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from cellseg.cli.running import write_result
-from cellseg.engine.run_config import parse_cfg_options
+from cellseg.engine.configs import parse_cfg_options
 from cellseg.evaluation.data_source import open_data
 from cellseg.evaluation.prediction_files import read_coco_results
 from cellseg.evaluation.prediction_set import PredictionSet, TruthImage, list_truth

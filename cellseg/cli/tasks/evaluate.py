@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from cellseg.cli.running import write_result
-from cellseg.engine.run_config import parse_cfg_options
+from cellseg.engine.configs import parse_cfg_options
 from cellseg.errors import as_cellseg_error
 from cellseg.evaluation.average_precision import (
     ABSENT_MEAN,

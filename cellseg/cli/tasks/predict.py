@@ -12,8 +12,8 @@ import torch
 from torch import distributed
 from tqdm import tqdm
 
+from cellseg.engine.configs import parse_cfg_options
 from cellseg.engine.process_group import set_thread_counts
-from cellseg.engine.run_config import parse_cfg_options
 from cellseg.errors import CellsegError
 from cellseg.inference import Predictor, TileOptions
 from cellseg.inference.image_list import find_input_images

@@ -7,7 +7,7 @@ import numpy as np
 
 from cellseg.cli.running import write_result
 from cellseg.datasets.cell_dataset import CellDataset
-from cellseg.engine.run_config import parse_cfg_options
+from cellseg.engine.configs import parse_cfg_options
 from cellseg.errors import CellDataError, CellsegError, as_cellseg_error
 from cellseg.evaluation.data_source import find_max_dets, open_data
 from cellseg.evaluation.prediction_files import read_predictions

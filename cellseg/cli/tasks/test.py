@@ -6,10 +6,10 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from cellseg.engine.configs import find_cell_metric
 from cellseg.engine.process_group import init_process_group
 from cellseg.engine.run_config import enable_tta, load_config
 from cellseg.errors import CellsegError
-from cellseg.evaluation.data_source import find_cell_metric
 
 
 def request_overlays(cfg: Config, args: argparse.Namespace) -> None:

@@ -7,8 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from cellseg.cli.running import write_result
+from cellseg.engine.configs import parse_cfg_options
 from cellseg.engine.process_group import set_thread_counts
-from cellseg.engine.run_config import parse_cfg_options
 from cellseg.errors import CellsegError
 from cellseg.inference import Predictor
 from cellseg.web.gradio_settings import prepare_gradio
