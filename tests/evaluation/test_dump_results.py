@@ -23,6 +23,7 @@ def dump(samples: list[dict], path) -> list[dict]:
 def make_sample(img_id: int, masks) -> dict:
     return {
         "img_id": img_id,
+        "ori_shape": (16, 16),
         "gt_instances": {"bboxes": torch.zeros(3, 4)},
         "ignored_instances": {},
         "instances": [],
@@ -44,7 +45,7 @@ def test_dump_cell_results_when_masks_are_rles_or_tensors_then_both_come_back_as
 
 
 def test_dump_cell_results_when_processing_then_leaves_the_samples_alone(tmp_path) -> None:
-    one = make_sample(1, torch.zeros(2, 8, 8, dtype=torch.bool))
+    one = make_sample(1, torch.zeros(2, 16, 16, dtype=torch.bool))
     DumpCellResults(str(tmp_path / "out.pkl")).process({}, [one])
-    assert one["pred_instances"]["masks"].shape == (2, 8, 8)
+    assert one["pred_instances"]["masks"].shape == (2, 16, 16)
     assert "gt_instances" in one

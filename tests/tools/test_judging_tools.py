@@ -231,25 +231,18 @@ def test_evaluate_when_a_mean_is_over_nothing_then_null_is_written(
     assert all(value is None or value >= 0 for value in figures.values())
 
 
-@pytest.mark.parametrize(
-    ("tool", "place"),
-    [
-        ("evaluate.py", "cellseg.evaluation.image_counts.count_image"),
-        ("analysis_tools/confusion_matrix.py", "cellseg.evaluation.confusion.confuse_image"),
-    ],
-)
+@pytest.mark.parametrize("tool", ["evaluate.py", "analysis_tools/confusion_matrix.py"])
 def test_tools_when_judging_refuses_the_data_then_one_sentence(
     run: Callable[..., tuple[int, str]],
     root: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     tool: str,
-    place: str,
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise ValueError("the masks do not fit")
 
-    monkeypatch.setattr(place, refuse)
+    monkeypatch.setattr("cellseg.evaluation.scene.build_scene", refuse)
     results = write_results(root, tmp_path / "r.json", ALL_IDS)
     status, said = run(tool, root, results, *([tmp_path / "out"] if "confusion" in tool else []))
     assert status == 1

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cellseg.evaluation.cell_outcomes import ImageOutcome
+from cellseg.evaluation.cell_outcomes import CellOutcomes
 from cellseg.evaluation.confusion import Confusion
 from cellseg.visualization.report_sections import (
     choose_cells,
@@ -16,11 +16,13 @@ from cellseg.visualization.report_sections import (
 from cellseg.visualization.training_logs import TrainingRun
 
 
-def make_outcome(right: int, cells: int, predictions: int) -> ImageOutcome:
+def make_outcome(right: int, cells: int, predictions: int) -> CellOutcomes:
     """Make an outcome of which the first `right` cells were found."""
-    hit = np.arange(cells) < right
-    wrong = np.arange(predictions) >= right
-    return ImageOutcome(np.arange(cells), hit, hit, np.arange(predictions), wrong, wrong)
+    numbers, labels = np.arange(max(cells, predictions)), np.zeros(max(cells, predictions), int)
+    partners = np.where(numbers < right, numbers, -1)[:cells]
+    return CellOutcomes(
+        numbers[:cells], numbers[:predictions], labels[:cells], labels[:predictions], partners
+    )
 
 
 def make_confusion(counts) -> Confusion:
