@@ -24,7 +24,7 @@ from cellseg.file_locks import open_lock_file, try_lock
 from cellseg.fileio import write_atomically
 
 CACHE_FOLDER = ".cellseg_cache"
-_VERSION = 1
+_VERSION = 2
 _LOCK_POLL_S = 0.05
 _NUMBERS = ("boxes_xyxy", "areas", "layers", "label_ids")
 
