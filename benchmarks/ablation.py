@@ -30,11 +30,11 @@ from recipes.report import (
 )
 from recipes.runs import Place, judge, prepare, prepare_test, read_starts, train
 
+from cellseg.analysis.curves import SEED_PATTERN, plot_runs, save_figure
 from cellseg.cli.running import call
 from cellseg.cores import count_cores
 from cellseg.engine.child_processes import ChildProcesses
 from cellseg.errors import CellsegError
-from cellseg.visualization.curves import SEED_PATTERN, plot_runs, save_figure
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -19,14 +19,14 @@ from pathlib import Path
 import numpy as np
 from dense.report import describe_machine
 
-from cellseg.evaluation.average_precision import compute_average_precision
-from cellseg.evaluation.coco_results import ImageResult
-from cellseg.evaluation.image_counts import count_scene
-from cellseg.evaluation.matching import match_cells, overlap_label_maps
-from cellseg.evaluation.scene import build_result_scene, build_scene
-from cellseg.evaluation.scores import compute_scores
 from cellseg.fileio import write_atomically
 from cellseg.images import read_label_map
+from cellseg.scoring.average_precision import compute_average_precision
+from cellseg.scoring.coco_results import ImageResult
+from cellseg.scoring.image_counts import count_scene
+from cellseg.scoring.matching import match_cells, overlap_label_maps
+from cellseg.scoring.scene import build_result_scene, build_scene
+from cellseg.scoring.scores import compute_scores
 from cellseg.structures.cells import Cells
 from cellseg.structures.rle import encode_label_map
 

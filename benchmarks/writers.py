@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 from dense.report import describe_machine
 
+from cellseg.formats.coco_json import write_coco_results
+from cellseg.formats.geojson import write_geojson
+from cellseg.formats.label_tiff import write_label_tiffs
+from cellseg.formats.tables import measure_cells, write_csv
 from cellseg.images import ArraySource
-from cellseg.inference.writers.coco_json import write_coco_results
-from cellseg.inference.writers.geojson import write_geojson
-from cellseg.inference.writers.label_tiff import write_label_tiffs
-from cellseg.inference.writers.measurements import measure_cells, write_csv
 from cellseg.structures.cells import Cells
 from cellseg.structures.rle import encode_crops, measure_rles
 

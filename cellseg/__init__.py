@@ -15,13 +15,16 @@ from cellseg import import_hooks
 __version__ = "0.1.0"
 
 _PACKAGES = (
+    "analysis",
     "datasets",
     "engine",
-    "evaluation",
+    "formats",
     "images",
     "inference",
     "models",
     "ops",
+    "report",
+    "scoring",
     "structures",
     "visualization",
     "web",

@@ -3,6 +3,6 @@
 Nothing else needs to import it: see `cellseg.import_hooks`.
 """
 
-from cellseg import datasets, engine, evaluation, inference, models, visualization
+from cellseg import datasets, engine, inference, models, scoring, visualization
 
-__all__ = ["datasets", "engine", "evaluation", "inference", "models", "visualization"]
+__all__ = ["datasets", "engine", "inference", "models", "scoring", "visualization"]

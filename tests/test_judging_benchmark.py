@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cellseg.evaluation.matching import match_cells, overlap_label_maps
+from cellseg.scoring.matching import match_cells, overlap_label_maps
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cellseg.engine.configs import read_config
-from cellseg.evaluation.anchor_fit import fit_anchors
-from cellseg.evaluation.anchor_recall import (
+from cellseg.analysis.anchor_fit import fit_anchors
+from cellseg.analysis.anchor_recall import (
     AnchorSetting,
     RecallFigures,
     best_ious,
@@ -17,7 +16,8 @@ from cellseg.evaluation.anchor_recall import (
     read_setting,
     summarise,
 )
-from cellseg.evaluation.data_source import open_data
+from cellseg.engine.configs import read_config
+from cellseg.engine.data_source import open_data
 from cellseg.fileio import write_atomically
 from cellseg.structures.cells import Cells
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from cellseg.visualization.training_logs import Record, TrainingRun, read_run
+from cellseg.analysis.training_logs import Record, TrainingRun, read_run
 
 from .anchors import AnchorRow
 from .plan import BASELINE, TestRow, TrainRow

@@ -23,7 +23,7 @@ FORMATS = {
     "parquet": "the same table as Parquet",
     "overlay": "the image with outlines",
 }
-"""What each output format is; the writers stand in `cellseg.inference.writers`."""
+"""What each output format is; the writers stand in `cellseg.formats.outputs`."""
 
 _CONFIG_HELP = "config that the checkpoint was trained with: a file or a shipped one's name"
 _INPUTS_HELP = "images, folders, or globs in quotes"

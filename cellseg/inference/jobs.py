@@ -15,13 +15,13 @@ from mmengine import dist
 from mmengine.logging import print_log
 
 from cellseg.errors import CellsegError
+from cellseg.formats.coco_json import write_coco_results
+from cellseg.formats.outputs import write_outputs
 from cellseg.images import ImageSource, open_image, read_opened_size
 from cellseg.inference.image_list import InputImage
 from cellseg.inference.output_folder import OutputFolder, OutputOptions
 from cellseg.inference.predictor import Predictor, TileCells
 from cellseg.inference.tile_plan import TilePlan
-from cellseg.inference.writers import write_outputs
-from cellseg.inference.writers.coco_json import write_coco_results
 
 Progress = Callable[[int, int], None]
 _SHARED_BATCHES = 4  # an image of at least so many batches a process is shared out tile by tile

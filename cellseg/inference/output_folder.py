@@ -11,15 +11,15 @@ from typing import Any
 
 from cellseg.errors import CellsegError
 from cellseg.fileio import write_atomically
-from cellseg.inference.image_list import RECORD_SUFFIX, InputImage, list_written_names
-from cellseg.inference.tiles import check_range
-from cellseg.inference.writers import FORMATS, output_files
-from cellseg.inference.writers.coco_json import (
+from cellseg.formats.coco_json import (
     BoxFormat,
     join_coco_results,
     read_parts,
     write_submission,
 )
+from cellseg.formats.outputs import FORMATS, output_files
+from cellseg.inference.image_list import RECORD_SUFFIX, InputImage, list_written_names
+from cellseg.inference.tiles import check_range
 
 JOINED_RESULTS_NAME = "coco_results.json"
 """The cells of all images of a run, as COCO results."""
@@ -33,7 +33,7 @@ class OutputOptions:
 
     Attributes:
         folder: Where outputs go.
-        formats: Keys of `writers.FORMATS`.
+        formats: Keys of `outputs.FORMATS`.
         score_thr: Cells below this are not written.
         mpp: Pixel size to predict at, in micrometres; that of the file when None.
         pixel_size_um: Pixel size of the files, where they do not tell.

@@ -12,17 +12,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from cellseg.formats.class_colors import class_colours
+from cellseg.formats.outputs import FORMATS
+from cellseg.formats.tables import Table, measure_cells, write_csv
 from cellseg.images import ArraySource
-from cellseg.inference.writers import FORMATS
-from cellseg.inference.writers.colours import class_colours
-from cellseg.inference.writers.measurements import Table, measure_cells, write_csv
 from cellseg.structures.cells import Cells
 from cellseg.visualization.overlays import Colour, draw_outlines
 from cellseg.visualization.panels import resize_for_display
 from cellseg.web.uploads import UploadedImage
 
 DOWNLOADS = {"labels": "Label TIFF", "geojson": "GeoJSON", "csv": "CSV"}
-"""Formats that can be downloaded, as `writers.FORMATS` names them, and their names for people."""
+"""Formats that can be downloaded, as `outputs.FORMATS` names them, and their names for people."""
 
 TABLE_COLUMNS = {
     "cell": "cell",

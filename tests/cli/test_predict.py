@@ -4,7 +4,7 @@ import pytest
 
 from cellseg.cli import predict
 from cellseg.cli.running import build_parser
-from cellseg.inference.writers import FORMATS
+from cellseg.formats.outputs import FORMATS
 
 
 def test_predict_when_given_in_either_order_then_the_same_arguments() -> None:

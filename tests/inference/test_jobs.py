@@ -12,14 +12,14 @@ from pycocotools.coco import COCO
 from pycocotools.mask import toBbox
 
 from cellseg.errors import CellsegError
+from cellseg.formats.coco_json import read_image_index
 from cellseg.inference import jobs
 from cellseg.inference.image_list import InputImage, find_input_images
 from cellseg.inference.jobs import PredictionJob
 from cellseg.inference.output_folder import OutputOptions
-from cellseg.inference.writers.coco_json import read_image_index
+from tests.formats.test_coco_json import check_schema
 
 from .oracle import draw_label_map, paint_label_map
-from .writers.test_coco_json import check_schema
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ def test_job_stopped_while_writing_leaves_no_half_file_and_no_record(
     def stop(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("cellseg.inference.writers.label_tiff.zlib.compress", stop)
+    monkeypatch.setattr("cellseg.formats.label_tiff.zlib.compress", stop)
     with pytest.raises(KeyboardInterrupt):
         make_job().run()
     assert list((tmp_path / "out").iterdir()) == []

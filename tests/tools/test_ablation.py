@@ -22,9 +22,9 @@ from benchmarks.recipes.runs import (
     read_starts,
     train,
 )
+from cellseg.analysis.anchor_recall import RecallFigures
 from cellseg.datasets.synthetic import SamplePlan, draw_sample_set
 from cellseg.errors import CellsegError
-from cellseg.evaluation.anchor_recall import RecallFigures
 
 ROOT = Path(__file__).resolve().parents[2]
 ROWS = {row.name: row for row in TRAIN_ROWS}

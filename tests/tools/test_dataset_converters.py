@@ -12,8 +12,8 @@ import tifffile
 from PIL import Image
 
 from cellseg.datasets.synthetic import draw_cell_image, write_sample
+from cellseg.formats.outlines import outline_masks
 from cellseg.images import read_cell_image, read_label_map
-from cellseg.inference.outlines import outline_masks
 from cellseg.structures.cell_masks import CellMasks
 from cellseg.structures.rle import encode_label_map
 

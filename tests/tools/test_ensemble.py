@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cellseg.datasets.synthetic import SamplePlan, draw_sample_set
-from cellseg.evaluation.data_source import open_data
+from cellseg.engine.data_source import open_data
 from cellseg.structures.rle import encode_crop
 
 ROOT = Path(__file__).resolve().parents[2]

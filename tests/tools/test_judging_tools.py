@@ -15,7 +15,7 @@ import pytest
 import tifffile
 from matplotlib import pyplot as plt
 
-from cellseg.evaluation.data_source import open_data
+from cellseg.engine.data_source import open_data
 from cellseg.structures.rle import encode_label_map
 
 TOOLS = Path(__file__).parents[2] / "tools"
@@ -242,7 +242,7 @@ def test_tools_when_judging_refuses_the_data_then_one_sentence(
     def refuse(*_: object, **__: object) -> None:
         raise ValueError("the masks do not fit")
 
-    monkeypatch.setattr("cellseg.evaluation.scene.build_scene", refuse)
+    monkeypatch.setattr("cellseg.scoring.scene.build_scene", refuse)
     results = write_results(root, tmp_path / "r.json", ALL_IDS)
     status, said = run(tool, root, results, *([tmp_path / "out"] if "confusion" in tool else []))
     assert status == 1

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from cellseg.evaluation.data_source import open_data
+from cellseg.engine.data_source import open_data
 
 TOOL = Path(__file__).parents[2] / "tools" / "analysis_tools" / "report.py"
 SHAPE = (48, 64)

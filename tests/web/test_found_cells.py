@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tifffile
 
+from cellseg.formats.outputs import FORMATS
 from cellseg.images import ArraySource
-from cellseg.inference.writers import FORMATS
 from cellseg.web.found_cells import DOWNLOADS, TABLE_COLUMNS, FoundCells
 from cellseg.web.uploads import UploadedImage
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from tests.visualization.browser import Page, find_chromium, launch
+from tests.report.browser import Page, find_chromium, launch
 
 from .serving import Served, serve_page
 

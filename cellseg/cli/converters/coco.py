@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> None:
     """Convert and print what became of the data."""
     from cellseg.cli.tasks.convert import run_conversion
-    from cellseg.datasets.converters.coco import read_coco
+    from cellseg.formats.coco import read_coco
 
     source = read_coco(args.annotations, args.images, args.channel_order)
     write_result(run_conversion(source, args, "COCO"))

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> None:
     """Convert and print what became of the data."""
     from cellseg.cli.tasks.convert import run_conversion
-    from cellseg.datasets.converters.dsb2018 import read_dsb2018
+    from cellseg.formats.dsb2018 import read_dsb2018
 
     source = read_dsb2018(args.folder, args.class_name)
     write_result(run_conversion(source, args, "DSB2018"))

@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> None:
     """Convert and print what became of the data."""
     from cellseg.cli.tasks.convert import run_conversion
-    from cellseg.datasets.converters.qupath import read_qupath
+    from cellseg.formats.qupath import read_qupath
 
     source = read_qupath(args.images, args.annotations, args.channel_order, args.nuclei)
     write_result(run_conversion(source, args, "GeoJSON"))

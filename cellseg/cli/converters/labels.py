@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> None:
     """Convert and print what became of the data."""
     from cellseg.cli.tasks.convert import run_conversion
-    from cellseg.datasets.converters.label_folders import read_label_folders
+    from cellseg.formats.label_folders import read_label_folders
 
     source = read_label_folders(args.images, args.labels, args.class_name, args.channel_order)
     write_result(run_conversion(source, args, "label maps"))

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> None:
     """Convert and print what became of the data."""
     from cellseg.cli.tasks.convert import run_conversion
-    from cellseg.datasets.converters.monusac import read_monusac
+    from cellseg.formats.monusac import read_monusac
 
     source = read_monusac(args.folder, args.channel_order)
     write_result(run_conversion(source, args, "MoNuSAC"))

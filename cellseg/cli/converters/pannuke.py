@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> None:
     """Convert and print what became of the data."""
     from cellseg.cli.tasks.convert import run_conversion
-    from cellseg.datasets.converters.pannuke import read_pannuke
+    from cellseg.formats.pannuke import read_pannuke
 
     source = read_pannuke(args.folder)
     write_result(run_conversion(source, args, "PanNuke"))

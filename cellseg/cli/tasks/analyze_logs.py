@@ -3,14 +3,14 @@
 import argparse
 from pathlib import Path
 
-from cellseg.cli.running import write_result
-from cellseg.errors import as_cellseg_error
-from cellseg.visualization.curves import (
+from cellseg.analysis.curves import (
     plot_runs,
     save_figure,
     tabulate_times,
 )
-from cellseg.visualization.training_logs import TrainingRun, read_run
+from cellseg.analysis.training_logs import TrainingRun, read_run
+from cellseg.cli.running import write_result
+from cellseg.errors import as_cellseg_error
 
 RUNS_HELP = "work dirs (joined across resumes) or JSON logs"
 

@@ -4,20 +4,20 @@ import argparse
 
 import numpy as np
 
-from cellseg.cli.running import write_result
-from cellseg.engine.configs import parse_cfg_options, read_config
-from cellseg.errors import CellsegError
-from cellseg.evaluation.anchor_fit import fit_anchors
-from cellseg.evaluation.anchor_recall import (
+from cellseg.analysis.anchor_fit import fit_anchors
+from cellseg.analysis.anchor_plot import draw_anchor_recall
+from cellseg.analysis.anchor_recall import (
     best_ious,
     list_cells,
     read_setting,
     summarise_groups,
 )
-from cellseg.evaluation.data_source import open_data
+from cellseg.analysis.curves import save_figure
+from cellseg.cli.running import write_result
+from cellseg.engine.configs import parse_cfg_options, read_config
+from cellseg.engine.data_source import open_data
+from cellseg.errors import CellsegError
 from cellseg.structures.cells import Cells
-from cellseg.visualization.anchor_plot import draw_anchor_recall
-from cellseg.visualization.curves import save_figure
 
 
 def format_recall(name: str, images: list[Cells], ious: np.ndarray, class_names: list[str]) -> str:

@@ -3,16 +3,16 @@
 import argparse
 from pathlib import Path
 
+from cellseg.analysis.confusion import confuse_results
+from cellseg.analysis.confusion_plot import draw_confusion
+from cellseg.analysis.curves import save_figure
 from cellseg.cli.running import write_result
 from cellseg.engine.configs import parse_cfg_options
+from cellseg.engine.data_source import open_data
 from cellseg.errors import CellsegError, as_cellseg_error
-from cellseg.evaluation.confusion import confuse_results
-from cellseg.evaluation.data_source import open_data
-from cellseg.evaluation.prediction_files import read_predictions
-from cellseg.evaluation.prediction_set import join_results, list_truth
 from cellseg.fileio import write_atomically
-from cellseg.visualization.confusion_plot import draw_confusion
-from cellseg.visualization.curves import save_figure
+from cellseg.formats.prediction_files import read_predictions
+from cellseg.formats.prediction_set import join_results, list_truth
 
 
 def run(args: argparse.Namespace) -> None:

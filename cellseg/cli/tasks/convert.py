@@ -7,9 +7,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from cellseg.datasets.converters.annotations import Source
-from cellseg.datasets.converters.conversion import convert
-from cellseg.datasets.converters.names import parse_class_map, settle_classes
+from cellseg.formats.conversion.annotations import Source
+from cellseg.formats.conversion.converting import convert
+from cellseg.formats.conversion.names import parse_class_map, settle_classes
 
 
 def run_conversion(source: Source, args: argparse.Namespace, data_format: str) -> str:

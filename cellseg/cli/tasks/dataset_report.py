@@ -3,20 +3,20 @@
 import argparse
 from pathlib import Path
 
-from cellseg.cli.running import write_result
-from cellseg.datasets.cell_dataset import CellDataset
-from cellseg.engine.configs import parse_cfg_options
-from cellseg.evaluation.data_report import (
+from cellseg.analysis.curves import save_figure
+from cellseg.analysis.data_plot import draw_data_report
+from cellseg.analysis.data_report import (
     describe_data,
     format_report,
     images_to_csv,
     suspicious_to_csv,
 )
-from cellseg.evaluation.data_source import open_parts
+from cellseg.cli.running import write_result
+from cellseg.datasets.cell_dataset import CellDataset
+from cellseg.engine.configs import parse_cfg_options
+from cellseg.engine.data_source import open_parts
 from cellseg.fileio import write_atomically
 from cellseg.images import read_cell_image
-from cellseg.visualization.curves import save_figure
-from cellseg.visualization.data_plot import draw_data_report
 
 
 def list_entries(datasets: list[CellDataset]) -> list[dict]:

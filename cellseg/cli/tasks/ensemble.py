@@ -10,12 +10,12 @@ import numpy as np
 
 from cellseg.cli.running import write_result
 from cellseg.engine.configs import parse_cfg_options
-from cellseg.evaluation.data_source import open_data
-from cellseg.evaluation.prediction_files import read_coco_results
-from cellseg.evaluation.prediction_set import PredictionSet, TruthImage, list_truth
+from cellseg.engine.data_source import open_data
 from cellseg.fileio import write_atomically
+from cellseg.formats.coco_json import cells_to_coco_results
+from cellseg.formats.prediction_files import read_coco_results
+from cellseg.formats.prediction_set import PredictionSet, TruthImage, list_truth
 from cellseg.inference.merging import merge_views
-from cellseg.inference.writers.coco_json import cells_to_coco_results
 from cellseg.structures.cells import Cells
 
 

@@ -9,21 +9,21 @@ import numpy as np
 
 from cellseg.cli.running import write_result
 from cellseg.engine.configs import parse_cfg_options
+from cellseg.engine.data_source import find_max_dets, open_data
 from cellseg.errors import as_cellseg_error
-from cellseg.evaluation.average_precision import (
+from cellseg.fileio import write_atomically
+from cellseg.formats.prediction_files import read_predictions
+from cellseg.formats.prediction_set import PredictionSet, join_results, list_truth
+from cellseg.scoring.average_precision import (
     ABSENT_MEAN,
     AveragePrecision,
     compute_average_precision,
 )
-from cellseg.evaluation.cell_metric import format_table
-from cellseg.evaluation.coco_results import ImageResult
-from cellseg.evaluation.data_source import find_max_dets, open_data
-from cellseg.evaluation.image_counts import count_scene
-from cellseg.evaluation.prediction_files import read_predictions
-from cellseg.evaluation.prediction_set import PredictionSet, join_results, list_truth
-from cellseg.evaluation.scene import build_result_scene
-from cellseg.evaluation.scores import Scores, compute_scores, format_scores
-from cellseg.fileio import write_atomically
+from cellseg.scoring.cell_metric import format_table
+from cellseg.scoring.coco_results import ImageResult
+from cellseg.scoring.image_counts import count_scene
+from cellseg.scoring.scene import build_result_scene
+from cellseg.scoring.scores import Scores, compute_scores, format_scores
 
 
 def merge_classes(result: ImageResult) -> ImageResult:

@@ -15,13 +15,13 @@ from tqdm import tqdm
 from cellseg.engine.configs import parse_cfg_options
 from cellseg.engine.process_group import set_thread_counts
 from cellseg.errors import CellsegError
+from cellseg.formats.coco_json import read_image_index
+from cellseg.formats.outputs import check_formats
 from cellseg.inference import Predictor, TileOptions
 from cellseg.inference.image_list import find_input_images
 from cellseg.inference.jobs import ImageOutcome, PredictionJob
 from cellseg.inference.output_folder import OutputOptions
 from cellseg.inference.tiles import check_range
-from cellseg.inference.writers import check_formats
-from cellseg.inference.writers.coco_json import read_image_index
 
 _LONGEST_WAIT = timedelta(days=30)  # of a process that is done, for one with the larger slides
 _SUBMISSION_SCORE_THR = 0.05  # average precision counts low-scoring cells, too

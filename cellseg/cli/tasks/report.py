@@ -5,23 +5,23 @@ from pathlib import Path
 
 import numpy as np
 
+from cellseg.analysis.training_logs import TrainingRun, read_run
 from cellseg.cli.running import write_result
 from cellseg.datasets.cell_dataset import CellDataset
 from cellseg.engine.configs import parse_cfg_options
+from cellseg.engine.data_source import find_max_dets, open_data
 from cellseg.errors import CellDataError, CellsegError, as_cellseg_error
-from cellseg.evaluation.data_source import find_max_dets, open_data
-from cellseg.evaluation.prediction_files import read_predictions
-from cellseg.evaluation.prediction_set import join_results, list_truth
 from cellseg.fileio import write_atomically
+from cellseg.formats.prediction_files import read_predictions
+from cellseg.formats.prediction_set import join_results, list_truth
 from cellseg.images import read_cell_image
-from cellseg.visualization.report import build_report
-from cellseg.visualization.report_inputs import (
+from cellseg.report.inputs import (
     ReportInput,
     ReportOptions,
     find_config,
     find_results,
 )
-from cellseg.visualization.training_logs import TrainingRun, read_run
+from cellseg.report.page import build_report
 
 
 def find_run(work_dir: Path, logs: Path | None) -> TrainingRun | None:

@@ -10,11 +10,11 @@ from tqdm import tqdm
 
 from cellseg.cli.running import write_result
 from cellseg.datasets.cell_dataset import CellDataset
-from cellseg.datasets.converters.image_folder import write_tiff
-from cellseg.datasets.converters.qupath import IGNORED_CLASS
 from cellseg.errors import as_cellseg_error
+from cellseg.formats.conversion.image_folder import write_tiff
+from cellseg.formats.geojson import write_geojson
+from cellseg.formats.qupath import IGNORED_CLASS
 from cellseg.images import read_stored_image
-from cellseg.inference.writers.geojson import write_geojson
 from cellseg.structures.cells import Cells
 
 

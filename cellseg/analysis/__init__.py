@@ -1,0 +1,1 @@
+"""Describe data, anchors and trainings: figures, tables and plots."""

@@ -1,0 +1,124 @@
+"""Paint annotations into label maps, one a class, and keep account of every pixel lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellseg.formats.conversion.annotations import (
+    Annotation,
+    Loss,
+    UnusableAnnotationError,
+)
+from cellseg.formats.conversion.names import IGNORED, LEFT_OUT, ClassTable
+from cellseg.structures.runs import Crop
+
+
+@dataclass
+class PaintedImage:
+    """The label maps of one image.
+
+    Attributes:
+        layers: (H, W) uint16, or uint32 where that is too small, by class index, regions to ignore
+            under IGNORED; only of classes that occur. No id is in two of them.
+        counts: Cells of each layer.
+        losses: What was left out or changed.
+    """
+
+    layers: dict[int, NDArray[Any]]
+    counts: dict[int, int]
+    losses: list[Loss]
+
+
+def paint_annotations(
+    annotations: Iterable[Annotation], table: ClassTable, shape: tuple[int, int], image: str
+) -> PaintedImage:
+    """Paint annotations into label maps.
+
+    Where cells of one class overlap the smaller one keeps the pixels, of equal ones the earlier:
+    a small cell drawn on a large one stays whole, and both are left. What a cell loses is counted;
+    one that loses every pixel is left out. Cells of different classes may overlap.
+
+    Args:
+        annotations: Of one image; may be none.
+        table: The class of each name.
+        shape: Height and width of the image in pixels.
+        image: Its name, for the account.
+
+    Returns:
+        The label maps, with ids 1, 2, ... in the order of classes, then of annotations.
+    """
+    painted = PaintedImage({}, {}, [])
+    drawn: dict[int, list[tuple[Annotation, Crop]]] = {}
+    for annotation in annotations:
+        place = IGNORED if annotation.is_ignored else table.find(annotation.class_name)
+        crop = _draw(annotation, place, shape, image, painted.losses)
+        if crop is not None:
+            drawn.setdefault(place, []).append((annotation, crop))
+    num_drawn = sum(map(len, drawn.values()))
+    kind = np.uint16 if num_drawn < 2**16 else np.uint32
+    next_id = 1
+    for place in sorted(drawn, key=lambda index: (index == IGNORED, index)):
+        layer = np.zeros(shape, dtype=kind)
+        own = drawn.pop(place)
+        visible = _paint_layer(layer, [crop for _, crop in own])
+        painted.losses += _account(own, visible, image, place == IGNORED)
+        ids = np.zeros(len(own) + 1, dtype=kind)
+        kept = np.flatnonzero(visible) + 1
+        ids[kept] = np.arange(next_id, next_id + len(kept))
+        painted.layers[place] = ids[layer]
+        painted.counts[place] = len(kept)
+        next_id += len(kept)
+    return painted
+
+
+def _draw(
+    annotation: Annotation, place: int, shape: tuple[int, int], image: str, losses: list[Loss]
+) -> Crop | None:
+    """Draw one annotation, or note why it is left out."""
+    facts = (image, annotation.label, annotation.class_name)
+    if place == LEFT_OUT:
+        reason = f"its class {annotation.class_name!r} is left out"
+        losses.append(Loss("cell", *facts, reason))
+        return None
+    try:
+        drawing = annotation.draw(*shape)
+    except UnusableAnnotationError as error:
+        losses.append(Loss("cell", *facts, str(error)))
+        return None
+    losses += [Loss("change", *facts, change) for change in drawing.changes]
+    return drawing.crop
+
+
+def _paint_layer(layer: NDArray[Any], crops: list[Crop]) -> NDArray[np.int64]:
+    """Paint crop i as i + 1, smaller ones over larger ones; returns the pixels (N,) each shows."""
+    areas = np.array([np.count_nonzero(crop.mask) for crop in crops])
+    for index in np.lexsort((-np.arange(len(crops)), -areas)).tolist():
+        mask, x0, y0 = crops[index]
+        height, width = mask.shape
+        layer[y0 : y0 + height, x0 : x0 + width][mask] = index + 1
+    return np.bincount(layer.ravel(), minlength=len(crops) + 1)[1:]
+
+
+def _account(
+    own: list[tuple[Annotation, Crop]], visible: NDArray[np.int64], image: str, is_ignored: bool
+) -> list[Loss]:
+    """List the cells of a layer that lost pixels to others."""
+    losses = []
+    for (annotation, crop), left in zip(own, visible.tolist(), strict=True):
+        lost = int(np.count_nonzero(crop.mask)) - left
+        if not lost or (is_ignored and left):
+            continue  # what two regions to ignore share stays ignored
+        facts = (image, annotation.label, annotation.class_name)
+        if is_ignored:
+            losses.append(Loss("change", *facts, "a region to ignore lies within others"))
+        elif left:
+            losses.append(Loss("change", *facts, "pixels lost to a smaller cell", lost))
+        else:
+            reason = "hidden by cells of its class that are as small or smaller"
+            losses.append(Loss("cell", *facts, reason, lost))
+    return losses

@@ -1,0 +1,129 @@
+"""Tell what a conversion wrote, what it left out, and why."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from cellseg.formats.conversion.annotations import Loss
+from cellseg.formats.conversion.image_folder import ImageLog
+
+_KINDS = {"image": "left out", "cell": "left out", "file": "left out", "change": "changed"}
+_UNITS = {
+    "image": ("image", "images"),
+    "cell": ("cell", "cells"),
+    "file": ("file", "files"),
+    "change": ("cell", "cells"),
+}
+_MOST_NAMES = 5
+
+
+@dataclass
+class ConversionReport:
+    """The account of a conversion over all images, also those that an earlier run finished.
+
+    Attributes:
+        classes: Classes of the layout in order.
+        cells: Number of cells by class.
+        images: Number of images with a cell, by class.
+        ignored_regions: Regions to ignore, and images that have any.
+        written: Images that this run wrote for the first time.
+        renewed: Images that this run wrote anew, since what they are made from has changed.
+        finished_before: Images that were there already.
+        losses: Everything that was left out or changed.
+        strangers: Folders of images that are not in the data any more.
+    """
+
+    classes: tuple[str, ...]
+    cells: Counter[str] = field(default_factory=Counter)
+    images: Counter[str] = field(default_factory=Counter)
+    ignored_regions: tuple[int, int] = (0, 0)
+    written: int = 0
+    renewed: int = 0
+    finished_before: int = 0
+    losses: list[Loss] = field(default_factory=list)
+    strangers: list[str] = field(default_factory=list)
+
+    def add(self, log: ImageLog, outcome: Literal["written", "renewed", "kept"]) -> None:
+        """Count an image."""
+        self.cells.update(log.cells)
+        self.images.update(log.cells.keys())
+        regions, images = self.ignored_regions
+        has_any = log.ignored_regions > 0
+        self.ignored_regions = regions + log.ignored_regions, images + has_any
+        self.losses += log.losses
+        self.written += outcome == "written"
+        self.renewed += outcome == "renewed"
+        self.finished_before += outcome == "kept"
+
+    def to_text(self) -> str:
+        """Return the tables that a person reads."""
+        lines = [f"{'class':<24} {'file':<12} {'images':>8} {'cells':>10}"]
+        for number, name in enumerate(self.classes, start=1):
+            file = f"class{number}.tif"
+            lines.append(f"{name:<24} {file:<12} {self.images[name]:>8,} {self.cells[name]:>10,}")
+        regions, images = self.ignored_regions
+        if regions:
+            lines.append(
+                f"{'(regions to ignore)':<24} {'ignore.tif':<12} {images:>8,} {regions:>10,}"
+            )
+        lines += self._count_images()
+        for kind in ("left out", "changed"):
+            lines += _count_reasons(
+                [loss for loss in self.losses if _KINDS[loss.kind] == kind], kind
+            )
+        if not self.losses:
+            lines.append("Nothing was left out or changed.")
+        return "\n".join(lines)
+
+    def _count_images(self) -> list[str]:
+        """Say how many images there are, which runs wrote them, and what is there besides."""
+        total = self.written + self.renewed + self.finished_before
+        before = f", {self.finished_before:,} of them by an earlier run"
+        anew = f", {self.renewed:,} anew because the image or its annotations changed"
+        lines = [
+            f"{total:,} images written{before if self.finished_before else ''}"
+            f"{anew if self.renewed else ''}."
+        ]
+        if self.strangers:
+            more = ", ..." if len(self.strangers) > _MOST_NAMES else ""
+            lines.append(
+                f"{len(self.strangers):,} more there, of images that are not in this data: "
+                f"{', '.join(self.strangers[:_MOST_NAMES])}{more}."
+            )
+        return lines
+
+    def to_csv(self) -> str:
+        """Return a row for everything that was left out or changed."""
+        buffer = io.StringIO()
+        table = csv.writer(buffer, lineterminator="\n")
+        table.writerow(["image", "annotation", "class", "what", "outcome", "reason", "pixels"])
+        for loss in self.losses:
+            what = "cell" if loss.kind == "change" else loss.kind
+            facts = [loss.image, loss.label, loss.class_name, what, _KINDS[loss.kind], loss.reason]
+            table.writerow([*map(_defuse, facts), loss.pixels or ""])
+        return buffer.getvalue()
+
+
+def _count_reasons(losses: Iterable[Loss], title: str) -> list[str]:
+    """Count equal reasons, most frequent first."""
+    counts: Counter[tuple[str, str]] = Counter()
+    pixels: Counter[tuple[str, str]] = Counter()
+    for loss in losses:
+        counts[loss.kind, loss.reason] += 1
+        pixels[loss.kind, loss.reason] += loss.pixels
+    lines = [f"{title.capitalize()}:"] if counts else []
+    for (kind, reason), count in counts.most_common():
+        one, many = _UNITS[kind]
+        lost = f" ({pixels[kind, reason]:,} px)" if pixels[kind, reason] else ""
+        lines.append(f"  {count:>8,} {one if count == 1 else many:<7} {reason}{lost}")
+    return lines
+
+
+def _defuse(text: str) -> str:
+    """Keep a spreadsheet from taking a name in the data for a formula."""
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

@@ -1,0 +1,48 @@
+"""Overlay PNG: the image with every cell's outline in the colour of its class."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from cellseg.fileio import write_atomically
+from cellseg.formats.class_colors import class_colours
+from cellseg.images import ImageSource, ResampledSource
+from cellseg.structures.cells import Cells
+from cellseg.visualization.overlays import draw_outlines
+
+_LARGEST_SIDE = 4096  # a viewer's comfort; larger images are drawn reduced
+_BAND_ROWS = 256
+
+
+def draw_overlay(
+    cells: Cells, image: ImageSource, largest_side: int = _LARGEST_SIDE
+) -> NDArray[np.uint8]:
+    """Draw outlines on an image, reduced if it is larger than a screen can use.
+
+    Args:
+        cells: Cells of the image; may be empty.
+        image: The image, read band by band.
+        largest_side: Longest side of the drawing in pixels.
+
+    Returns:
+        (h, w, 3) uint8 R, G, B.
+    """
+    factor = max(image.height, image.width) / largest_side
+    source = ResampledSource(image, factor) if factor > 1 else image
+    canvas = np.empty((source.height, source.width, 3), dtype=np.uint8)
+    for top in range(0, source.height, _BAND_ROWS):
+        rows = min(_BAND_ROWS, source.height - top)
+        canvas[top : top + rows] = source.read(0, top, source.width, rows)[..., ::-1]
+    palette = class_colours(len(cells.class_names))
+    return draw_outlines(canvas, cells.crops(), cells.labels, palette, scale=1 / max(factor, 1.0))
+
+
+def write_overlay(cells: Cells, image: ImageSource, path: str | Path) -> Path:
+    """Write the drawing of `draw_overlay` as a PNG."""
+    drawn = draw_overlay(cells, image)
+    _, content = cv2.imencode(".png", drawn[..., ::-1])
+    return write_atomically(path, content.tobytes())

@@ -1,0 +1,1 @@
+"""One HTML page on how good predictions are and where they fail."""

@@ -1,0 +1,236 @@
+"""Turn counts of matched cells into scores: F1, precision, recall, PQ = DQ x SQ, AJI and Dice.
+
+`compute_scores` turns the counts that `count_scene` made of each image into scores per class and of
+all cells whatever their class. They do not depend on the order of the images.
+
+- PQ: Kirillov et al., "Panoptic segmentation", CVPR 2019; for nuclei Graham et al., "HoVer-Net",
+  Medical Image Analysis 2019.
+- Pooled, as CoNIC 2022's mPQ+: counts summed over all images first.
+- Image mean, as MoNuSAC 2020: the mean over the images that hold or predict a cell of the class, so
+  that a class absent from an image still costs its false positives.
+- Tissue mean, as PanNuke (Gamper et al., arXiv:2003.10778): in each image the mean over the classes
+  that it holds, then the mean over the images of a tissue, then over the tissues.
+- AJI: Kumar et al., "A dataset and a technique for generalized nuclear segmentation", TMI 2017.
+- Dice: of the foreground pixels, 2 |G & P| / (|G| + |P|).
+- AP at an IoU threshold, where asked for: TP / (TP + FP + FN), as StarDist, Cellpose and the 2018
+  Data Science Bowl have it. It needs no confidences, unlike COCO's AP (`average_precision.py`).
+
+A class without a ground-truth cell in the whole set has no score: it is reported as such, and left
+out of the means.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import fsum
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cellseg.scoring.image_counts import IOU_THRS, ImageCounts
+
+_ABSENT = "no cell in the ground truth, so left out of the mean"
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """The scores of one class, or of all cells together.
+
+    Attributes:
+        name: The class name.
+        num_cells: Ground-truth cells in all images.
+        num_predicted: Predictions that counted.
+        values: Score name to value; empty when num_cells is 0, for nothing can be said then.
+    """
+
+    name: str
+    num_cells: int
+    num_predicted: int
+    values: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The scores of a data set.
+
+    Attributes:
+        classes: One entry a class, in class order.
+        any_class: All cells, whatever their class.
+        means: Score name to its mean over the classes that have ground-truth cells; empty when
+            there is none.
+        num_images: Images scored.
+    """
+
+    classes: tuple[ClassScores, ...]
+    any_class: ClassScores
+    means: dict[str, float]
+    num_images: int
+
+    def to_dict(self) -> dict[str, float]:
+        """Flatten to one level, as a metric reports it.
+
+        Returns:
+            `mPQ` and so on for the means over classes, `any_PQ` for all cells whatever their
+            class, `epithelial_PQ` for a class. A class without ground-truth cells has no entry.
+        """
+        flat = {f"m{name}": value for name, value in self.means.items()}
+        groups = [("any", self.any_class)] + [(group.name, group) for group in self.classes]
+        for prefix, group in groups:
+            flat.update({f"{prefix}_{name}": value for name, value in group.values.items()})
+        return flat
+
+
+def compute_scores(
+    counts: Sequence[ImageCounts],
+    class_names: Sequence[str],
+    iou_thrs: Sequence[float] = IOU_THRS,
+    tissues: Sequence[str] | None = None,
+    with_ap: bool = False,
+) -> Scores:
+    """Turn the counts of all images into scores.
+
+    Args:
+        counts: One entry per image, in any order.
+        class_names: Names of the classes.
+        iou_thrs: The thresholds that the counts were made with.
+        tissues: The tissue (or another group) of each image, for `PQ_tissue_mean`.
+        with_ap: Whether to add AP at each threshold, as in `AP_50` and `AP_50_image_mean`.
+
+    Returns:
+        The scores. Those of a class without ground-truth cells are left out, and out of the means.
+
+    Raises:
+        ValueError: If the counts were made for another number of classes or thresholds, or there is
+            not one tissue for each image.
+    """
+    if tissues is not None and len(tissues) != len(counts):
+        raise ValueError(f"{len(counts)} images came with {len(tissues)} tissues; give one each.")
+    shape = (len(class_names) + 1, len(iou_thrs))
+    for image in counts:
+        if image.true_positives.shape != shape:
+            raise ValueError(
+                f"The counts of an image have shape {image.true_positives.shape}, but there are "
+                f"{len(class_names)} classes and {len(iou_thrs)} IoU thresholds."
+            )
+    groups = [
+        _score_group(counts, index, name, iou_thrs, with_ap)
+        for index, name in enumerate((*class_names, "all classes"))
+    ]
+    present = [group for group in groups[:-1] if group.num_cells]
+    names = present[0].values if present else ()
+    means = {name: fsum(g.values[name] for g in present) / len(present) for name in names}
+    if tissues is not None and present:
+        means["PQ_tissue_mean"] = _mean_of_tissues(counts, tissues, slice(0, -1))
+        groups[-1].values["PQ_tissue_mean"] = _mean_of_tissues(counts, tissues, slice(-1, None))
+    return Scores(tuple(groups[:-1]), groups[-1], means, len(counts))
+
+
+def format_scores(scores: Scores) -> str:
+    """Write scores as a text table, one line per class.
+
+    Args:
+        scores: The scores.
+
+    Returns:
+        Lines without a trailing newline. A class without ground-truth cells says so.
+    """
+    columns = (
+        *("PQ", "DQ", "SQ", "F1_50", "F1_75", "precision_50", "recall_50", "AJI", "Dice"),
+        "PQ_image_mean",
+    )
+    rows = [(g.name, f"{g.num_cells}", f"{g.num_predicted}", g.values) for g in scores.classes]
+    if len(rows) > 1:
+        total = scores.any_class
+        rows.append(("mean of classes", "", "", scores.means))
+        rows.append((total.name, f"{total.num_cells}", f"{total.num_predicted}", total.values))
+    width = max(len("class"), *(len(row[0]) for row in rows))
+    head = "  ".join(f"{column:>6}" for column in columns)
+    lines = [f"{'class':{width}}  {'cells':>7}  {'predicted':>9}  {head}"]
+    for name, cells, predicted, values in rows:
+        text = _format_values(values, columns) if values else _ABSENT
+        lines.append(f"{name:{width}}  {cells:>7}  {predicted:>9}  {text}")
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _format_values(values: dict[str, float], columns: Sequence[str]) -> str:
+    return "  ".join(f"{values[name]:>{max(6, len(name))}.4f}" for name in columns)
+
+
+def _score_group(
+    counts: Sequence[ImageCounts],
+    index: int,
+    name: str,
+    iou_thrs: Sequence[float],
+    with_ap: bool,
+) -> ClassScores:
+    """Compute the scores of one class, or of all cells."""
+    num_thrs = len(iou_thrs)
+    tp, fp, fn = (
+        np.array([getattr(image, field)[index] for image in counts]).reshape(-1, num_thrs)
+        for field in ("true_positives", "false_positives", "false_negatives")
+    )  # each (images, T)
+    num_cells, num_predicted = int((tp + fn)[:, 0].sum()), int((tp + fp)[:, 0].sum())
+    if not num_cells:
+        return ClassScores(name, num_cells, num_predicted)
+    iou_sums = np.array([image.iou_sums[index] for image in counts])
+    pixels = {
+        field: np.array([getattr(image, field)[index] for image in counts])
+        for field in ("aji_shared_px", "aji_union_px", "common_px", "gt_px", "pred_px")
+    }
+    found, false_positives, missed = tp.sum(axis=0), fp.sum(axis=0), fn.sum(axis=0)
+    f1 = _divide(2 * found, 2 * found + false_positives + missed)
+    sq = float(_divide(fsum(iou_sums), found[0]))
+    shared, union, both = (pixels[n] for n in ("aji_shared_px", "aji_union_px", "common_px"))
+    both_px = pixels["gt_px"] + pixels["pred_px"]
+    image_f1 = _divide(2 * tp[:, 0], 2 * tp[:, 0] + fp[:, 0] + fn[:, 0])
+    image_pq = image_f1 * _divide(iou_sums, tp[:, 0])
+    holds = (tp + fp + fn)[:, 0] > 0
+    values = {
+        "PQ": float(f1[0]) * sq,
+        "DQ": float(f1[0]),
+        "SQ": sq,
+        "AJI": float(_divide(shared.sum(), union.sum())),
+        "Dice": float(_divide(2 * both.sum(), both_px.sum())),
+        "PQ_image_mean": _mean_of(image_pq[holds]),
+        "AJI_image_mean": _mean_of(_divide(shared, union)[holds]),
+        "Dice_image_mean": _mean_of(_divide(2 * both, both_px)[holds]),
+    }
+    ratios = {
+        "F1": f1,
+        "precision": _divide(found, found + false_positives),
+        "recall": _divide(found, found + missed),
+    }
+    for place, iou_thr in enumerate(iou_thrs):
+        for ratio, per_thr in ratios.items():
+            values[f"{ratio}_{round(100 * iou_thr):02d}"] = float(per_thr[place])
+    if with_ap:
+        image_ap = _divide(tp, tp + fp + fn)
+        for place, iou_thr in enumerate(iou_thrs):
+            key = f"AP_{round(100 * iou_thr):02d}"
+            values[key] = float(_divide(found[place], (found + false_positives + missed)[place]))
+            values[f"{key}_image_mean"] = _mean_of(image_ap[holds, place])
+    return ClassScores(name, num_cells, num_predicted, values)
+
+
+def _mean_of_tissues(counts: Sequence[ImageCounts], tissues: Sequence[str], rows: slice) -> float:
+    """Average PQ over classes, images and tissues as PanNuke does; rows are the classes."""
+    per_tissue: dict[str, list[float]] = {}
+    for image, tissue in zip(counts, tissues, strict=True):
+        tp, fp, fn = (
+            getattr(image, field)[rows, 0]
+            for field in ("true_positives", "false_positives", "false_negatives")
+        )
+        pq = _divide(2 * image.iou_sums[rows], 2 * tp + fp + fn)
+        if (tp + fn).any():
+            per_tissue.setdefault(tissue, []).append(float(pq[tp + fn > 0].mean()))
+    return fsum(fsum(own) / len(own) for own in per_tissue.values()) / len(per_tissue)
+
+
+def _divide(numerator: ArrayLike, denominator: ArrayLike) -> NDArray[np.float64]:
+    """Divide; 0 where there is nothing to divide by (no match, nothing predicted)."""
+    above, below = np.asarray(numerator, float), np.asarray(denominator, float)
+    return np.divide(above, below, out=np.zeros(np.broadcast(above, below).shape), where=below > 0)
+
+
+def _mean_of(values: NDArray[np.float64]) -> float:
+    """Average exactly, so that the order of the images does not show."""
+    return fsum(values) / len(values)

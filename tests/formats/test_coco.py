@@ -1,0 +1,153 @@
+import json
+
+import numpy as np
+import pytest
+
+from cellseg.errors import CellDataError, CellsegError
+from cellseg.formats.coco import read_coco
+from cellseg.formats.conversion.names import settle_classes
+
+SQUARE = [2, 3, 8, 3, 8, 9, 2, 9]
+
+
+def annotate(segmentation, number=1, **more):
+    return {"id": number, "image_id": 1, "category_id": 1, "segmentation": segmentation, **more}
+
+
+@pytest.fixture
+def write(tmp_path, draw_picture):
+    """Return a function that writes a COCO file of one image of 20 x 30 pixels."""
+
+    def call(*annotations, **parts):
+        draw_picture(tmp_path / "images" / "a" / "b.tif")
+        document = {
+            "images": [{"id": 1, "file_name": "a/b.tif", "height": 20, "width": 30}],
+            "annotations": list(annotations),
+            "categories": [{"id": 7, "name": "immune"}, {"id": 1, "name": "tumour"}],
+            **parts,
+        }
+        path = tmp_path / "coco.json"
+        path.write_text(json.dumps(document))
+        return path, tmp_path / "images"
+
+    return call
+
+
+def test_coco_when_converted_then_polygons_and_rles_are_cells_and_crowds_are_ignored(
+    write, run, read
+):
+    report = run(
+        read_coco(
+            *write(
+                annotate([SQUARE]),
+                annotate([SQUARE, [20, 0, 22, 0, 22, 2, 20, 2]], 2, category_id=7),
+                annotate({"size": [20, 30], "counts": [590, 10]}, 3, category_id=7),
+                annotate({"size": [20, 30], "counts": [400, 20, 180]}, 4, iscrowd=1),
+                annotate([[25, 0, 30, 0, 30, 5, 25, 5]], 5, ignore=1),
+            )
+        )
+    )
+    assert report.classes == ("tumour", "immune")
+    assert report.cells == {"tumour": 1, "immune": 2}
+    expected = np.zeros((20, 30), int)
+    expected[3:9, 2:8] = 1
+    np.testing.assert_array_equal(read("a_b/class1.tif"), expected)
+    expected = expected * 2
+    expected[:2, 20:22], expected[10:, 29] = 2, 3
+    np.testing.assert_array_equal(read("a_b/class2.tif"), expected)
+    assert np.count_nonzero(read("a_b/ignore.tif")) == 20 + 25
+    assert report.losses == []
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "reason"),
+    [
+        (None, "has no mask, only a box"),
+        ([], "has no mask, only a box"),
+        ([[]], "fewer than 3 points"),
+        ([[1, 1, 5, 5]], "fewer than 3 points"),
+        ([[1, 1, 5, 5, 9]], "no list of x, y"),
+        ([[1, 1, 5, None, 9, 9]], "not finite"),
+        ([[1, 1, 5, float("nan"), 9, 9]], "not finite"),
+        ([[1, 1], 5], "no list of x, y"),
+        ("abc", "has no mask"),
+        ({"size": [9, 9], "counts": "11"}, "not of the image's size"),
+        ({"counts": "11"}, "not of the image's size"),
+        ({"size": 5, "counts": "11"}, "not of the image's size"),
+        ({"size": [20, 30], "counts": "zz"}, "damaged"),
+    ],
+)
+def test_coco_annotation_of_no_use_is_counted(write, run, segmentation, reason):
+    report = run(read_coco(*write(annotate(segmentation), annotate([SQUARE], 2))))
+    (loss,) = report.losses
+    assert (loss.kind, loss.label, loss.class_name) == ("cell", "annotation 1", "tumour")
+    assert reason in loss.reason
+    assert report.cells == {"tumour": 1}
+
+
+def test_coco_when_a_category_is_not_listed_then_it_is_unknown(write):
+    source = read_coco(*write(annotate([SQUARE], category_id=99)))
+    with pytest.raises(CellsegError, match="category 99"):
+        settle_classes(source)
+
+
+def test_coco_annotation_of_no_listed_image_is_named(write, run):
+    source = read_coco(*write(annotate([SQUARE], 5, image_id=3), annotate([SQUARE])))
+    with pytest.raises(CellDataError, match="image 3, annotation 5: its image is not listed"):
+        run(source)
+    assert run(source, skip_bad=True).cells == {"tumour": 1}
+
+
+def test_coco_when_an_image_is_missing_then_it_is_named_or_counted(write, run):
+    rows = [{"id": 1, "file_name": "a/b.tif"}, {"id": 2, "file_name": "gone.png"}]
+    source = read_coco(*write(annotate([SQUARE]), images=rows))
+    with pytest.raises(CellDataError, match=r"gone\.png: the image is missing"):
+        run(source)
+    assert run(source, skip_bad=True).written == 1
+
+
+def test_coco_when_the_image_is_of_another_size_then_error(write, run):
+    rows = [{"id": 1, "file_name": "a/b.tif", "height": 30, "width": 20}]
+    with pytest.raises(CellDataError, match=r"is 20 x 30 pixels but the COCO file says 30 x 20"):
+        run(read_coco(*write(images=rows)))
+
+
+@pytest.mark.parametrize("name", ["../../x.png", "/etc/x.png", "..\\x.png"])
+def test_coco_file_name_that_leads_outside_is_refused(write, name):
+    with pytest.raises(CellDataError, match="does not stay inside"):
+        read_coco(*write(images=[{"id": 1, "file_name": name}]))
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"images": None},
+        {"images": [{"id": 1}]},
+        {"images": [[]]},
+        {"annotations": {}},
+        {"annotations": [{"id": 3}]},
+        {"annotations": [5]},
+        {"categories": [{"id": "x", "name": "a"}]},
+    ],
+)
+def test_coco_file_without_its_parts_is_refused(write, run, parts):
+    with pytest.raises(CellsegError, match=r"coco\.json: is not a whole COCO file|--classes"):
+        run(read_coco(*write(**parts)), classes=None)
+
+
+def test_coco_file_that_lists_an_image_twice_is_refused(write):
+    rows = [{"id": 1, "file_name": "a/b.tif"}] * 2
+    with pytest.raises(CellDataError, match="an image id occurs twice"):
+        read_coco(*write(images=rows))
+
+
+@pytest.mark.parametrize("text", ["", '{"images": [', "\xff", "[" * 100_000])
+def test_coco_file_that_is_no_json_is_refused(tmp_path, text):
+    (tmp_path / "coco.json").write_text(text)
+    with pytest.raises(CellDataError, match=r"coco\.json: cannot be read as JSON"):
+        read_coco(tmp_path / "coco.json", tmp_path)
+
+
+def test_coco_file_that_is_absent_is_named(tmp_path):
+    with pytest.raises(CellDataError, match=r"coco\.json: no such file"):
+        read_coco(tmp_path / "coco.json", tmp_path)

@@ -1,0 +1,38 @@
+import cv2
+import numpy as np
+
+from cellseg.formats.class_colors import class_colours
+from cellseg.formats.overlay import draw_overlay, write_overlay
+from cellseg.images import ArraySource
+from cellseg.structures.cells import Cells
+from cellseg.structures.rle import encode_label_map
+
+
+def one_cell(height=300, width=400):
+    label_map = np.zeros((height, width), dtype=int)
+    label_map[100:200, 150:250] = 1
+    _, boxes, _, rles = encode_label_map(label_map)
+    return Cells(boxes, [0.9], [1], rles, height, width, ("a", "b"))
+
+
+def test_overlay_read_back_shows_the_outline_in_its_class_colour(tmp_path):
+    image = np.full((300, 400, 3), 200, np.uint8)
+    path = write_overlay(one_cell(), ArraySource(image), tmp_path / "overlay.png")
+    drawn = cv2.imread(str(path))[..., ::-1]
+    assert drawn.shape == image.shape
+    np.testing.assert_allclose(drawn[150, 150], class_colours(2)[1], atol=40)
+    assert (drawn[150, 200] == 200).all()
+    assert (drawn[20, 20] == 200).all()
+
+
+def test_overlay_of_a_large_image_is_reduced_with_its_cells():
+    image = np.full((300, 400, 3), 200, np.uint8)
+    drawn = draw_overlay(one_cell(), ArraySource(image), largest_side=100)
+    assert drawn.shape == (75, 100, 3)
+    changed = np.argwhere((drawn != 200).any(axis=2))
+    np.testing.assert_allclose(changed.min(axis=0), [25, 37], atol=2)
+    np.testing.assert_allclose(changed.max(axis=0), [50, 62], atol=2)
+
+
+def test_colours_of_many_classes_differ():
+    assert len(set(class_colours(30))) == 30
