@@ -30,15 +30,16 @@ TEXT = """# NMS and RoIAlign without a compiler
 
 Written by `python benchmarks/ops.py`, {date}. {machine}.
 
-Milliseconds of processor time of one thread, medians of {runs} runs with the smallest and largest; both
-sides take turns in one process. The ratio is ours to that of mmcv's compiled op: below 1 ours is faster.
-{remark}
+Milliseconds of processor time of one thread, medians of {runs} runs with the smallest and largest;
+both sides take turns in one process. The ratio is ours to that of mmcv's compiled op: below 1 ours
+is faster. {remark}
 
 {table}
 
-NMS at 0.7 gets boxes around cells, some 12 for each, in a 1024 px image, as a proposal network gives them;
-in the row "several sizes" sides are 8 to 512 px. RoIAlign gets one image's features of 256 channels at
-stride 4 (256 x 256) and boxes of 16 to 60 px; "training" is one forward and one backward pass.
+NMS at 0.7 gets boxes around cells, some 12 for each, in a 1024 px image, as a proposal network
+gives them; in the rows "of several sizes" sides are 8 to 512 px. RoIAlign gets one image's features
+of 256 channels at stride 4 (256 x 256) and boxes of 16 to 60 px; "training" is one forward and one
+backward pass.
 """
 
 

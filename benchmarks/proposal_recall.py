@@ -11,6 +11,10 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+import cellseg  # noqa: F401  (before mmdet.models, which needs mmcv's ops)
+
+# isort: split
+
 import numpy as np
 import torch
 from mmdet.models.detectors.base import BaseDetector
@@ -20,7 +24,6 @@ from mmdet.structures.bbox import bbox_overlaps
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-import cellseg  # noqa: F401  (registers the project's parts)
 from cellseg.datasets.synthetic import draw_cell_image
 from cellseg.engine.checkpoint_loading import load_checkpoint_file
 from cellseg.structures.rle import encode_label_map

@@ -4,10 +4,13 @@
   in their place. Compiled ops are found first, and used as they are.
 - ``mmdet.registry``: its registries learn where the project's parts are, so that MMDetection
   imports them when it looks up a name, as it does with its own.
+- ``mmengine.runner.checkpoint``: the loaders of `cellseg.engine.checkpoint_loading`, which run
+  nothing that a file contains, are in place before the first checkpoint is loaded.
 - ``torchvision``: one that was built for another torch raises RuntimeError, which MMEngine does not
   expect when it lists the environment. It is reported as absent instead.
 """
 
+import importlib
 import importlib.machinery
 import importlib.util
 import sys
@@ -84,6 +87,7 @@ def install() -> None:
         return
     steps: dict[str, _Step] = {
         "mmdet.registry": _add_locations,
+        "mmengine.runner.checkpoint": _replace_loaders_on_use,
         "torchvision": _load_or_report_absent,
     }
     sys.meta_path.insert(0, WatchingFinder(steps))
@@ -96,6 +100,20 @@ def _add_locations(loader: Loader, module: ModuleType) -> None:
     for registry in vars(module).values():
         if isinstance(registry, module.Registry) and registry.scope == "mmdet":
             registry._locations.append("cellseg.registration")
+
+
+def _replace_loaders_on_use(loader: Loader, module: ModuleType) -> None:
+    """Execute MMEngine's module; the first load of a checkpoint brings in our loaders."""
+    loader.exec_module(module)
+    checkpoint_loader = module.CheckpointLoader
+    load = vars(checkpoint_loader)["load_checkpoint"]
+
+    def replace_and_load(*args: Any, **kwargs: Any) -> Any:
+        checkpoint_loader.load_checkpoint = load
+        importlib.import_module("cellseg.engine.checkpoint_loading")
+        return checkpoint_loader.load_checkpoint(*args, **kwargs)
+
+    checkpoint_loader.load_checkpoint = staticmethod(replace_and_load)
 
 
 def _load_or_report_absent(loader: Loader, module: ModuleType) -> None:

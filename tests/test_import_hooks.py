@@ -1,6 +1,7 @@
 """Importing cellseg is cheap, and works before and after every other package."""
 
 import os
+import pickle
 import subprocess
 import sys
 import textwrap
@@ -17,6 +18,16 @@ FIND_PARTS = """
     assert DATASETS.get("CellDataset") and HOOKS.get("FiniteLossHook")
     assert MODELS.build(cfg.model.roi_head.bbox_roi_extractor)
 """
+
+
+class Evil:
+    """Pickles to a call that creates a folder."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+
+    def __reduce__(self):
+        return os.mkdir, (self.folder,)
 
 
 def run_python(code: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -63,6 +74,20 @@ def test_cellseg_when_imported_then_loads_nothing_heavy() -> None:
 def test_cellseg_when_asked_for_an_unknown_attribute_then_raises_as_any_module() -> None:
     ran = run_python("import cellseg; cellseg.nonsense")
     assert "AttributeError: module 'cellseg' has no attribute 'nonsense'" in ran.stderr
+
+
+@pytest.mark.parametrize("first", ["cellseg, mmengine.runner", "mmengine.runner, cellseg"])
+def test_checkpoint_when_it_would_run_code_then_is_refused_in_any_order(tmp_path, first) -> None:
+    path = tmp_path / "evil.pth"
+    path.write_bytes(pickle.dumps({"state_dict": Evil(str(tmp_path / "harm"))}))
+    ran = run_python(
+        f"""
+        import {first}
+        mmengine.runner.CheckpointLoader.load_checkpoint({str(path)!r}, map_location="cpu")
+        """
+    )
+    assert "CheckpointError" in ran.stderr
+    assert not (tmp_path / "harm").exists()
 
 
 def test_ext_when_compiled_ops_are_there_then_they_are_used(tmp_path) -> None:
