@@ -22,9 +22,9 @@ from dense.report import describe_machine
 from cellseg.fileio import write_atomically
 from cellseg.images import read_label_map
 from cellseg.scoring.average_precision import compute_average_precision
-from cellseg.scoring.coco_results import ImageResult
-from cellseg.scoring.image_counts import count_scene
+from cellseg.scoring.counts import count_scene
 from cellseg.scoring.matching import match_cells, overlap_label_maps
+from cellseg.scoring.results import ImageResult
 from cellseg.scoring.scene import build_result_scene, build_scene
 from cellseg.scoring.scores import compute_scores
 from cellseg.structures.cells import Cells

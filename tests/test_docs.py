@@ -11,7 +11,7 @@ from mmengine.config import Config
 
 from cellseg.cli.main import build_parser
 from cellseg.datasets.cell_dataset import CellDataset
-from cellseg.scoring.cell_metric import CellMetric
+from cellseg.scoring.metric import CellMetric
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "data" / "README.md"]

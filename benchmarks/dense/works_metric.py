@@ -9,7 +9,7 @@ from mmdet.evaluation import CocoMetric
 from numpy.typing import NDArray
 
 from cellseg.images import read_label_map
-from cellseg.scoring.cell_metric import CellMetric
+from cellseg.scoring.metric import CellMetric
 from cellseg.structures.rle import encode_label_map
 
 from .scenes import Scene, draw_scene

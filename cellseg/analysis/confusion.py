@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellseg.defaults import DEFAULT_SCORE_THR
-from cellseg.scoring.cell_outcomes import CellOutcomes, classify_cells
-from cellseg.scoring.coco_results import ImageResult
+from cellseg.scoring.outcomes import CellOutcomes, classify_cells
+from cellseg.scoring.results import ImageResult
 from cellseg.scoring.scene import build_result_scene
 
 IntArray = NDArray[np.int64]

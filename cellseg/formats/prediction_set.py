@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cellseg.scoring.coco_results import ImageResult
+from cellseg.scoring.results import ImageResult
 from cellseg.structures.cells import Cells
 
 

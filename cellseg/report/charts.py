@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
-from cellseg.scoring.cell_outcomes import SizeBand
+from cellseg.scoring.outcomes import SizeBand
 
 WIDTH_PX, HEIGHT_PX = 440, 290
 _LEFT, _RIGHT, _TOP, _BOTTOM = 54, 428, 16, 244

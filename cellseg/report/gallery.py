@@ -18,8 +18,8 @@ from cellseg.report.pictures import (
     touches_window,
 )
 from cellseg.report.sections import choose_cells, ink_of, rank_images
-from cellseg.scoring.cell_outcomes import CellOutcomes, measure_diameters
-from cellseg.scoring.coco_results import ImageResult
+from cellseg.scoring.outcomes import CellOutcomes, measure_diameters
+from cellseg.scoring.results import ImageResult
 from cellseg.structures.cells import Cells
 from cellseg.visualization.overlays import DEFAULT_PALETTE, colour_of
 

@@ -12,7 +12,7 @@ from cellseg.analysis.training_logs import TrainingRun
 from cellseg.defaults import DEFAULT_SCORE_THR
 from cellseg.errors import CellsegError
 from cellseg.scoring.average_precision import DEFAULT_MAX_DETS
-from cellseg.scoring.coco_results import ImageResult
+from cellseg.scoring.results import ImageResult
 from cellseg.visualization.overlays import Colour
 
 RESULT_PATTERN = "*.segm.json"

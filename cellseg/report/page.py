@@ -17,8 +17,8 @@ from cellseg.report import sections
 from cellseg.report.gallery import draw_pictures
 from cellseg.report.inputs import ReportInput, ReportOptions
 from cellseg.scoring.average_precision import AveragePrecision, compute_average_precision
-from cellseg.scoring.cell_outcomes import CellOutcomes, classify_cells
-from cellseg.scoring.image_counts import count_scene
+from cellseg.scoring.counts import count_scene
+from cellseg.scoring.outcomes import CellOutcomes, classify_cells
 from cellseg.scoring.precision_recall import trace_precision_recall
 from cellseg.scoring.scene import build_result_scene
 from cellseg.scoring.scores import Scores, compute_scores

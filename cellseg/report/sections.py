@@ -12,14 +12,14 @@ from cellseg.analysis.curves import make_curves
 from cellseg.analysis.training_logs import Axis, TrainingRun
 from cellseg.report.charts import Chart, Series, draw_lines, draw_size_bands
 from cellseg.scoring.average_precision import AveragePrecision
-from cellseg.scoring.cell_outcomes import (
+from cellseg.scoring.outcomes import (
     CellOutcomes,
     band_recall,
     choose_size_edges,
     measure_diameters,
 )
-from cellseg.scoring.coco_results import ImageResult
 from cellseg.scoring.precision_recall import RECALL_LEVELS, PrecisionRecall
+from cellseg.scoring.results import ImageResult
 from cellseg.scoring.scores import Scores
 
 COLUMNS = {

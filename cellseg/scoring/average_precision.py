@@ -16,7 +16,7 @@ import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
 from numpy.typing import NDArray
 
-from cellseg.scoring.coco_results import ImageResult, boxes_to_xywh, order_results
+from cellseg.scoring.results import ImageResult, boxes_to_xywh, order_results
 
 IouType = Literal["bbox", "segm"]
 DEFAULT_MAX_DETS = 1000

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellseg.scoring.average_precision import DEFAULT_MAX_DETS
-from cellseg.scoring.coco_results import ImageResult, order_results
 from cellseg.scoring.matching import overlap_masks
+from cellseg.scoring.results import ImageResult, order_results
 from cellseg.structures.cells import Cells
 
 FloatArray = NDArray[np.float64]

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellseg.defaults import DEFAULT_SCORE_THR
-from cellseg.scoring.coco_results import ImageResult
 from cellseg.scoring.matching import Matches, Overlaps, match_cells
+from cellseg.scoring.results import ImageResult
 from cellseg.structures.cell_masks import CellMasks
 from cellseg.structures.cells import Cells
 from cellseg.structures.runs import (

@@ -26,7 +26,7 @@ from math import fsum
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cellseg.scoring.image_counts import IOU_THRS, ImageCounts
+from cellseg.scoring.counts import IOU_THRS, ImageCounts
 
 _ABSENT = "no cell in the ground truth, so left out of the mean"
 

@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from cellseg.analysis.confusion import Confusion, confuse_outcomes, confuse_results
-from cellseg.scoring.cell_outcomes import classify_cells
-from cellseg.scoring.coco_results import ImageResult
+from cellseg.scoring.outcomes import classify_cells
+from cellseg.scoring.results import ImageResult
 from cellseg.scoring.scene import build_scene
 from cellseg.structures.cells import Cells
 from cellseg.structures.rle import RLE, encode_label_map

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from cellseg.errors import CellsegError
 from cellseg.formats.prediction_files import read_predictions
 from cellseg.formats.prediction_set import TruthImage, join_results
-from cellseg.scoring.coco_results import ImageResult
-from cellseg.scoring.image_counts import count_scene
+from cellseg.scoring.counts import count_scene
+from cellseg.scoring.results import ImageResult
 from cellseg.scoring.scene import build_result_scene
 from cellseg.scoring.scores import compute_scores
 from cellseg.structures.cells import Cells

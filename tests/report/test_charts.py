@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cellseg.report.charts import Series, draw_lines, draw_size_bands
-from cellseg.scoring.cell_outcomes import SizeBand
+from cellseg.scoring.outcomes import SizeBand
 
 AXES = ("x", "y")
 numbers = st.floats(-1e6, 1e6)

@@ -4,7 +4,7 @@ import numpy as np
 
 from cellseg.report.gallery import draw_pictures, list_errors
 from cellseg.report.inputs import ReportOptions
-from cellseg.scoring.cell_outcomes import classify_cells
+from cellseg.scoring.outcomes import classify_cells
 from cellseg.scoring.scene import build_result_scene
 from tests.report.test_page import make_input
 

@@ -13,7 +13,7 @@ from cellseg.analysis.training_logs import TrainingRun
 from cellseg.errors import CellsegError
 from cellseg.report.inputs import ReportInput, ReportOptions
 from cellseg.report.page import build_report
-from cellseg.scoring.coco_results import ImageResult
+from cellseg.scoring.results import ImageResult
 from cellseg.structures.cells import Cells
 from cellseg.structures.rle import encode_crop
 from tests.report.browser import find_chromium, launch

@@ -13,7 +13,7 @@ from cellseg.report.sections import (
     make_confusion_rows,
     rank_images,
 )
-from cellseg.scoring.cell_outcomes import CellOutcomes
+from cellseg.scoring.outcomes import CellOutcomes
 
 
 def make_outcome(right: int, cells: int, predictions: int) -> CellOutcomes:

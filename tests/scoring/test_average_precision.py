@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cellseg.scoring import average_precision
-from cellseg.scoring.coco_results import ImageResult
+from cellseg.scoring.results import ImageResult
 from cellseg.structures.cells import Cells
 
 

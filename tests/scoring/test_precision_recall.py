@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cellseg.scoring.average_precision import compute_average_precision
-from cellseg.scoring.coco_results import ImageResult
 from cellseg.scoring.precision_recall import trace_precision_recall
+from cellseg.scoring.results import ImageResult
 from cellseg.structures.cells import Cells
 from cellseg.structures.rle import encode_crop
 

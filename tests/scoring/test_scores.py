@@ -7,7 +7,7 @@ import pytest
 import tifffile
 from numpy.typing import NDArray
 
-from cellseg.scoring.image_counts import ImageCounts, count_scene
+from cellseg.scoring.counts import ImageCounts, count_scene
 from cellseg.scoring.scene import build_scene
 from cellseg.scoring.scores import compute_scores, format_scores
 from cellseg.structures.cells import Cells

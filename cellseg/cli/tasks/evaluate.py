@@ -19,9 +19,9 @@ from cellseg.scoring.average_precision import (
     AveragePrecision,
     compute_average_precision,
 )
-from cellseg.scoring.cell_metric import format_table
-from cellseg.scoring.coco_results import ImageResult
-from cellseg.scoring.image_counts import count_scene
+from cellseg.scoring.counts import count_scene
+from cellseg.scoring.metric import format_table
+from cellseg.scoring.results import ImageResult
 from cellseg.scoring.scene import build_result_scene
 from cellseg.scoring.scores import Scores, compute_scores, format_scores
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from cellseg.scoring.coco_results import ImageResult
-from cellseg.scoring.image_counts import IOU_THRS, ImageCounts, count_scene
+from cellseg.scoring.counts import IOU_THRS, ImageCounts, count_scene
+from cellseg.scoring.results import ImageResult
 from cellseg.scoring.scene import build_result_scene, build_scene
 from cellseg.structures.cells import Cells
 from cellseg.structures.rle import RLE, encode_label_map

@@ -9,7 +9,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from cellseg.scoring import label_map_scores
-from cellseg.scoring.label_map_scores import score_label_maps
+from cellseg.scoring.label_maps import score_label_maps
 
 
 def draw_squares(*places: int, side: int = 40) -> NDArray[np.int64]:

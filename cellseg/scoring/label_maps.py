@@ -21,7 +21,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from cellseg.scoring.image_counts import IOU_THRS, count_scene
+from cellseg.scoring.counts import IOU_THRS, count_scene
 from cellseg.scoring.scene import build_scene
 from cellseg.scoring.scores import Scores, compute_scores
 from cellseg.structures.cells import Cells

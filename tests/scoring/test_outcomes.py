@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cellseg.analysis.confusion import confuse_results
-from cellseg.scoring.cell_outcomes import (
+from cellseg.scoring.outcomes import (
     SizeBand,
     band_recall,
     choose_size_edges,
     classify_cells,
     measure_diameters,
 )
-from cellseg.scoring.coco_results import ImageResult
+from cellseg.scoring.results import ImageResult
 from cellseg.scoring.scene import build_result_scene
 from cellseg.structures.cells import Cells
 from cellseg.structures.rle import encode_crop

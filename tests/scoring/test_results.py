@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from cellseg.scoring.coco_results import (
+from cellseg.scoring.results import (
     ImageResult,
     boxes_to_xywh,
     order_results,

@@ -15,8 +15,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from cellseg.scoring.average_precision import compute_average_precision
-from cellseg.scoring.cell_metric import CellMetric, format_table
-from cellseg.scoring.coco_results import ImageResult
+from cellseg.scoring.metric import CellMetric, format_table
+from cellseg.scoring.results import ImageResult
 from cellseg.structures.cells import Cells
 from cellseg.structures.rle import decode_crop, encode_crop, encode_label_map
 

@@ -16,12 +16,12 @@ from cellseg.scoring.average_precision import (
     IouType,
     compute_average_precision,
 )
-from cellseg.scoring.coco_results import (
+from cellseg.scoring.counts import count_scene
+from cellseg.scoring.results import (
     ImageResult,
     order_results,
     write_result_files,
 )
-from cellseg.scoring.image_counts import count_scene
 from cellseg.scoring.scene import build_result_scene
 from cellseg.scoring.scores import compute_scores, format_scores
 from cellseg.structures.cells import Cells
