@@ -3,6 +3,7 @@
 Nothing else needs to import it: see `cellseg.import_hooks`.
 """
 
-from cellseg import datasets, engine, inference, models, scoring, visualization
+from cellseg import datasets, engine, inference, models, visualization
+from cellseg.scoring import dump_results, metric
 
-__all__ = ["datasets", "engine", "inference", "models", "scoring", "visualization"]
+__all__ = ["datasets", "dump_results", "engine", "inference", "metric", "models", "visualization"]

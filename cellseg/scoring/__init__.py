@@ -1,6 +1,11 @@
-"""Judging cells: COCO AP, and dumps for judging elsewhere."""
+"""Score predicted cells: COCO's AP, and F1, PQ, AJI and Dice of cells matched one to one.
 
-from cellseg.scoring.dump_results import DumpCellResults
-from cellseg.scoring.metric import CellMetric
+from cellseg.scoring import score_label_maps
 
-__all__ = ["CellMetric", "DumpCellResults"]
+scores = score_label_maps(truth, prediction)
+"""
+
+from cellseg.scoring.label_maps import score_label_maps
+from cellseg.scoring.scores import Scores
+
+__all__ = ["Scores", "score_label_maps"]

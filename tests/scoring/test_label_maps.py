@@ -8,7 +8,7 @@ import pytest
 import tifffile
 from numpy.typing import NDArray
 
-from cellseg.scoring import label_map_scores
+from cellseg.scoring import label_maps
 from cellseg.scoring.label_maps import score_label_maps
 
 
@@ -21,7 +21,7 @@ def draw_squares(*places: int, side: int = 40) -> NDArray[np.int64]:
 
 
 def test_docstring_examples_when_run_then_hold() -> None:
-    outcome = doctest.testmod(label_map_scores)
+    outcome = doctest.testmod(label_maps)
     assert outcome.attempted >= 7
     assert not outcome.failed
 
