@@ -54,7 +54,7 @@ class Work(NamedTuple):
 def main() -> None:
     """Time everything and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="small inputs once, elsewhere")
     parser.add_argument("--out", type=Path, help="the report; default docs/ops.md")
     args = parser.parse_args()
@@ -62,8 +62,10 @@ def main() -> None:
     torch.set_num_threads(1)
     is_compiled = has_compiled_ops()
     works = list_works(args.quick)
-    lines = [time_work(work, runs, is_compiled) for work in works]
-    head = "| | ours, ms | mmcv, ms | ratio |\n|---|---|---|---|\n"
+    lines = ["| | ours, ms | mmcv, ms | ratio |", "|---|---|---|---|"]
+    for work in works:
+        lines.append(time_work(work, runs, is_compiled))
+        print(lines[-1], flush=True)
     folder = ROOT / ("work_dirs/benchmarks_quick" if args.quick else "docs")
     out = args.out or folder / "ops.md"
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -72,10 +74,9 @@ def main() -> None:
         machine=describe_machine(),
         runs=runs,
         remark="" if is_compiled else ALONE,
-        table=head + "\n".join(lines),
+        table="\n".join(lines),
     )
     out.write_text(text, encoding="utf-8")
-    print(head + "\n".join(lines))
 
 
 def has_compiled_ops() -> bool:
@@ -90,10 +91,10 @@ def list_works(is_quick: bool) -> list[Work]:
     from mmcv import ops as theirs
 
     works = []
-    for kind, number in [*((kind, n) for n in (1000, 8000, 40_000) for kind in ("", "sizes"))]:
+    for number, has_sizes in ((1000, 0), (1000, 1), (8000, 0), (8000, 1), (40_000, 0)):
         number = number // 100 if is_quick else number
-        boxes, scores = draw_boxes(number, has_sizes=bool(kind))
-        name = f"NMS, {number:,} boxes{' of several sizes' if kind else ''}"
+        boxes, scores = draw_boxes(number, bool(has_sizes))
+        name = f"NMS, {number:,} boxes{' of several sizes' if has_sizes else ''}"
         works.append(
             Work(
                 name,
@@ -174,8 +175,12 @@ def time_once(function: Callable[[], Tensor]) -> float:
 
 
 def spread(values: list[float]) -> str:
-    """Write the median with the smallest and largest value."""
-    return f"{statistics.median(values):.3g} ({min(values):.3g} to {max(values):.3g})"
+    """Write the median with the smallest and largest value, to three digits."""
+    median, *ends = (
+        f"{float(f'{value:.3g}'):,.10g}"
+        for value in (statistics.median(values), min(values), max(values))
+    )
+    return f"{median} ({' to '.join(ends)})"
 
 
 if __name__ == "__main__":
