@@ -24,6 +24,7 @@ import cellseg  # noqa: F401  (lets mmcv.ops be imported without compiled ops)
 from cellseg import ops
 
 ROOT = Path(__file__).resolve().parents[1]
+ROI_CASES = ((10, 7, 0), (100, 7, 0), (1000, 7, 0), (1000, 14, 0), (4000, 7, 0), (512, 7, 1))
 ALONE = "mmcv's compiled ops are not installed here, so that there is nothing to compare with."
 
 TEXT = """# NMS and RoIAlign without a compiler
@@ -104,8 +105,8 @@ def list_works(is_quick: bool) -> list[Work]:
         )
     features = torch.randn(1, 256, 256, 256, generator=torch.Generator().manual_seed(0))
     features = features[:, :8].contiguous() if is_quick else features
-    for number, side, is_trained in ((1000, 7, 0), (1000, 14, 0), (4000, 7, 0), (512, 7, 1)):
-        number = number // 100 if is_quick else number
+    for number, side, is_trained in ROI_CASES:
+        number = max(number // 100, 1) if is_quick else number
         boxes = draw_boxes(number)[0]
         rois = torch.cat([torch.zeros(number, 1), boxes], dim=1)
         name = f"RoIAlign, {number:,} boxes, {side} x {side}, "

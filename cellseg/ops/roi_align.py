@@ -7,7 +7,8 @@ forward pass sums pixels into bins, the backward pass sums bins into pixels, and
 A bin's weights are the product of those along y and x, which are few.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -19,6 +20,7 @@ from cellseg.ops import backend
 
 _MAX_TAPS_FORWARD = 100_000  # pixel-bin pairs at a time; their bins stay in a processor's cache
 _MAX_TAPS_BACKWARD = 4_000_000  # some 100 MB of indices and weights
+_TAPS_PER_BIN = 4  # a guess, to tell few RoIs from many
 
 
 class Grid(NamedTuple):
@@ -75,8 +77,9 @@ class _RoIAlign(torch.autograd.Function):
         ctx.is_plain = features.is_contiguous()
         channels = features.shape[1]
         out = features.new_empty(len(rois), channels, grid.rows, grid.columns)
-        table = features.permute(0, 2, 3, 1).contiguous().view(-1, channels)
-        for part, taps in _list_taps(rois, grid, features.shape, _MAX_TAPS_FORWARD):
+        parts, used = _plan(rois, grid, features.shape, ctx.is_plain, _MAX_TAPS_FORWARD)
+        table = _read_pixels(features, used)
+        for part, taps in parts:
             bins = _sum_rows(table, taps.pixels, taps.starts, taps.weights)
             bins = bins.view(-1, grid.rows, grid.columns, channels)
             out[part] = bins.permute(0, 3, 1, 2)
@@ -87,8 +90,10 @@ class _RoIAlign(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         (rois,) = ctx.saved_tensors
         batch, channels, height, width = ctx.shape
-        table_grad = grad.new_zeros(batch * height * width, channels)
-        for part, taps in _list_taps(rois, ctx.grid, ctx.shape, _MAX_TAPS_BACKWARD):
+        parts, used = _plan(rois, ctx.grid, ctx.shape, ctx.is_plain, _MAX_TAPS_BACKWARD)
+        num_rows = batch * height * width if used is None else len(used)
+        table_grad = grad.new_zeros(num_rows, channels)
+        for part, taps in parts:
             bins_grad = grad[part].permute(0, 2, 3, 1).contiguous().view(-1, channels)
             bins = _spell_out(taps.starts, len(taps.pixels))
             order = torch.argsort(taps.pixels, stable=True)
@@ -96,7 +101,7 @@ class _RoIAlign(torch.autograd.Function):
             starts = counts.cumsum(0) - counts
             sums = _sum_rows(bins_grad, bins[order], starts, taps.weights[order])
             table_grad.index_add_(0, pixels, sums)
-        features_grad = table_grad.view(batch, height, width, channels).permute(0, 3, 1, 2)
+        features_grad = _write_pixels(table_grad, used, ctx.shape)
         # In the features' order: otherwise the convolutions before would take their slower way on a
         # CPU without AVX-512; see `ChannelsLastHook`.
         return (features_grad.contiguous() if ctx.is_plain else features_grad), None, None
@@ -117,6 +122,57 @@ class _Axis(NamedTuple):
     counts: Tensor  # (n, b) pixels of each bin
     starts: Tensor  # (n, b) place of its first weight
     weights: Tensor  # flat
+
+
+def _plan(
+    rois: Tensor, grid: Grid, shape: tuple[int, ...], is_plain: bool, max_taps: int
+) -> tuple[Iterable[tuple[slice, _Taps]], Tensor | None]:
+    """List the taps in parts, and the pixels that the feature table is to hold; None for all.
+
+    To turn contiguous features into a table of all pixels costs more than a few RoIs do, which
+    touch few pixels. The taps then name places in the shorter table.
+    """
+    batch, _, height, width = shape
+    parts = _list_taps(rois, grid, shape, max_taps)
+    num_pixels = batch * height * width
+    if not is_plain or len(rois) * grid.rows * grid.columns * _TAPS_PER_BIN > num_pixels:
+        return parts, None
+    listed = list(parts)
+    is_used = torch.zeros(num_pixels, dtype=torch.bool, device=rois.device)
+    for _, taps in listed:
+        is_used[taps.pixels] = True
+    places = is_used.cumsum(0) - 1
+    listed = [(part, taps._replace(pixels=places[taps.pixels])) for part, taps in listed]
+    return listed, is_used.nonzero()[:, 0]
+
+
+def _read_pixels(features: Tensor, used: Tensor | None) -> Tensor:
+    """Return the feature vectors (pixels, C) of all pixels, or of some in ascending order."""
+    if used is None:
+        return features.permute(0, 2, 3, 1).contiguous().view(-1, features.shape[1])
+    images = zip(features.flatten(2), _split_images(used, features.shape), strict=True)
+    return torch.cat([image[:, pixels] for image, pixels in images], dim=1).t().contiguous()
+
+
+def _write_pixels(table: Tensor, used: Tensor | None, shape: tuple[int, ...]) -> Tensor:
+    """Undo `_read_pixels`, with zeros elsewhere."""
+    batch, channels, height, width = shape
+    if used is None:
+        return table.view(batch, height, width, channels).permute(0, 3, 1, 2)
+    features = table.new_zeros(batch, channels, height * width)
+    pixels = _split_images(used, shape)
+    parts = table.split([len(image_pixels) for image_pixels in pixels])
+    for image, image_pixels, part in zip(features, pixels, parts, strict=True):
+        image[:, image_pixels] = part.t()
+    return features.view(shape)
+
+
+def _split_images(pixels: Tensor, shape: tuple[int, ...]) -> list[Tensor]:
+    """Split ascending pixels of a batch by image, and number them within their image."""
+    size = shape[2] * shape[3]
+    bounds = torch.arange(shape[0] + 1, device=pixels.device) * size
+    ends = torch.searchsorted(pixels, bounds).tolist()
+    return [pixels[begin:end] - i * size for i, (begin, end) in enumerate(pairwise(ends))]
 
 
 def _sum_rows(table: Tensor, rows: Tensor, starts: Tensor, weights: Tensor) -> Tensor:

@@ -84,6 +84,19 @@ def test_roi_align_when_features_are_channels_last_then_equals_contiguous(batch)
     assert values.is_contiguous()
 
 
+@pytest.mark.parametrize("images", [(0, 1), (1, 1)])
+def test_roi_align_when_rois_are_few_then_equals_the_way_of_many(monkeypatch, images) -> None:
+    features = torch.randn(3, 4, 40, 50, generator=torch.Generator().manual_seed(0))
+    features.requires_grad_()
+    rois = make_rois([(image, 30.0 * n, 20, 40, 90) for n, image in enumerate(images)])
+    both = []
+    for taps_per_bin in (1, 10_000):
+        monkeypatch.setattr(module, "_TAPS_PER_BIN", taps_per_bin)
+        values = roi_align(features, rois, (7, 7), SCALE)
+        both += [(values, torch.autograd.grad(values.square().sum(), features)[0])]
+    assert all(torch.equal(few, many) for few, many in zip(*both, strict=True))
+
+
 @pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
 def test_roi_align_when_features_have_an_order_then_gradients_keep_it(order) -> None:
     features = torch.randn(2, 3, 8, 9).contiguous(memory_format=order).requires_grad_()
