@@ -39,8 +39,7 @@ class DumpCellResults(DumpResults):
                 k: v for k, v in sample.items() if k not in ("gt_instances", "ignored_instances")
             }
             if "masks" in kept.get("pred_instances", ()):
-                height, width = sample["ori_shape"][:2]
-                masks = to_rles(kept["pred_instances"]["masks"], height, width)
+                masks = to_rles(kept["pred_instances"]["masks"])
                 kept["pred_instances"] = {**kept["pred_instances"], "masks": masks}
             self.results.append(_to_cpu(kept))
 

@@ -176,7 +176,7 @@ class Cells:
         labels = np.array([i["bbox_label"] for i in instances], dtype=np.int64)
         ignored = np.array([bool(i.get("ignore_flag", 0)) for i in instances], dtype=bool)
         has_masks = all(i.get("mask") is not None for i in instances)
-        rles = to_rles([i["mask"] for i in instances], height, width) if has_masks else None
+        rles = to_rles([i["mask"] for i in instances]) if has_masks else None
         masks = None if rles is None else CellMasks(height, width, rles=rles)
         names = tuple(class_names)
         return cls(boxes, None, labels, masks, height, width, names, ignored=ignored)
@@ -203,7 +203,7 @@ class Cells:
             to_numpy(getattr(boxes, "tensor", boxes)).astype(np.float32),
             None if scores is None else to_numpy(scores),
             to_numpy(prediction["labels"]).astype(np.int64),
-            None if masks is None else CellMasks(height, width, rles=to_rles(masks, height, width)),
+            None if masks is None else CellMasks(height, width, rles=to_rles(masks)),
             height,
             width,
             tuple(class_names),
@@ -353,14 +353,12 @@ class Cells:
         return self.masks
 
 
-def to_rles(masks: Any, height: int, width: int) -> list[RLE]:
+def to_rles(masks: Any) -> list[RLE]:
     """Bring masks of any kind that MMDetection knows to RLE.
 
     Args:
         masks: A list of N RLEs (counts may be bytes), LabelMapMasks, BitmapMasks, PolygonMasks, or
             (N, H, W) bool tensor or array; N may be 0.
-        height: Image height in pixels.
-        width: Image width in pixels.
 
     Returns:
         N RLEs with text counts.
@@ -371,7 +369,7 @@ def to_rles(masks: Any, height: int, width: int) -> list[RLE]:
         rles: list[RLE] = masks.encode_rles()
         return rles
     bitmaps = masks.to_ndarray() if hasattr(masks, "to_ndarray") else to_numpy(masks)
-    return [encode_crop(bitmap.astype(bool), 0, 0, height, width) for bitmap in bitmaps]
+    return [encode_crop(bitmap.astype(bool), 0, 0, *bitmap.shape) for bitmap in bitmaps]
 
 
 def to_numpy(values: Any) -> NDArray[Any]:

@@ -189,17 +189,17 @@ def test_to_rles_when_masks_are_of_any_kind_then_the_same(label_map):
         torch.from_numpy(bitmaps.astype(bool)),
         bitmaps.astype(bool),
     ):
-        assert to_rles(masks, *label_map.shape) == rles
+        assert to_rles(masks) == rles
 
 
 def test_to_rles_when_masks_are_polygons_or_in_two_layers_then_each_keeps_its_place():
     square = [np.array([1.0, 1, 4, 1, 4, 4, 1, 4])]
-    (rle,) = to_rles(PolygonMasks([square], 8, 9), 8, 9)
+    (rle,) = to_rles(PolygonMasks([square], 8, 9))
     assert CellMasks(8, 9, rles=[rle]).measure()[1].tolist() == [9]
     layers = np.zeros((2, 4, 4), dtype=int)
     layers[0, 0, :2], layers[1, 1, :3] = 5, 5
     masks = LabelMapMasks(layers, [1, 0, 1], [5, 5, 9])
-    areas = CellMasks(4, 4, rles=to_rles(masks, 4, 4)).measure()[1]
+    areas = CellMasks(4, 4, rles=to_rles(masks)).measure()[1]
     assert areas.tolist() == [3, 2, 0]
 
 
