@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellseg.defaults import DEFAULT_TINY_PX
-from cellseg.structures.rle import decode_crop, rles_to_label_map
+from cellseg.structures.cells import Cells
+from cellseg.structures.runs import Crop
 
 IntArray = NDArray[np.int64]
 
@@ -146,10 +147,11 @@ def describe_data(
     rows: list[tuple[Any, ...]] = []
     files: list[str] = []
     for index, info in enumerate(infos):
-        cells = [cell for cell in info["instances"] if not cell["ignore_flag"]]
+        instances = [cell for cell in info["instances"] if not cell["ignore_flag"]]
+        cells = Cells.from_instances(instances, info["height"], info["width"])
         images.append(_describe_image(info, cells, read_image(info)))
-        for cell in cells:
-            rows.append((index, *_describe_cell(cell, info["height"], info["width"])))
+        for cell, crop in zip(instances, cells.crops(), strict=True):
+            rows.append((index, *_describe_cell(cell, crop, cells.height, cells.width)))
             files.append(Path(info["label_paths"][cell["layer"]]).name)
     table = np.array(rows, dtype=np.int64).reshape(-1, 11)
     cell_facts = CellFacts(
@@ -222,7 +224,7 @@ def format_report(facts: DataFacts) -> str:
 
 
 def images_to_csv(facts: DataFacts) -> str:
-    """Write one line an image: size, cells of each class, density, what looks wrong."""
+    """Write one line per image: size, cells of each class, density, what looks wrong."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     head = ["image", "height", "width", *facts.class_names, "cells", "cells_per_megapixel"]
@@ -237,7 +239,7 @@ def images_to_csv(facts: DataFacts) -> str:
 
 
 def suspicious_to_csv(facts: DataFacts) -> str:
-    """Write one line a suspicious cell: where it is and why it is suspicious."""
+    """Write one line per suspicious cell: where it is and why it is suspicious."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["image", "file", "id", "class", "x1", "y1", "x2", "y2", "area_px", "why"])
@@ -250,26 +252,24 @@ def suspicious_to_csv(facts: DataFacts) -> str:
     return text.getvalue()
 
 
-def _describe_image(
-    info: Mapping[str, Any], cells: Sequence[Mapping[str, Any]], image: NDArray[np.uint8]
-) -> ImageFacts:
+def _describe_image(info: Mapping[str, Any], cells: Cells, image: NDArray[np.uint8]) -> ImageFacts:
     """Describe one image with its cells."""
-    shape = (info["height"], info["width"])
-    painted = rles_to_label_map([cell["mask"] for cell in cells], shape=shape) > 0
+    painted = cells.label_map() > 0
     return ImageFacts(
         info["img_name"],
-        *shape,
+        cells.height,
+        cells.width,
         int(np.count_nonzero(painted)),
         len(info["instances"]) - len(cells),
         measure_stain_contrast(image, painted),
     )
 
 
-def _describe_cell(cell: Mapping[str, Any], height: int, width: int) -> tuple[Any, ...]:
+def _describe_cell(cell: Mapping[str, Any], crop: Crop, height: int, width: int) -> tuple[Any, ...]:
     """List label, box, area, pieces, holes, border and id of a cell."""
     x1, y1, x2, y2 = cell["bbox"]
     at_border = x1 <= 0 or y1 <= 0 or x2 >= width or y2 >= height
-    pieces = count_pieces(decode_crop(cell["mask"])[0])
+    pieces = count_pieces(crop.mask)
     label = cell["bbox_label"]
     return (label, x1, y1, x2, y2, cell["area"], *pieces, at_border, cell["label_id"])
 
