@@ -185,20 +185,6 @@ def test_count_image_when_pickled_then_stays_small() -> None:
     assert (pickle.loads(data).true_positives[0] == SIDE * SIDE - 1).all()
 
 
-def test_build_scene_when_input_is_wrong_then_says_what() -> None:
-    truth = hold(encode(square(0, 0, 4)), [0])
-    with pytest.raises(ValueError, match="prediction 0 has class 3"):
-        build_scene(truth, hold(encode(square(0, 0, 2)), [3], [1.0]), 2)
-    small = Cells.from_rles([RLE(size=[5, 5], counts="i0")], 5, 5, [0], [1.0])
-    with pytest.raises(ValueError, match=r"of an image of \(5, 5\) pixels"):
-        build_scene(truth, small, 2)
-    other = replace(truth, masks=[RLE(size=[5, 5], counts="i0")])
-    with pytest.raises(ValueError, match=r"Mask 0 has size \(5, 5\)"):
-        build_scene(truth, other, 2)
-    with pytest.raises(ValueError, match="some have boxes only"):
-        build_scene(replace(truth, masks=None), truth, 2)
-
-
 def make_result(pred_label: int = 0, rles: list[RLE] | None = None) -> ImageResult:
     """Make a metric's result of one cell, one ignore region and one prediction on each."""
     cell, region = encode(square(0, 0, 4), square(6, 6, 5))
