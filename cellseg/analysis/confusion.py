@@ -29,7 +29,7 @@ class Confusion:
     Attributes:
         class_names: C names.
         counts: (C + 1, C + 1) cells; the row is the true class, the column the predicted one. The
-            last row holds invented cells, the last column missed ones, their corner is 0.
+            last row holds false positives, the last column missed cells, their corner is 0.
         iou_thr: Cells match when their mask IoU is greater.
         score_thr: Predictions below this confidence were left out.
     """

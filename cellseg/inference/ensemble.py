@@ -23,7 +23,7 @@ class CellEnsemble(BaseModel):
 
     Args:
         models: Detectors of the same classes.
-        method: "wbf" averages boxes, scores and masks, "nms" keeps the surest cell.
+        method: "wbf" averages boxes, scores and masks, "nms" keeps the highest-scoring cell.
         iou_thr: Mask IoU from which cells of two models are one.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Test-time augmentation with masks: turned, mirrored and resized copies of an image, merged."""
+"""Test-time augmentation with masks: merge rotated, flipped and resized copies of an image."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class CellTTAModel(BaseTTAModel):
         rotations: Quarter turns to look at.
         mirror: Whether to look at each of them mirrored, too.
         scales: Factors on the size of the network's input to look at.
-        method: "wbf" averages boxes, scores and masks, "nms" keeps the surest cell.
+        method: "wbf" averages boxes, scores and masks, "nms" keeps the highest-scoring cell.
         iou_thr: Mask IoU from which cells of two views are one.
         max_per_img: Most cells kept in an image; all when None.
         score_thr: Merged cells below this are dropped.

@@ -20,7 +20,7 @@ from cellseg.structures.runs import Crop
 
 MergeMethod = Literal["wbf", "nms"]
 
-_SAME_VIEW_IOU = 0.7  # from which two tiles are sure to have seen the same cell
+_SAME_VIEW_IOU = 0.7  # from which two tiles certainly saw the same cell
 
 
 def suppress_duplicates(

@@ -99,7 +99,7 @@ def compute_average_precision(
 def _pause_garbage_collection() -> Iterator[None]:
     """Keep Python from looking for cycles among ever more dicts of which none is garbage.
 
-    It would take a third of the time of judging 24,000 masks.
+    It would take a third of the time of scoring 24,000 masks.
     """
     was_enabled = gc.isenabled()
     gc.disable()
@@ -133,7 +133,7 @@ def _evaluate(
 
 
 def _check_result(result: ImageResult, num_classes: int, iou_type: IouType) -> None:
-    """Raise ValueError for labels and masks that cannot be judged; see the caller."""
+    """Raise ValueError for labels and masks that cannot be scored; see the caller."""
     truth, predictions = result.ground_truth, result.predictions
     if truth is None:
         raise ValueError(f"Image {result.img_id} came without ground truth to judge it by.")

@@ -74,14 +74,14 @@ def _count_group(scene: Scene, group: int | None, iou_thrs: Sequence[float]) -> 
     overlaps = overlaps.select(gt_in[overlaps.gt_index] & pred_in[overlaps.pred_index])
     steps = _match_at(overlaps, iou_thrs)
     found = np.array([len(matches) for matches in steps])
-    judged = pred_in & ~scene.ignored
-    spared = np.array([np.count_nonzero(~judged[matches.pred_index]) for matches in steps])
-    invented = np.count_nonzero(judged) - (found - spared)
+    counted = pred_in & ~scene.ignored
+    spared = np.array([np.count_nonzero(~counted[matches.pred_index]) for matches in steps])
+    false_positives = np.count_nonzero(counted) - (found - spared)
     missed = np.count_nonzero(gt_in) - found
-    judged[steps[0].pred_index] = True  # a match counts, in an ignore region too
-    aji = _count_aji(overlaps, gt_in, judged)
-    foreground = _count_foreground(scene, gt_in, judged)
-    return (found, invented, missed, fsum(steps[0].ious), *aji, *foreground)
+    counted[steps[0].pred_index] = True  # a match counts, in an ignore region too
+    aji = _count_aji(overlaps, gt_in, counted)
+    foreground = _count_foreground(scene, gt_in, counted)
+    return (found, false_positives, missed, fsum(steps[0].ious), *aji, *foreground)
 
 
 def _match_at(overlaps: Overlaps, iou_thrs: Sequence[float]) -> list[Matches]:
@@ -93,12 +93,12 @@ def _match_at(overlaps: Overlaps, iou_thrs: Sequence[float]) -> list[Matches]:
     return [Matches(*(part[step] for part in vars(loosest).values())) for step in steps]
 
 
-def _count_aji(overlaps: Overlaps, gt_in: BoolArray, judged: BoolArray) -> tuple[int, int]:
+def _count_aji(overlaps: Overlaps, gt_in: BoolArray, counted: BoolArray) -> tuple[int, int]:
     """Count numerator and denominator of AJI over the predictions that count."""
-    overlaps = overlaps.select(judged[overlaps.pred_index])
+    overlaps = overlaps.select(counted[overlaps.pred_index])
     order = np.lexsort((-overlaps.ious, overlaps.gt_index))
     best = order[np.diff(overlaps.gt_index[order], prepend=-1) > 0]
-    alone_gt, alone_pred = gt_in.copy(), judged.copy()
+    alone_gt, alone_pred = gt_in.copy(), counted.copy()
     alone_gt[overlaps.gt_index[best]] = False
     alone_pred[overlaps.pred_index[best]] = False
     union = overlaps.union_px[best].sum()
@@ -106,9 +106,9 @@ def _count_aji(overlaps: Overlaps, gt_in: BoolArray, judged: BoolArray) -> tuple
     return int(overlaps.shared_px[best].sum()), int(union)
 
 
-def _count_foreground(scene: Scene, gt_in: BoolArray, judged: BoolArray) -> tuple[int, int, int]:
+def _count_foreground(scene: Scene, gt_in: BoolArray, counted: BoolArray) -> tuple[int, int, int]:
     """Count the foreground pixels of both, of the ground truth, and of the predictions."""
     gt = union_runs(Runs(*(part[gt_in[scene.gt.owners]] for part in scene.gt)))
-    pred = union_runs(Runs(*(part[judged[scene.pred.owners]] for part in scene.pred)))
+    pred = union_runs(Runs(*(part[counted[scene.pred.owners]] for part in scene.pred)))
     common = overlap_runs(gt, pred)[2].sum()
     return int(common), int((gt.ends - gt.starts).sum()), int((pred.ends - pred.starts).sum())

@@ -19,7 +19,7 @@ class DumpCellResults(DumpResults):
 
     As mmdet's DumpDetResults, but masks may already be RLE lists (there, only tensors), their
     counts are text, and the file is written aside and renamed. `instances`, the ground truth where
-    the pipeline packs it, stays in, so that a dump can be judged later.
+    the pipeline packs it, stays in, so that a dump can be scored later.
 
     Args:
         out_file_path: The file; must end with '.pkl' or '.pickle'.

@@ -95,7 +95,7 @@ class CellMetric(BaseMetric):
         self.outfile_prefix = outfile_prefix
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Keep what judging needs of one batch.
+        """Keep what scoring needs of one batch.
 
         Args:
             data_batch: Unused.

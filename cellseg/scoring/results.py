@@ -20,7 +20,7 @@ from cellseg.structures.cells import Cells
 
 @dataclass(frozen=True)
 class ImageResult:
-    """All that judging one image needs, small enough to be gathered from many processes."""
+    """All that scoring one image needs, small enough to be gathered from many processes."""
 
     img_id: int
     height: int
