@@ -2,7 +2,6 @@
 
 python tools/predict.py CONFIG CHECKPOINT images/ slide.svs "more/*.tif" --out predictions
 python tools/predict.py CONFIG CHECKPOINT slide.tif --out predictions --format geojson csv --mpp 0.5
-python tools/predict.py CONFIG CHECKPOINT test/ --out out --submission test_image_name_to_ids.json
 python tools/predict.py CONFIG CHECKPOINT images/ --out out --ensemble second.pth OTHER.py:third.pth
 torchrun --nproc-per-node 4 tools/predict.py CONFIG CHECKPOINT slides/ --out predictions
 

@@ -79,7 +79,6 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", help="cuda, cuda:1, cpu; a GPU where there is one by default")
     add_config_options(parser)
     _add_reading_arguments(parser)
-    _add_submission_arguments(parser)
 
 
 def read_member(text: str) -> tuple[str | None, str]:
@@ -118,20 +117,6 @@ def _add_reading_arguments(parser: argparse.ArgumentParser) -> None:
     how = group.add_mutually_exclusive_group()
     how.add_argument("--whole", dest="whole", action="store_true", default=None, help="never tile")
     how.add_argument("--tiled", dest="whole", action="store_false", help="always tile")
-
-
-def _add_submission_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of the competition's submission."""
-    group = parser.add_argument_group("submission")
-    group.add_argument(
-        "--submission",
-        metavar="INDEX",
-        type=Path,
-        help="test_image_name_to_ids.json: also write OUT/submission.zip with test-results.json",
-    )
-    group.add_argument(
-        "--box-format", choices=["xywh", "xyxy"], default="xywh", help="boxes in the submission"
-    )
 
 
 def main(args: argparse.Namespace) -> int:

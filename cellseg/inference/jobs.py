@@ -8,14 +8,11 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from mmengine import dist
 from mmengine.logging import print_log
 
-from cellseg.errors import CellsegError
-from cellseg.formats.coco_json import write_coco_results
 from cellseg.formats.outputs import write_outputs
 from cellseg.images import ImageSource, open_image, read_opened_size
 from cellseg.inference.image_list import InputImage
@@ -119,17 +116,6 @@ class PredictionJob:
                 self._folder.join_coco(self.images)
         return [outcomes[index] for index in sorted(outcomes)]
 
-    def write_submission(self, path: Path) -> int:
-        """Collect the parts of the submission into one zip file, those of failed images left out.
-
-        Returns:
-            How many images of the index have no prediction.
-
-        Raises:
-            CellsegError: If no image was predicted; a zip file of an earlier run is kept.
-        """
-        return self._folder.write_submission(self.images, path)
-
     def _plan(self) -> tuple[dict[int, ImageOutcome], dict[int, list[int]]]:
         """Find which images are finished, and the batches of the others: how many tiles each has.
 
@@ -145,7 +131,6 @@ class PredictionJob:
                 continue
             batches[index] = []
             with suppress(Exception):
-                self._check_index(image)
                 size = read_opened_size(image.path, self.options.mpp, self.options.pixel_size_um)
                 plan = self.predictor.plan_tiles(size)
                 batches[index] = [len(batch) for batch in plan.batches]
@@ -156,7 +141,6 @@ class PredictionJob:
         """Predict and write one image in this process."""
         begin = time.perf_counter()
         try:
-            self._check_index(image)
             with self._open(image) as source:
                 plan = self.predictor.plan_tiles(source)
                 found = self.predictor.predict_batches(source, plan, progress=progress)
@@ -169,7 +153,6 @@ class PredictionJob:
         begin = time.perf_counter()
         found, failed = TileCells(), None
         try:
-            self._check_index(image)
             with self._open(image) as source:
                 plan = self.predictor.plan_tiles(source)
                 share = self.predictor.share_of(plan.batches)
@@ -200,15 +183,6 @@ class PredictionJob:
         """Merge and write one image; the record that marks it as finished comes last."""
         options = self.options
         cells = self.predictor.merge(source, plan, found)
-        if options.submission_index is not None:
-            row = options.submission_index[image.path.name]
-            if (row["height"], row["width"]) != (source.height, source.width):
-                raise CellsegError(
-                    f"{image.path} is {source.height} x {source.width} pixels, but the index "
-                    f"says {row['height']} x "
-                    f"{row['width']}; submit the images as they were given."
-                )
-            write_coco_results(cells, self._folder.part_of(image), row["id"], options.box_format)
         shown = cells[cells.confidences >= options.score_thr]
         notes = write_outputs(shown, source, self._folder.stem_of(image), list(options.formats))
         self._report_missing_um(image, source)
@@ -249,14 +223,6 @@ class PredictionJob:
         return open_image(
             image.path, self.predictor.image_format, self.options.mpp, self.options.pixel_size_um
         )
-
-    def _check_index(self, image: InputImage) -> None:
-        """Raise CellsegError if a submission is wanted and the index does not know the image."""
-        index = self.options.submission_index
-        if index is not None and image.path.name not in index:
-            raise CellsegError(
-                f"{image.path} is not in the index of test images, so it has no id to submit."
-            )
 
 
 def _failure(image: InputImage, error: Exception) -> ImageOutcome:

@@ -11,12 +11,7 @@ from typing import Any
 
 from cellseg.errors import CellsegError
 from cellseg.fileio import write_atomically
-from cellseg.formats.coco_json import (
-    BoxFormat,
-    join_coco_results,
-    read_parts,
-    write_submission,
-)
+from cellseg.formats.coco_json import join_coco_results
 from cellseg.formats.outputs import FORMATS, output_files
 from cellseg.inference.image_list import RECORD_SUFFIX, InputImage, list_written_names
 from cellseg.inference.tiles import check_range
@@ -37,8 +32,6 @@ class OutputOptions:
         score_thr: Cells below this are not written.
         mpp: Pixel size to predict at, in micrometres; that of the file when None.
         pixel_size_um: Pixel size of the files, where they do not tell.
-        submission_index: Rows of the test index by file name, to write a submission.
-        box_format: Boxes in the submission.
     """
 
     folder: Path
@@ -46,8 +39,6 @@ class OutputOptions:
     score_thr: float = 0.5
     mpp: float | None = None
     pixel_size_um: float | None = None
-    submission_index: dict[str, dict[str, Any]] | None = None
-    box_format: BoxFormat = "xywh"
 
     def __post_init__(self) -> None:
         """Check the folder and the numbers.
@@ -81,16 +72,12 @@ class OutputFolder:
         """Keep the parts; see the class."""
         self.options = options
         self._class_names = tuple(class_names)
-        shown = {**asdict(options), "folder": "", "formats": "", "submission_index": ""}
+        shown = {**asdict(options), "folder": "", "formats": ""}
         self._settings = {**settings, "options": shown}
 
     def stem_of(self, image: InputImage) -> Path:
         """Name what the files of an image start with."""
         return self.options.folder / image.name
-
-    def part_of(self, image: InputImage) -> Path:
-        """Name an image's part of the submission."""
-        return self.options.folder / ".submission" / f"{image.name}.json"
 
     def finish(self, image: InputImage, facts: dict[str, Any]) -> None:
         """Write the record that marks an image as finished.
@@ -111,16 +98,13 @@ class OutputFolder:
 
     def read_finished(self, image: InputImage) -> dict[str, Any] | None:
         """Read the record of an image whose outputs are all there and still right; else None."""
-        wanted = self._files_of(image)
-        if self.options.submission_index is not None:
-            wanted.append(self.part_of(image))
         try:
             record = json.loads(self._record_of(image).read_text("utf-8"))
             done = (
                 {"cells", "height", "width", "files"} <= set(record)
                 and set(self.options.formats) <= set(record["formats"])
                 and record["fingerprint"] == self._fingerprint(image)
-                and all(path.is_file() for path in wanted)
+                and all(path.is_file() for path in self._files_of(image))
             )
             return record if done else None
         except (OSError, ValueError, KeyError, TypeError):
@@ -137,12 +121,11 @@ class OutputFolder:
             path
             for image in images
             for path in (
-                self.part_of(image),
                 self._record_of(image),
                 *output_files(self.stem_of(image), list(FORMATS), self._class_names),
             )
         }
-        for aside in (*folder.glob(".*.part"), *folder.glob(".*/.*.part")):
+        for aside in folder.glob(".*.part"):
             if aside.with_name(aside.name[1:].rsplit(".", 2)[0]) in whole:
                 aside.unlink(missing_ok=True)
 
@@ -157,33 +140,6 @@ class OutputFolder:
                         f"{path} would be replaced by an output of {image.path}; predict into "
                         "another folder, or remove the file if a stopped run left it."
                     )
-
-    def write_submission(self, images: Sequence[InputImage], path: str | Path) -> int:
-        """Collect the finished images' parts of the submission into one zip file.
-
-        The ids are those of the index now, also for images that an earlier run predicted.
-
-        Args:
-            images: All images of the run.
-            path: The zip file.
-
-        Returns:
-            How many images of the index have no prediction.
-
-        Raises:
-            CellsegError: If no image is finished; a zip file of an earlier run is kept.
-        """
-        index = self.options.submission_index or {}
-        finished = self._number_finished(images)
-        if not finished:
-            raise CellsegError(
-                f"{path} is not written, because none of the {len(images)} images was "
-                "predicted; mend what failed and run the command again."
-            )
-        parts = [(self.part_of(image), number) for number, image, _ in finished]
-        results = [result for part in read_parts(parts) for result in part]
-        write_submission(results, path, index, len(self._class_names))
-        return len(index) - len(parts)
 
     def join_coco(self, images: Sequence[InputImage]) -> None:
         """Join the finished images' COCO results, and list these images with their ids.
@@ -219,18 +175,14 @@ class OutputFolder:
     ) -> list[tuple[int, InputImage, dict[str, Any]]]:
         """List id, image and record of the finished images, by name.
 
-        The id is that of the submission's index, where there is one. Else it is the image's place
-        among all images by name, from 1, as a data folder counts; so it stays the same when an
-        image that failed is mended.
+        The id is the image's place among all images by name, from 1, as a data folder counts; so
+        it stays the same when an image that failed is repaired.
         """
-        index = self.options.submission_index
-        finished = []
-        for place, image in enumerate(sorted(images, key=lambda image: image.name), 1):
-            record = self.read_finished(image)
-            if record is not None and (index is None or image.path.name in index):
-                number = place if index is None else index[image.path.name]["id"]
-                finished.append((number, image, record))
-        return finished
+        ordered = sorted(images, key=lambda image: image.name)
+        records = (
+            (place, image, self.read_finished(image)) for place, image in enumerate(ordered, 1)
+        )
+        return [(place, image, record) for place, image, record in records if record is not None]
 
     def _files_of(self, image: InputImage) -> list[Path]:
         """List the files that the formats make for an image."""

@@ -12,12 +12,12 @@ from pycocotools.coco import COCO
 from pycocotools.mask import toBbox
 
 from cellseg.errors import CellsegError
-from cellseg.formats.coco_json import read_image_index
+from cellseg.formats.submission import make_submission, read_image_index
 from cellseg.inference import jobs
 from cellseg.inference.image_list import InputImage, find_input_images
 from cellseg.inference.jobs import PredictionJob
 from cellseg.inference.output_folder import OutputOptions
-from tests.formats.test_coco_json import check_schema
+from tests.formats.test_submission import check_schema
 
 from .oracle import draw_label_map, paint_label_map
 
@@ -146,8 +146,7 @@ def test_job_after_one_that_was_killed_removes_only_its_half_written_files(
     out = tmp_path / "out"
     make_job().run()
     (out / "c.done.json").unlink()
-    (out / ".submission").mkdir()
-    mine = [".c.labels.tif.x1y_.part", ".c.geojson.x1y_.part", ".submission/.c.json.x1y_.part"]
+    mine = [".c.labels.tif.x1y_.part", ".c.geojson.x1y_.part", ".c.coco.json.x1y_.part"]
     others = [".a.labels.tif.x1y_.part", ".d.labels.tif.x1y_.part", ".c.labels.tif", "c.part"]
     for name in mine + others:
         (out / name).touch()
@@ -182,45 +181,6 @@ def test_job_at_a_pixel_size_predicts_the_resampled_image(make_job, tmp_path, fo
     outcomes = make_job(mpp=1.0, pixel_size_um=0.5).run()
     assert outcomes[0].error is None
     assert tifffile.imread(tmp_path / "out" / "a.labels.tif").shape == (125, 125)
-
-
-def test_submission_keeps_unsure_cells_and_gives_index_ids(make_job, tmp_path):
-    index = {
-        name: {"file_name": name, "id": number, "height": 250, "width": 250}
-        for number, name in ((5, "a.tif"), (6, "b.tif"), (9, "gone.tif"))
-    }
-    job = make_job(["coco"], score_thr=0.6, submission_index=index)
-    outcomes = job.run()
-    assert outcomes[0].error is None
-    assert "not in the index" in outcomes[2].error
-    assert job.write_submission(tmp_path / "out" / "submission.zip") == 2
-    with zipfile.ZipFile(tmp_path / "out" / "submission.zip") as archive:
-        rows = json.loads(archive.read("test-results.json"))
-    assert {row["image_id"] for row in rows} == {5}
-    assert len(rows) > outcomes[0].cells
-    assert min(row["score"] for row in rows) < 0.6
-
-
-def test_submission_with_ids_swapped_in_the_index_has_the_new_ones(make_job, tmp_path):
-    path = tmp_path / "out" / "submission.zip"
-    submitted = []
-    for ids in ({"a.tif": 5, "c.tif": 9}, {"a.tif": 9, "c.tif": 5}):
-        index = {
-            name: {"file_name": name, "id": number, "height": 250, "width": 250}
-            for name, number in ids.items()
-        }
-        job = make_job(["coco"], submission_index=index)
-        outcomes = job.run()
-        job.write_submission(path)
-        with zipfile.ZipFile(path) as archive:
-            rows = json.loads(archive.read("test-results.json"))
-        submitted.append({row["segmentation"]["counts"]: row["image_id"] for row in rows})
-        joined = json.loads((tmp_path / "out" / "coco_results.json").read_text())
-        assert all(
-            submitted[-1][row["segmentation"]["counts"]] == row["image_id"] for row in joined
-        )
-    assert [outcome.resumed for outcome in outcomes] == [True, False, True]
-    assert submitted[1] == {counts: 14 - number for counts, number in submitted[0].items()}
 
 
 def read_results(folder):
@@ -281,16 +241,18 @@ def drawn_test_set(real_data, tmp_path_factory):
 
 @pytest.mark.parametrize("box_format", ["xywh", "xyxy"])
 def test_submission_of_drawn_images_of_all_real_sizes_fits_the_schema(
-    drawn_test_set, make_predictor, tmp_path, box_format
+    drawn_test_set, make_predictor, tmp_path, real_data, box_format
 ):
     folder, index, counts = drawn_test_set
     assert len(index) == 101
-    options = OutputOptions(tmp_path / "out", (), submission_index=index, box_format=box_format)
+    options = OutputOptions(tmp_path / "out", ("coco",))
     predictor = make_predictor()
     job = PredictionJob(predictor, find_input_images([folder]), options)
     assert not [outcome.error for outcome in job.run() if outcome.error]
-    assert job.write_submission(tmp_path / "submission.zip") == 0
-    with zipfile.ZipFile(tmp_path / "submission.zip") as archive:
+    path = tmp_path / "submission.zip"
+    index_path = real_data / "hw3" / "test_image_name_to_ids.json"
+    assert make_submission(tmp_path / "out", index_path, path, box_format) == 0
+    with zipfile.ZipFile(path) as archive:
         rows = json.loads(archive.read("test-results.json"))
     check_schema(rows, index)
     assert Counter(row["image_id"] for row in rows) == counts
@@ -305,26 +267,6 @@ def test_submission_of_drawn_images_of_all_real_sizes_fits_the_schema(
         coco.createIndex()
         results = coco.loadRes(rows)
     assert len(results.getAnnIds()) == sum(counts.values())
-
-
-def test_submission_of_an_image_of_another_size_is_an_error(make_job):
-    index = {"a.tif": {"file_name": "a.tif", "id": 5, "height": 10, "width": 250}}
-    outcomes = make_job(submission_index=index).run()
-    assert "250 x 250 pixels, but the index says 10 x 250" in outcomes[0].error
-
-
-def test_submission_when_every_image_fails_is_not_written(make_job, tmp_path, folder):
-    index = {"a.tif": {"file_name": "a.tif", "id": 5, "height": 250, "width": 250}}
-    path = tmp_path / "out" / "submission.zip"
-    make_job(submission_index=index).run()
-    (folder / "a.tif").write_bytes(b"II*\0 truncated")  # its part of the submission is outdated
-    job = make_job(submission_index=index)
-    assert all(outcome.error for outcome in job.run())
-    with pytest.raises(
-        CellsegError, match=r"submission\.zip is not written.* none of the 3 images"
-    ):
-        job.write_submission(path)
-    assert not path.exists()
 
 
 @pytest.mark.parametrize(

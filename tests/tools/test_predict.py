@@ -96,13 +96,6 @@ def test_predict_of_good_and_bad_files_resumes_and_says_so(setting, tmp_path):
 def test_predict_in_two_processes_writes_the_same_bytes_as_one(setting, tmp_path):
     flags = [setting / "images", "--tiled", "--tile", 320, "--overlap", 64, "--scale", 1]
     flags += ["--batch-size", 2, "--format", "labels", "geojson", "coco", "csv"]
-    index = [
-        {"file_name": path.name, "id": number, "height": side, "width": side}
-        for number, path in enumerate(sorted((setting / "images").glob("*.tif")), 1)
-        for side in tifffile.imread(path).shape[:1]
-    ]
-    (tmp_path / "index.json").write_text(json.dumps(index))
-    flags += ["--submission", tmp_path / "index.json"]
     one = run(setting, tmp_path / "one", *flags)
     assert one.returncode == 0, one.stderr
     two = run(setting, tmp_path / "two", *flags, processes=2)

@@ -15,7 +15,6 @@ from tqdm import tqdm
 from cellseg.engine.configs import parse_cfg_options
 from cellseg.engine.process_group import set_thread_counts
 from cellseg.errors import CellsegError
-from cellseg.formats.coco_json import read_image_index
 from cellseg.formats.outputs import check_formats
 from cellseg.inference import Predictor, TileOptions
 from cellseg.inference.image_list import find_input_images
@@ -24,7 +23,6 @@ from cellseg.inference.output_folder import OutputOptions
 from cellseg.inference.tiles import check_range
 
 _LONGEST_WAIT = timedelta(days=30)  # of a process that is done, for one with the larger slides
-_SUBMISSION_SCORE_THR = 0.05  # average precision counts low-scoring cells, too
 
 
 def check_scales(args: argparse.Namespace) -> None:
@@ -62,12 +60,11 @@ def build_predictor(args: argparse.Namespace, device: str | None) -> Predictor:
         skip_background=not args.keep_background,
     )
     tta: bool | dict = {"scales": args.tta_scales} if args.tta_scales else args.tta
-    lowest = min(args.score_thr, _SUBMISSION_SCORE_THR) if args.submission else args.score_thr
     predictor = Predictor(
         args.config,
         args.checkpoint,
         device=args.device or device,
-        score_thr=lowest,
+        score_thr=args.score_thr,
         tiling=tiling,
         tta=tta,
         amp=args.amp,
@@ -132,8 +129,6 @@ def run(args: argparse.Namespace) -> int:
         score_thr=args.score_thr,
         mpp=args.mpp,
         pixel_size_um=args.pixel_size,
-        submission_index=read_image_index(args.submission) if args.submission else None,
-        box_format=args.box_format,
     )
     rank, device = start_processes()
     images = find_input_images(args.inputs, out=args.out)
@@ -153,8 +148,4 @@ def run(args: argparse.Namespace) -> int:
     if rank != 0:
         return 0
     failed = report(outcomes, time.perf_counter() - begin)
-    if args.submission:
-        missing = job.write_submission(args.out / "submission.zip")
-        note = f"; {missing} images of the index have no prediction" if missing else ""
-        sys.stdout.write(f"Submission: {args.out / 'submission.zip'}{note}\n")
     return 1 if failed else 0
