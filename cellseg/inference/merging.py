@@ -233,6 +233,9 @@ def merge_tiles(
     covered[np.unique(twins[kept[twins].any(axis=1)])] = True
     parts = overlaps.pairs[(~whole & ~covered)[overlaps.pairs].all(axis=1)]
     joined = _join_parts(cells, parts, bounds, cut)
+    if not len(joined):  # sort and select at once, since a slide's cells take room
+        places = np.flatnonzero(kept)
+        return cells[places[np.argsort(-cells.confidences[places], kind="stable")]]
     merged = Cells.concatenate([cells[kept], joined])
     return merged[np.argsort(-merged.confidences, kind="stable")]
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellseg.structures.cells import Cells
-from cellseg.structures.runs import overlap_runs, select_runs
+from cellseg.structures.runs import overlap_within, select_runs
 
 _PAIR_BLOCK = 4_000_000  # candidate pairs looked at together, to bound memory
 
@@ -86,9 +86,8 @@ def measure_overlaps(
     _, areas = cells.measure()
     used = np.arange(len(cells)) if pairs is None else np.unique(pairs)
     runs = select_runs(cells.runs, len(cells), used)
-    one, two, counts = overlap_runs(runs, runs)
-    found = np.stack((used[one], used[two]), axis=1)[one < two]
-    counts = counts[one < two]
+    one, two, counts = overlap_within(runs)
+    found = np.stack((used[one], used[two]), axis=1)
     if pairs is not None:
         keys = np.array([len(cells), 1])
         wanted = np.isin(found @ keys, np.sort(pairs, axis=1) @ keys)

@@ -76,8 +76,14 @@ class CellMasks:
         if all(part._runs is not None for part in filled):
             counts = [len(part) for part in filled]
             runs = concatenate_runs([part.runs for part in filled], counts)
-            return cls(height, width, runs=runs, num_masks=sum(counts))
-        return cls(height, width, rles=[rle for part in filled for rle in part.rles])
+            joined = cls(height, width, runs=runs, num_masks=sum(counts))
+        else:
+            joined = cls(height, width, rles=[rle for part in filled for rle in part.rles])
+        measures = [part._measures for part in filled if part._measures is not None]
+        if filled and len(measures) == len(filled):
+            boxes, areas = zip(*measures, strict=True)
+            joined._measures = np.concatenate(boxes), np.concatenate(areas)
+        return joined
 
     def __len__(self) -> int:
         """Count the masks."""

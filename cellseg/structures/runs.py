@@ -183,10 +183,30 @@ def overlap_runs(first: Runs, second: Runs) -> tuple[IntArray, IntArray, IntArra
     )
     i, j = np.concatenate((one_a, one_b)), np.concatenate((two_a, two_b))
     shared = np.minimum(one.ends[i], two.ends[j]) - np.maximum(one.starts[i], two.starts[j])
-    num_second = int(second.owners.max()) + 1
-    pairs, slots = np.unique(one.owners[i] * num_second + two.owners[j], return_inverse=True)
-    sums = np.bincount(slots, weights=shared, minlength=len(pairs)).astype(np.int64)
-    return pairs // num_second, pairs % num_second, sums
+    return _sum_by_pair(one.owners[i], two.owners[j], shared)
+
+
+def overlap_within(runs: Runs) -> tuple[IntArray, IntArray, IntArray]:
+    """Find every pair of masks of one set that share a pixel, and how many they share.
+
+    Args:
+        runs: Runs of several masks.
+
+    Returns:
+        The smaller index (P,), the larger one (P,) and shared pixels (P,), sorted by the two
+        indices. P may be 0.
+    """
+    if not len(runs.owners):
+        return tuple(np.zeros(0, dtype=np.int64) for _ in range(3))  # type: ignore[return-value]
+    ordered = _sort_by_start(runs)
+    # Of two runs that meet, the later one starts before the earlier one ends.
+    earlier, later = expand_ranges(
+        np.arange(1, len(ordered.starts) + 1),
+        np.searchsorted(ordered.starts, ordered.ends, "left"),
+    )
+    shared = np.minimum(ordered.ends[earlier], ordered.ends[later]) - ordered.starts[later]
+    one, two = ordered.owners[earlier], ordered.owners[later]
+    return _sum_by_pair(np.minimum(one, two), np.maximum(one, two), shared)
 
 
 def union_runs(runs: Runs) -> Runs:
@@ -222,12 +242,12 @@ def resolve_overlaps(runs: Runs, scores: NDArray[np.floating], groups: IntArray)
     Returns:
         Runs of the same N masks without overlap inside a group. A hidden mask has none.
     """
-    i, j, _ = overlap_runs(runs, runs)
-    meets = (i != j) & (groups[i] == groups[j])
+    i, j, _ = overlap_within(runs)
+    meets = groups[i] == groups[j]
     if not meets.any():
         return runs
     contested = np.zeros(len(scores), dtype=bool)
-    contested[i[meets]] = True
+    contested[i[meets]] = contested[j[meets]] = True
     rank = np.empty(len(scores), dtype=np.int64)
     rank[np.lexsort((np.arange(len(scores)), -scores))] = np.arange(len(scores))
     inside = contested[runs.owners]
@@ -301,7 +321,19 @@ def expand_ranges(low: IntArray, high: IntArray) -> tuple[IntArray, IntArray]:
     lengths = np.maximum(high - low, 0)
     rows = np.repeat(np.arange(len(low)), lengths)
     before = np.cumsum(lengths) - lengths
-    return rows, np.arange(lengths.sum()) + np.repeat(low - before, lengths)
+    numbers = np.repeat(low - before, lengths)
+    numbers += np.arange(len(numbers))  # in place: these may be the longest arrays there are
+    return rows, numbers
+
+
+def _sum_by_pair(
+    first: IntArray, second: IntArray, pixels: IntArray
+) -> tuple[IntArray, IntArray, IntArray]:
+    """Sum pixels (K,) over equal pairs of indices (K,); sorted by first, then by second."""
+    stride = int(second.max(initial=0)) + 1
+    pairs, slots = np.unique(first * stride + second, return_inverse=True)
+    sums = np.bincount(slots, weights=pixels, minlength=len(pairs)).astype(np.int64)
+    return pairs // stride, pairs % stride, sums
 
 
 def _sort_by_start(runs: Runs) -> Runs:

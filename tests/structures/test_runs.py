@@ -11,6 +11,7 @@ from cellseg.structures.runs import (
     Runs,
     concatenate_runs,
     overlap_runs,
+    overlap_within,
     resolve_overlaps,
     run_areas,
     select_runs,
@@ -57,6 +58,18 @@ def test_overlap_runs_when_masks_are_random_then_equals_bitmaps(
     np.testing.assert_array_equal(shared, expected)
     assert len(i) == np.count_nonzero(expected)
     np.testing.assert_array_equal(run_areas(one, len(first)), first.sum(axis=(1, 2)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(bitmaps())
+def test_overlap_within_when_masks_are_random_then_equals_bitmaps(
+    masks: NDArray[np.bool_],
+) -> None:
+    i, j, pixels = overlap_within(decode_runs(encode(masks)))
+    expected = np.triu((masks[:, None] & masks[None]).sum(axis=(2, 3)), 1)
+    wanted = np.argwhere(expected)
+    assert np.stack((i, j), axis=1).tolist() == wanted.tolist()
+    assert pixels.tolist() == expected[tuple(wanted.T)].tolist()
 
 
 @settings(max_examples=40, deadline=None)
