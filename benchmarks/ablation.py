@@ -4,22 +4,23 @@ python benchmarks/ablation.py --data-root data/dsb2018 --hw3-root data/train
 python benchmarks/ablation.py --data-root data/dsb2018 --jobs 2    # two trainings side by side
 python benchmarks/ablation.py --rows small-anchor default-anchor --seeds 0 --iterations 200
 
-Rows already done are read, a row cut off goes on where it stopped. Writes docs/ablation.md, where
-what was written by hand below its last line stays, docs/images/ablation.png and
-ablation_curves.png, and changes, scores and curves of each run to docs/ablation/runs.json.
+Finished rows are read, an interrupted row resumes. `--quick` trains the baseline for two steps.
+Writes docs/ablation.md, where the text below its last line, written by hand, stays,
+docs/images/ablation.png and ablation_curves.png, and changes, scores and curves of each run to
+docs/ablation/runs.json.
 """
 
-import argparse
 import json
 import sys
+from argparse import Namespace
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
-from dense.report import describe_machine
+from frame import ROOT, find_page, make_parser
 from recipes.anchors import measure_dsb2018, measure_hw3, read_rows, renew_rows
-from recipes.plan import ROW_NAMES, TEST_ROWS, TRAIN_ROWS, TestRow, TrainRow
+from recipes.plan import BASELINE, ROW_NAMES, TEST_ROWS, TRAIN_ROWS, TestRow, TrainRow
 from recipes.report import (
     Outcome,
     describe_run,
@@ -28,15 +29,13 @@ from recipes.report import (
     write_report,
     write_runs,
 )
-from recipes.runs import Place, judge, prepare, prepare_test, read_starts, train
+from recipes.runs import Place, prepare, prepare_test, read_starts, score, train
 
 from cellseg.analysis.curves import SEED_PATTERN, plot_runs, save_figure
 from cellseg.cli.running import call
 from cellseg.cores import count_cores
 from cellseg.engine.child_processes import ChildProcesses
 from cellseg.errors import CellsegError
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True)
@@ -52,27 +51,28 @@ class Job:
         train(self.source, self.seed, place, children.run)
         lines = []
         for row in self.rows:
-            scores = judge(row, self.source.name, self.seed, place, children.run)
+            scores = score(row, self.source.name, self.seed, place, children.run)
             figures = " ".join(f"{key} {value:.3f}" for key, value in scores.items())
             lines.append(f"{row.name} seed {self.seed} {figures}")
         return lines
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args() -> Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description="Ablation of the dsb2018 recipe.")
+    parser = make_parser(__doc__, "two steps of the baseline with one seed")
     parser.add_argument("--rows", nargs="+", choices=ROW_NAMES, default=ROW_NAMES)
     parser.add_argument("--seeds", nargs="+", type=int, help="only these (default: each row's own)")
     parser.add_argument("--iterations", type=int, default=400, help="steps of each training")
     parser.add_argument("--data-root", type=Path, default=ROOT / "data" / "dsb2018")
-    parser.add_argument("--hw3-root", type=Path, help="folder of hw3 images for anchor-recall")
+    parser.add_argument("--hw3-root", type=Path, help="folder in the MoNuSAC homework layout")
     parser.add_argument("--work-dir", type=Path, default=ROOT / "work_dirs" / "ablation")
-    parser.add_argument("--out", type=Path, default=ROOT / "docs", help="folder of the report")
     parser.add_argument(
-        "--jobs", type=int, default=1, help="trainings side by side, which share the cores"
+        "--jobs", type=int, default=1, help="trainings at the same time, sharing the cores"
     )
     parser.add_argument("--report-only", action="store_true", help="write what is done so far")
     args = parser.parse_args()
+    if args.quick:
+        args.rows, args.seeds, args.iterations = [BASELINE], [0], 2
     if args.jobs < 1 or args.iterations < 1:
         raise CellsegError("--jobs and --iterations must be at least 1.")
     return args
@@ -90,7 +90,7 @@ def plan_jobs(names: list[str], seeds: list[int] | None) -> list[Job]:
     return sorted(jobs, key=lambda job: job.seed)
 
 
-def run_jobs(args: argparse.Namespace, place: Place) -> None:
+def run_jobs(args: Namespace, place: Place) -> None:
     """Train and test what is asked for and not done; the table is written after each training.
 
     Raises:
@@ -113,7 +113,7 @@ def run_jobs(args: argparse.Namespace, place: Place) -> None:
                 else:
                     print(*future.result(), sep="\n", flush=True)
                 report(args, place)
-        except BaseException:  # told to stop: nothing more is to start
+        except BaseException:  # interrupted: start nothing more
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     if failures:
@@ -142,10 +142,12 @@ def read_outcomes(place: Place) -> list[Outcome]:
     return list(outcomes.values())
 
 
-def report(args: argparse.Namespace, place: Place) -> str:
-    """Write the table, the figures, and what is kept of each run."""
+def report(args: Namespace, place: Place) -> str:
+    """Write the page, the figures, and what is kept of each run."""
     outcomes = read_outcomes(place)
-    save_figure(draw_outcomes(outcomes), args.out / "images" / "ablation.png")
+    page = find_page(args, "ablation")
+    out = page.parent
+    save_figure(draw_outcomes(outcomes), out / "images" / "ablation.png")
     kept, trained = [], []
     for row, source, seed in list_rows():
         if not place.score_file(row.name, source.name, seed).exists():
@@ -153,13 +155,13 @@ def report(args: argparse.Namespace, place: Place) -> str:
         kept.append(describe_run(row, source, seed, place))
         if row is source:
             trained.append(place.run(row.name, seed))
-    write_runs(args.out / "ablation" / "runs.json", kept)
+    write_runs(out / "ablation" / "runs.json", kept)
     runs = read_runs(trained)
     if runs:
         figure = plot_runs(runs, weight=0.8, group_pattern=SEED_PATTERN)
-        save_figure(figure, args.out / "images" / "ablation_curves.png")
+        save_figure(figure, out / "images" / "ablation_curves.png")
     anchors = read_rows(args.work_dir / "anchor-recall.json")
-    return write_report(args.out / "ablation.md", outcomes, anchors, place, describe_machine())
+    return write_report(page, outcomes, anchors, place)
 
 
 def main() -> None:

@@ -4,27 +4,25 @@ python benchmarks/profile_step.py                    # R18, 1024 px, 400 cells, 
 python benchmarks/profile_step.py --quick            # seconds, written elsewhere
 python benchmarks/profile_step.py --config mask-rcnn_r101_small-anchor --cells 1000 --out r101.md
 
-Time is split by the innermost named part it was spent in; what has no name of its own, such as the
-backward pass, goes by the operator. Writes docs/profile.md.
+Time is assigned to the innermost named part it was spent in; what has no name of its own, such as
+the backward pass, is assigned by its operator. Writes docs/profile.md.
 """
 
-import argparse
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import date
 from functools import wraps
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import torch
-from dense.report import describe_machine
 from dense.scenes import Scene
 from dense.stock import read_model_config
-from dense.works_data import prepare_pipeline
-from dense.works_model import prepare_step, read_batch
+from dense.workloads_data import prepare_pipeline
+from dense.workloads_model import prepare_step, read_batch
+from frame import DRAWN, find_page, make_parser, write_page, write_table
 from mmcv.ops import RoIAlign
 from mmdet.models.dense_heads import AnchorHead, RPNHead
 from mmdet.models.roi_heads import mask_heads
@@ -40,7 +38,6 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from cellseg.models import CroppedMaskHead, SparseMaxIoUAssigner
 from cellseg.models.roi_align_rows import RowRoIAlign
 
-ROOT = Path(__file__).resolve().parents[1]
 NETWORK = "network"
 OPTIMIZER = "optimizer"
 STEP = "backward pass and optimizer"
@@ -48,7 +45,7 @@ OTHER = "other operators"
 PYTHON = "Python between operators"
 PARTS: list[tuple[type, str, str]] = [
     (AnchorHead, "get_anchors", "anchors"),
-    (AnchorHead, "get_targets", "RPN targets, but for the assignment"),
+    (AnchorHead, "get_targets", "RPN targets, except the assignment"),
     (SparseMaxIoUAssigner, "assign", "assignment (RPN and RoI heads)"),
     (BaseSampler, "sample", "sampling"),
     (RPNHead, "_predict_by_feat_single", "proposals: decode and NMS"),
@@ -74,48 +71,31 @@ OPERATORS = [  # parts of an operator's name, and what it belongs to; the first 
 ]
 
 
-def parse_args() -> argparse.Namespace:
-    """Parse the command line."""
-    parser = argparse.ArgumentParser(description="Where a step's time goes.")
+def main() -> None:
+    """Profile a training step and a test run, and write both tables."""
+    parser = make_parser(__doc__, "8 cells on 128 px")
     parser.add_argument("--config", default="mask-rcnn_r18_small-anchor", help="of configs/cell")
     parser.add_argument("--cells", type=int, default=400)
     parser.add_argument("--size-px", type=int, default=1024)
     parser.add_argument("--side", default="ours", choices=["ours", "ours-other-order", "stock"])
-    parser.add_argument("--drawn", type=Path, default=ROOT / "work_dirs" / "benchmarks")
-    parser.add_argument("--quick", action="store_true", help="8 cells on 128 px, written elsewhere")
-    parser.add_argument("--out", type=Path, help="the page; default docs/profile.md")
+    parser.add_argument("--drawn", type=Path, default=DRAWN, help="folder of drawn images")
     args = parser.parse_args()
     if args.quick:
         args.cells, args.size_px = 8, 128
-    folder = ROOT / ("work_dirs/benchmarks_quick" if args.quick else "docs")
-    args.out = args.out or folder / "profile.md"
-    return args
-
-
-def main() -> None:
-    """Profile a training step and a test run, print both tables and write them as a page."""
-    args = parse_args()
     MMLogger.get_instance("profile", log_level="ERROR")  # no line for each weight that is set
     scene = Scene(args.cells, args.size_px, 2, args.drawn)
     tables = []
-    for title, prepare in (
-        ("A training step, 2 images", prepare_step),
-        ("A test run, 1 image", prepare_test),
-    ):
-        work = prepare(args.config, scene, args.side)
-        work()
-        tables.append(f"## {title}\n\n{write_table(*profile_work(work))}\n")
-        print(f"\n{tables[-1]}")
-    text = TEXT.format(
-        tables="\n".join(tables),
-        date=date.today().isoformat(),
-        machine=describe_machine(),
-        data_s=time_data(scene, args.side),
-        **vars(args),
+    for prepare in (prepare_step, prepare_test):
+        run = prepare(args.config, scene, args.side)
+        run()
+        tables.append(tabulate(*profile_run(run)))
+    body = TEXT.format(step=tables[0], test=tables[1], data_s=time_data(scene, args.side))
+    setting = (
+        f"`{args.config}`, side {args.side}, {args.cells} drawn cells per image of "
+        f"{args.size_px} x {args.size_px} pixels, second run in its process, under torch's profiler"
     )
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(text, "utf-8")
-    print(f"Wrote {args.out}")
+    page = find_page(args, "profile")
+    print(write_page(page, "Where the time of a step goes", "profile_step.py", body, setting))
 
 
 def time_data(scene: Scene, side: str) -> float:
@@ -130,7 +110,7 @@ def time_data(scene: Scene, side: str) -> float:
 def prepare_test(name: str, scene: Scene, side: str) -> Callable[[], Any]:
     """Prepare a test run of one image with the random weights of a training step.
 
-    These would find cells everywhere; as many are kept as there are.
+    These would find cells everywhere; as many as there are cells are kept.
     """
     init_default_scope("mmdet")
     torch.manual_seed(0)
@@ -148,8 +128,8 @@ def prepare_test(name: str, scene: Scene, side: str) -> Callable[[], Any]:
     return run
 
 
-def profile_work(work: Callable[[], Any]) -> tuple[dict[str, float], float]:
-    """Run a work under torch's profiler.
+def profile_run(run: Callable[[], Any]) -> tuple[dict[str, float], float]:
+    """Run a workload under torch's profiler.
 
     Returns:
         Seconds by part, and the wall time in seconds.
@@ -159,7 +139,7 @@ def profile_work(work: Callable[[], Any]) -> tuple[dict[str, float], float]:
             stack.enter_context(_named(owner, method, name))
         with profile(activities=[ProfilerActivity.CPU]) as profiler:
             started = time.perf_counter()
-            work()
+            run()
             wall = time.perf_counter() - started
     seconds: dict[str, float] = defaultdict(float)
     for event in profiler.events():
@@ -202,7 +182,7 @@ def _names_upwards(event: FunctionEvent) -> list[str]:
 
 
 def _operator_part(names: list[str]) -> str:
-    """Tell by the operators' names, outermost first, what a piece of work belongs to."""
+    """Find the part of an operator that lies in no named part, outermost name first."""
     for name in reversed([name for name in names if not name.startswith("part: ")]):
         for word, part in OPERATORS:
             if word.lower() in name.lower():
@@ -210,27 +190,27 @@ def _operator_part(names: list[str]) -> str:
     return OTHER
 
 
-def write_table(seconds: dict[str, float], wall: float) -> str:
-    """Write the parts by their share, and what is left beyond the network."""
-    lines = ["| part | s | % |", "|---|---|---|"]
-    for name, spent in sorted(seconds.items(), key=lambda item: -item[1]):
-        lines.append(f"| {name} | {spent:.3f} | {100 * spent / wall:.1f} |")
+def tabulate(seconds: dict[str, float], wall: float) -> str:
+    """Write the parts by their share, and everything but the network."""
+    rows = sorted(seconds.items(), key=lambda item: -item[1])
     rest = wall - seconds.get(NETWORK, 0.0)
-    lines.append(f"| all | {wall:.3f} | 100 |")
-    lines.append(f"| beyond the network | {rest:.3f} | {100 * rest / wall:.1f} |")
-    return "\n".join(lines)
+    shares = [[name, f"{spent:.3f}", f"{100 * spent / wall:.1f}"] for name, spent in rows]
+    shares += [["all", f"{wall:.3f}", "100"]]
+    shares += [["everything but the network", f"{rest:.3f}", f"{100 * rest / wall:.1f}"]]
+    return write_table(["part", "s", "%"], shares)
 
 
-TEXT = """# Where the time of a step goes
+TEXT = """## A training step, 2 images
 
-Written by `python benchmarks/profile_step.py`, {date}: `{config}`, side {side}, {cells} drawn cells
-an image of {size_px} x {size_px} pixels, second run in its process, under torch's profiler.
-{machine}.
+{step}
 
-{tables}
+## A test run, 1 image
+
+{test}
+
 *Network* is convolutions, matrix products, norms, activations and pooling, forward and backward;
-clipping the gradients belongs to the *optimizer*. Weights are random; the test run keeps as many
-detections as there are cells. The data of 2 images takes {data_s:.3f} s in a loader's process,
+clipping the gradients is part of the *optimizer*. Weights are random; the test run keeps as many
+detections as there are cells. Loading 2 images takes {data_s:.3f} s in a data loader's process,
 beside the step.
 """
 

@@ -2,13 +2,12 @@
 
 python benchmarks/proposal_recall.py       # the demo's config and best checkpoint
 python benchmarks/proposal_recall.py CONFIG CHECKPOINT --cells 1000 --limits 1000 2000 4000
+python benchmarks/proposal_recall.py --quick    # one small image, written elsewhere
 
 Images are drawn at the scale of the training images. Writes docs/proposal_recall.md.
 """
 
-import argparse
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 
 import cellseg  # noqa: F401  (before mmdet.models, which needs mmcv's ops)
@@ -17,6 +16,7 @@ import cellseg  # noqa: F401  (before mmdet.models, which needs mmcv's ops)
 
 import numpy as np
 import torch
+from frame import DEMO_CONFIG, find_demo_checkpoint, find_page, make_parser, write_page, write_table
 from mmdet.models.detectors.base import BaseDetector
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
@@ -28,7 +28,6 @@ from cellseg.datasets.synthetic import draw_cell_image
 from cellseg.engine.checkpoint_loading import load_checkpoint_file
 from cellseg.structures.rle import encode_label_map
 
-ROOT = Path(__file__).resolve().parents[1]
 IOU_THRESHOLDS = (0.5, 0.7)
 
 
@@ -38,7 +37,7 @@ class Coverage:
 
     Attributes:
         limit: nms_pre and max_per_img.
-        proposals: Proposals an image, on average.
+        proposals: Proposals per image, on average.
         recalls: Share of cells with a proposal of at least each of IOU_THRESHOLDS.
     """
 
@@ -47,51 +46,28 @@ class Coverage:
     recalls: tuple[float, ...]
 
 
-def parse_args() -> argparse.Namespace:
-    """Parse the command line."""
-    parser = argparse.ArgumentParser(description="Recall of RPN proposals on dense images.")
-    parser.add_argument(
-        "config", nargs="?", default=ROOT / "configs/cell/mask-rcnn_r18_small-anchor_demo.py"
-    )
+def main() -> None:
+    """Draw the images, propose with each limit, and write the page."""
+    parser = make_parser(__doc__, "one small image")
+    parser.add_argument("config", nargs="?", type=Path, default=DEMO_CONFIG)
     parser.add_argument("checkpoint", nargs="?", help="default: the best of work_dirs/demo")
     parser.add_argument("--cells", type=int, default=1000)
     parser.add_argument("--size-px", type=int, default=1024)
     parser.add_argument("--images", type=int, default=4)
     parser.add_argument("--limits", type=int, nargs="+", default=[1000, 2000, 4000, 8000])
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "proposal_recall.md")
-    return parser.parse_args()
-
-
-def main() -> None:
-    """Draw the images, propose with each limit, and write the table."""
-    args = parse_args()
+    args = parser.parse_args()
+    if args.quick:
+        args.cells, args.size_px, args.images, args.limits = 50, 256, 1, [50, 500]
     checkpoint = Path(args.checkpoint) if args.checkpoint else find_demo_checkpoint()
     model = build_model(Config.fromfile(args.config), checkpoint)
     rows = measure_coverage(model, args.cells, args.size_px, args.images, args.limits)
-    report = TEXT.format(
-        cells=args.cells,
-        size=args.size_px,
-        images=args.images,
-        config=Path(args.config).stem,
-        checkpoint=checkpoint.name,
-        date=date.today().isoformat(),
-        table=write_table(rows),
+    setting = (
+        f"{args.images} drawn images of {args.cells} cells on {args.size_px} x {args.size_px} "
+        f"pixels, `{args.config.stem}`, `{checkpoint.name}`"
     )
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(report, "utf-8")
-    print(report)
-
-
-def find_demo_checkpoint() -> Path:
-    """Return the best checkpoint of `make demo`.
-
-    Raises:
-        SystemExit: If there is none.
-    """
-    found = sorted((ROOT / "work_dirs" / "demo").glob("best_*.pth"))
-    if not found:
-        raise SystemExit("There is no work_dirs/demo/best_*.pth; run make demo, or name a file.")
-    return found[-1]
+    body = TEXT.format(table=tabulate(rows))
+    page = find_page(args, "proposal_recall")
+    print(write_page(page, "Proposals on dense images", "proposal_recall.py", body, setting))
 
 
 def build_model(cfg: Config, checkpoint: Path) -> BaseDetector:
@@ -111,7 +87,7 @@ def measure_coverage(
 
     Args:
         model: A two-stage detector.
-        cells: Cells an image.
+        cells: Cells per image.
         size_px: Height and width of the images.
         images: How many images, each drawn from its own seed.
         limits: Values of nms_pre and max_per_img.
@@ -122,7 +98,7 @@ def measure_coverage(
     best_ious: dict[int, list[torch.Tensor]] = {limit: [] for limit in limits}
     counts: dict[int, list[int]] = {limit: [] for limit in limits}
     for number in range(images):
-        rng = np.random.default_rng([7, number])  # no seed of the sample data's
+        rng = np.random.default_rng([7, number])  # not a seed of the sample data
         image_bgr, label_maps = draw_cell_image(rng, size_px, size_px, cells)
         boxes = [encode_label_map(label_map)[1] for label_map in label_maps.values()]
         cell_boxes = torch.from_numpy(np.concatenate(boxes)).float()  # (N, 4)
@@ -130,13 +106,12 @@ def measure_coverage(
             proposals = propose(model, image_bgr, limit)
             best_ious[limit].append(bbox_overlaps(cell_boxes, proposals).amax(dim=1))
             counts[limit].append(len(proposals))
+    ious = {limit: torch.cat(best) for limit, best in best_ious.items()}
     return [
         Coverage(
             limit,
             float(np.mean(counts[limit])),
-            tuple(
-                float((torch.cat(best_ious[limit]) >= iou).float().mean()) for iou in IOU_THRESHOLDS
-            ),
+            tuple(float((ious[limit] >= iou).float().mean()) for iou in IOU_THRESHOLDS),
         )
         for limit in limits
     ]
@@ -156,26 +131,23 @@ def propose(model: BaseDetector, image_bgr: np.ndarray, limit: int) -> torch.Ten
     return proposals.bboxes
 
 
-def write_table(rows: list[Coverage]) -> str:
+def tabulate(rows: list[Coverage]) -> str:
     """Write the coverage with each limit as a Markdown table."""
-    thresholds = " | ".join(f"recall at IoU {iou:g}" for iou in IOU_THRESHOLDS)
-    lines = [f"| nms_pre, max_per_img | proposals | {thresholds} |", "|---" * 4 + "|"]
-    for row in rows:
-        recalls = " | ".join(f"{recall:.3f}" for recall in row.recalls)
-        lines.append(f"| {row.limit} | {row.proposals:.0f} | {recalls} |")
-    return "\n".join(lines)
+    thresholds = [f"recall at IoU {iou:g}" for iou in IOU_THRESHOLDS]
+    return write_table(
+        ["nms_pre, max_per_img", "proposals", *thresholds],
+        [
+            [row.limit, f"{row.proposals:.0f}", *(f"{recall:.3f}" for recall in row.recalls)]
+            for row in rows
+        ],
+    )
 
 
-TEXT = """# Proposals on dense images
-
-Written by `python benchmarks/proposal_recall.py`, {date}: {images} drawn images of {cells} cells on
-{size} x {size} pixels; `{config}`, `{checkpoint}`.
-
-{table}
+TEXT = """{table}
 
 Recall is the share of cells that at least one proposal overlaps by that IoU. MMDetection keeps
-1000 proposals an image (`nms_pre` and `max_per_img` of the RPN), `configs/_base_/mask-rcnn_cell.py`
-4000. A cell without a proposal cannot be found.
+1000 proposals per image (`nms_pre` and `max_per_img` of the RPN), this project's
+`configs/_base_/mask-rcnn_cell.py` 4000. A cell without a proposal cannot be found.
 """
 
 

@@ -1,53 +1,46 @@
-"""Count the parameters of every config, and the memory that its training should need.
+"""Count the parameters of every config, and estimate the memory that its training needs.
 
 python benchmarks/recipe_memory.py
 python benchmarks/recipe_memory.py --configs mask-rcnn_r18_small-anchor --sides 256 320
+python benchmarks/recipe_memory.py --quick    # one small config, written elsewhere
 
 What autograd keeps of a forward pass is counted for one image of two sizes, on a CPU and from
-random weights, and carried forward to the config's own input and batch size: one part of it grows
-with the area, the other is that of as many RoIs as are sampled at most. Added are weights,
-gradients, the optimizer's moments and the average of the weights. What operators need for a moment
-and what an allocator leaves unused comes on top.
+random weights, and extrapolated to the config's own input and batch size: one part of it grows with
+the area, the other is that of the largest number of sampled RoIs. Weights, gradients, the
+optimizer's moments and the average of the weights are added. What operators need temporarily and
+what an allocator leaves unused is not counted.
 Writes docs/recipe_memory.md.
 """
 
-import argparse
 import contextlib
 import math
-import multiprocessing
 import tempfile
-from concurrent.futures import ProcessPoolExecutor
-from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from dense.report import describe_machine
 from dense.scenes import Scene
 from dense.stock import CONFIGS, read_config, read_model_config
-from dense.works_model import read_batch
+from dense.workloads_model import read_batch
+from frame import find_page, make_parser, run_apart, write_page, write_table
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from rich.progress import track
 
-from cellseg.engine.process_group import set_thread_counts
-from cellseg.fileio import write_atomically
-
-ROOT = Path(__file__).resolve().parents[1]
-_CELLS_A_MEGAPIXEL = 400
+_CELLS_PER_MEGAPIXEL = 400
 _FLOAT_BYTES = 4
 _MOST_CELL_ROIS = 128  # a quarter of 512, in MMDetection's samplers
 
 
 class Memory(NamedTuple):
-    """What the training of a config should need.
+    """What the training of a config is expected to need.
 
     Attributes:
         name: The config.
         parameters: Trainable parameters.
         input_px: Height and width of a training image.
-        batch: Images a step.
+        batch: Images per step.
         half: Whether it trains in mixed precision.
         states_gb: Weights, gradients, moments and weight average, in 1e9 bytes.
         kept_gb: What autograd keeps of a step's forward pass, in 1e9 bytes.
@@ -60,18 +53,6 @@ class Memory(NamedTuple):
     half: bool
     states_gb: float
     kept_gb: float
-
-
-def parse_args() -> argparse.Namespace:
-    """Parse the command line."""
-    parser = argparse.ArgumentParser(description="Parameters and expected memory of every config.")
-    names = sorted(path.stem for path in CONFIGS.glob("*.py"))
-    parser.add_argument("--configs", nargs="+", choices=names, default=names)
-    parser.add_argument(
-        "--sides", nargs=2, type=int, default=(192, 256), help="pixels of the two images"
-    )
-    parser.add_argument("--out", type=Path, default=ROOT / "docs", help="folder of the report")
-    return parser.parse_args()
 
 
 def expect_memory(name: str, sides: tuple[int, int], folder: Path) -> Memory:
@@ -91,7 +72,7 @@ def expect_memory(name: str, sides: tuple[int, int], folder: Path) -> Memory:
     areas = [side**2 for side in sides]
     kept = [count_kept(model, cfg, side, folder) for side in sides]
     slope = (kept[1] - kept[0]) / (areas[1] - areas[0])
-    an_image = kept[1] + slope * (height * width - areas[1])
+    per_image = kept[1] + slope * (height * width - areas[1])
     trained = sum(value.numel() for value in model.parameters() if value.requires_grad)
     total = sum(value.numel() for value in model.parameters())
     averages = any("EMA" in hook["type"] for hook in cfg.custom_hooks)
@@ -99,7 +80,9 @@ def expect_memory(name: str, sides: tuple[int, int], folder: Path) -> Memory:
     states = _FLOAT_BYTES * (total * (2 if averages else 1) + 3 * trained)
     batch = cfg.train_dataloader.batch_size
     half = is_half(cfg)
-    return Memory(name, trained, (height, width), batch, half, states / 1e9, batch * an_image / 1e9)
+    return Memory(
+        name, trained, (height, width), batch, half, states / 1e9, batch * per_image / 1e9
+    )
 
 
 def build_model(name: str, side: int) -> torch.nn.Module:
@@ -111,12 +94,12 @@ def build_model(name: str, side: int) -> torch.nn.Module:
 
 
 def is_half(cfg: Config) -> bool:
-    """Tell whether a config trains in mixed precision."""
+    """Return whether a config trains in mixed precision."""
     return "Amp" in cfg.optim_wrapper.type
 
 
 def count_kept(model: torch.nn.Module, cfg: Config, side: int, folder: Path) -> int:
-    """Count the bytes that autograd keeps of a forward pass over one image; weights aside.
+    """Count the bytes that autograd keeps of a forward pass over one image, without weights.
 
     Args:
         model: In training mode.
@@ -127,7 +110,7 @@ def count_kept(model: torch.nn.Module, cfg: Config, side: int, folder: Path) -> 
     Returns:
         The bytes of all storages kept, each counted once.
     """
-    scene = Scene(max(round(_CELLS_A_MEGAPIXEL * side**2 / 2**20), 1), side, 1, folder)
+    scene = Scene(max(round(_CELLS_PER_MEGAPIXEL * side**2 / 2**20), 1), side, 1, folder)
     batch = read_batch(scene, "ours")
     crowd_cells(batch, cfg)
     for augment in model.data_preprocessor.batch_augments:
@@ -150,9 +133,9 @@ def count_kept(model: torch.nn.Module, cfg: Config, side: int, folder: Path) -> 
 
 
 def crowd_cells(batch: dict[str, Any], cfg: Config) -> None:
-    """Repeat the cells until they fill the share of RoIs that cells may have, in classes it knows.
+    """Repeat the cells until they fill their share of the sampled RoIs, in the config's classes.
 
-    Random weights propose few cells; trained ones fill that share, and only then do two sizes
+    Random weights propose few cells. Trained ones fill that share, and only then do two sizes
     differ by their area alone.
     """
     last = len(cfg.test_dataloader.dataset.metainfo["classes"]) - 1
@@ -163,62 +146,57 @@ def crowd_cells(batch: dict[str, Any], cfg: Config) -> None:
         sample.gt_instances = cells[torch.arange(len(cells)).repeat(times)]
 
 
-def write_table(rows: list[Memory]) -> str:
-    """Write the rows as a Markdown table."""
-    lines = [
-        "| config | trainable parameters | images a step | precision "
-        "| weights and optimizer | kept of a step | together |",
-        "|---" * 7 + "|",
-    ]
-    for row in rows:
-        height, width = row.input_px
-        lines.append(
-            f"| `{row.name}` | {row.parameters / 1e6:.0f} M | {row.batch} of {height} x {width} px "
-            f"| {'mixed' if row.half else 'float32'} | {row.states_gb:.1f} GB "
-            f"| {row.kept_gb:.1f} GB | {math.ceil(row.states_gb + row.kept_gb)} GB |"
-        )
-    return "\n".join(lines)
+def tabulate(rows: list[Memory]) -> str:
+    """Write the configs as a Markdown table."""
+    return write_table(
+        ["config", "trainable parameters", "images per step", "precision"]
+        + ["weights and optimizer", "kept of a step", "together"],
+        [
+            [
+                f"`{row.name}`",
+                f"{row.parameters / 1e6:.0f} M",
+                f"{row.batch} of {row.input_px[0]} x {row.input_px[1]} px",
+                "mixed" if row.half else "float32",
+                f"{row.states_gb:.1f} GB",
+                f"{row.kept_gb:.1f} GB",
+                f"{math.ceil(row.states_gb + row.kept_gb)} GB",
+            ]
+            for row in rows
+        ],
+    )
 
 
 def main() -> None:
-    """Count every config, and write the report."""
-    args = parse_args()
-    # Each in a process of its own, which gives back all memory.
-    children = multiprocessing.get_context("spawn")
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        ProcessPoolExecutor(1, children, set_thread_counts, max_tasks_per_child=1) as pool,
-    ):
-        jobs = [
-            pool.submit(expect_memory, name, tuple(args.sides), Path(folder))
-            for name in args.configs
-        ]
-        rows = [job.result() for job in track(jobs, description="configs")]
-    table = write_table(rows)
-    low, high = args.sides
-    text = TEXT.format(
-        date=date.today().isoformat(),
-        machine=describe_machine(),
-        table=table,
-        low=low,
-        high=high,
+    """Count every config, and write the page."""
+    parser = make_parser(__doc__, "one small config")
+    names = sorted(path.stem for path in CONFIGS.glob("*.py"))
+    parser.add_argument("--configs", nargs="+", choices=names, default=names)
+    parser.add_argument(
+        "--sides", nargs=2, type=int, default=(192, 256), help="pixels of the two images"
     )
-    write_atomically(args.out / "recipe_memory.md", text)
-    print(table)
+    args = parser.parse_args()
+    if args.quick:
+        args.configs, args.sides = ["mask-rcnn_r18_small-anchor_demo"], (96, 128)
+    with tempfile.TemporaryDirectory() as folder:
+        rows = [
+            run_apart(expect_memory, name, tuple(args.sides), Path(folder))
+            for name in track(args.configs, description="configs")
+        ]
+    low, high = args.sides
+    body = TEXT.format(table=tabulate(rows), low=low, high=high)
+    title = "Parameters and expected memory of every config"
+    print(write_page(find_page(args, "recipe_memory"), title, "recipe_memory.py", body))
 
 
-TEXT = """# Parameters and expected memory of every config
+TEXT = """{table}
 
-Written by `python benchmarks/recipe_memory.py`, {date}. {machine}.
-
-{table}
-
-Expected, not measured on a GPU: what autograd keeps of a forward pass was counted for one image of
-{low} and of {high} px, with as many cells as fill their share of the sampled RoIs, and carried
-forward to the config's input size and images a step; mixed precision was counted in bfloat16.
-Weights, gradients, Adam's two moments and, where the config has one, the average of the weights are
-added. What operators need for a moment, such as a convolution's workspace, and what the allocator
-leaves unused comes on top: leave a quarter more. GB are 1e9 bytes, the last column is rounded up.
+These numbers are expected, not measured on a GPU. What autograd keeps of a forward pass was counted
+for one image of {low} and one of {high} px, with enough cells to fill their share of the sampled
+RoIs, and extrapolated to the config's input size and images per step; mixed precision was counted
+in bfloat16. Weights, gradients, Adam's two moments and, where the config has one, the average of
+the weights are added. What operators need temporarily, such as a convolution's workspace, and what
+the allocator leaves unused is not counted: allow a quarter more. GB are 1e9 bytes; the last column
+is rounded up.
 """
 
 

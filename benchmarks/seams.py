@@ -1,4 +1,4 @@
-"""Check with a trained model that tiles find what the whole image shows, once and whole.
+"""Check with a trained model that tiles find every cell of the whole image once and uncut.
 
     python benchmarks/seams.py CONFIG CHECKPOINT PATH/hgsc_nest_1500/image.tif --drawn 2
     python benchmarks/seams.py CONFIG CHECKPOINT --quick
@@ -8,14 +8,13 @@ the tiled prediction at the same score; none may be found by two tiles, none cut
 Writes docs/seams.md.
 """
 
-import argparse
 import sys
-from datetime import date
+from argparse import Namespace
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-from dense.report import describe_machine
+from frame import find_page, is_met, make_parser, write_page, write_row, write_table
 from mmengine.config import DictAction
 from tiled.agreement import Agreement, compare_predictions, predict_tiles
 
@@ -23,31 +22,25 @@ from cellseg.datasets.synthetic import draw_cell_image
 from cellseg.engine.process_group import set_thread_counts
 from cellseg.images import ArraySource, ImageSource, open_image
 from cellseg.inference import Predictor, TileOptions
+from cellseg.inference.tiles import Tile
 
-ROOT = Path(__file__).resolve().parents[1]
 _SCORE_THR = 0.5
 _LEAST_CELLS, _LEAST_CROSSING = 300, 50
+HEAD = ("image", "tiles", "cells", "crossing", "matched", "found twice", "cut") + (
+    "covering, whole / tiled",
+    "holds",
+)
 
 
-class Row(NamedTuple):
-    """One line of the table: the image, how it was cut, and how the predictions agree."""
-
-    name: str
-    size: tuple[int, int]
-    scale: float
-    tiles: int
-    tile_px: int
-    overlap_px: int
-    agreement: Agreement
-
-
-def parse_args() -> argparse.Namespace:
-    """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("config", help="config file that the checkpoint was trained with")
-    parser.add_argument("checkpoint", help="checkpoint file")
+def main() -> int:
+    """Compare both predictions of every image, and write the page; 1 if a check fails."""
+    parser = make_parser(__doc__, "one small image")
+    parser.add_argument(
+        "config", type=Path, help="config file that the checkpoint was trained with"
+    )
+    parser.add_argument("checkpoint", type=Path, help="checkpoint file")
     parser.add_argument("images", nargs="*", type=Path, help="images, predicted at --scale")
-    parser.add_argument("--drawn", type=int, default=2, help="drawn images besides; default 2")
+    parser.add_argument("--drawn", type=int, default=2, help="number of drawn images; default 2")
     parser.add_argument("--side", type=int, default=1400, help="side of drawn images in pixels")
     parser.add_argument("--cells", type=int, default=1400, help="cells of a drawn image")
     parser.add_argument("--scale", type=float, default=1.0, help="network pixels per pixel")
@@ -55,40 +48,40 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--tile", type=int, default=512, help="side of a tile in pixels")
     parser.add_argument("--overlap", type=int, default=128, help="overlap of tiles in pixels")
     parser.add_argument("--cfg-options", nargs="+", action=DictAction, help="override the config")
-    parser.add_argument("--quick", action="store_true", help="one small image, written elsewhere")
-    parser.add_argument("--out", type=Path, help="the report; default docs/seams.md")
-    return parser.parse_args()
-
-
-def main() -> int:
-    """Compare both predictions of every image, and write the table; 1 if the promise is broken."""
-    args = parse_args()
+    args = parser.parse_args()
     set_thread_counts()
     if args.quick:
         args.drawn, args.side, args.cells = 1, min(args.side, 700), min(args.cells, 400)
-    rows = []
+    rows, all_hold = [], True
+    for name, source, scale in open_images(args):
+        agreement, tiles = check_image(args, source, scale)
+        size = f"{source.height} x {source.width} px"
+        tiling = f"{len(tiles)} of {tiles[0].width} px, overlap {args.overlap}, scale {scale:g}"
+        rows.append([f"{name}, {size}", tiling, *describe(agreement)])
+        all_hold &= agreement.holds
+        print(write_row(rows[-1]), flush=True)
+    body = TEXT.format(table=write_table(HEAD, rows), score=_SCORE_THR)
+    page, setting = find_page(args, "seams"), f"`{args.config.stem}`, `{args.checkpoint.name}`"
+    write_page(page, "Cells on tile borders", "seams.py", body, setting)
+    print(f"Wrote {page}")
+    return 0 if all_hold else 1
+
+
+def open_images(args: Namespace) -> Iterator[tuple[str, ImageSource, float]]:
+    """Open the given images and draw others; yields name, image and scale of each."""
     for path in args.images:
         predictor = build_predictor(args, args.scale)
         with open_image(path, predictor.image_format) as source:
-            name = path.parent.name if path.stem == "image" else path.stem
-            rows.append(check_image(args, source, name, args.scale))
-        print(write_row(rows[-1]), flush=True)
+            yield path.parent.name if path.stem == "image" else path.stem, source, args.scale
     for number in range(args.drawn):
-        rng = np.random.default_rng([11, number])  # no seed of the sample data's
+        rng = np.random.default_rng([11, number])  # not a seed of the sample data
         image_bgr, _ = draw_cell_image(rng, args.side, args.side, args.cells)
         name = f"drawn, {args.cells} cells, {number + 1}"
-        rows.append(check_image(args, ArraySource(image_bgr), name, args.drawn_scale))
-        print(write_row(rows[-1]), flush=True)
-    quick = ROOT / "work_dirs" / "benchmarks_quick" / "seams.md"
-    out = args.out or (quick if args.quick else ROOT / "docs" / "seams.md")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(write_report(rows, args), "utf-8")
-    print(f"Written to {out}.")
-    return 0 if all(row.agreement.holds for row in rows) else 1
+        yield name, ArraySource(image_bgr), args.drawn_scale
 
 
-def build_predictor(args: argparse.Namespace, scale: float, whole: bool = False) -> Predictor:
-    """Build a predictor that looks at the whole image, or at its tiles."""
+def build_predictor(args: Namespace, scale: float, whole: bool = False) -> Predictor:
+    """Build a predictor for the whole image, or for its tiles."""
     tiling = TileOptions(tile_px=args.tile, overlap_px=args.overlap, scale=scale, whole=whole)
     return Predictor(
         args.config,
@@ -99,62 +92,37 @@ def build_predictor(args: argparse.Namespace, scale: float, whole: bool = False)
     )
 
 
-def check_image(args: argparse.Namespace, source: ImageSource, name: str, scale: float) -> Row:
+def check_image(args: Namespace, source: ImageSource, scale: float) -> tuple[Agreement, list[Tile]]:
     """Predict one image whole and tiled, at the same scale, and compare."""
     whole = build_predictor(args, scale, whole=True)(source)
     tiled, tiles, origins = predict_tiles(build_predictor(args, scale), source)
-    agreement = compare_predictions(whole, tiled, tiles, origins)
-    size = (source.height, source.width)
-    return Row(name, size, scale, len(tiles), tiles[0].width, args.overlap, agreement)
+    return compare_predictions(whole, tiled, tiles, origins), tiles
 
 
-def write_row(row: Row) -> str:
-    """Write one line of the table."""
-    found = row.agreement
-    enough = found.whole >= _LEAST_CELLS and found.crossing >= _LEAST_CROSSING
-    verdict = "yes" if found.holds else "**no**"
-    cells = (
-        f"{row.name}, {row.size[0]} x {row.size[1]} px",
-        f"{row.tiles} of {row.tile_px} px, overlap {row.overlap_px}, scale {row.scale:g}",
+def describe(found: Agreement) -> list[str]:
+    """Write the cells of a table row for one image."""
+    is_enough = found.whole >= _LEAST_CELLS and found.crossing >= _LEAST_CROSSING
+    return [
         f"{found.whole:,}",
         f"{found.crossing:,}",
         f"{found.share:.2%}",
         f"{found.twice}",
         f"{found.cut}",
         f"{found.whole_covering} / {found.tiled_covering}",
-        verdict if enough else f"{verdict}, but too few cells to tell",
-    )
-    return "| " + " | ".join(cells) + " |"
+        is_met(found.holds) + ("" if is_enough else ", but too few cells to tell"),
+    ]
 
 
-def write_report(rows: list[Row], args: argparse.Namespace) -> str:
-    """Write the table with what it says, the machine and the date."""
-    return TEXT.format(
-        table="\n".join(map(write_row, rows)),
-        score=_SCORE_THR,
-        config=Path(args.config).stem,
-        checkpoint=Path(args.checkpoint).name,
-        date=date.today().isoformat(),
-        machine=describe_machine(),
-    )
-
-
-TEXT = """# Cells on seams
-
-Written by `python benchmarks/seams.py`, {date}: `{config}`, `{checkpoint}`. {machine}.
-
-| image | tiles | cells | crossing | matched | twice | cut | covering, whole / tiled | holds |
-|---|---|---|---|---|---|---|---|---|
-{table}
+TEXT = """{table}
 
 Each image is predicted whole and tile by tile, both at score {score:g} and the same scale. *Cells*
 are those of the whole image, *crossing* those of them that a tile's border crosses. *Matched*:
-cells of the whole image that the tiled prediction holds at IoU 0.8; at least 98% are asked for.
-*Twice*: tiled cells that cover one another by more than half though different tiles found them
-and the whole image does not show both, or that match a cell that another one matches better.
-*Cut*: tiled cells that lie in a larger cell of the whole image and end at a tile's border. The
-network itself finds some cells in one place, such as two neighbours and both as one; these
-*covering* pairs are counted for both.
+cells of the whole image that the tiled prediction contains at IoU 0.8; at least 98% are required.
+*Found twice*: tiled cells that overlap by more than half of one of them although different tiles
+found them and the whole image does not show both, or that match a cell that another one matches
+better. *Cut*: tiled cells that lie in a larger cell of the whole image and end at a tile's border.
+The network itself finds some cells in the same place, such as two neighbors and both as one; these
+*covering* pairs are counted for both predictions.
 """
 
 

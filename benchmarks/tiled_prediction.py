@@ -1,4 +1,4 @@
-"""Predict drawn slides of growing size: time, share of the network, memory, cells per second.
+"""Predict drawn slides of growing size: time, memory, cells per second.
 
     python benchmarks/tiled_prediction.py --checkpoint best.pth     # 20 minutes on 2 cores
     python benchmarks/tiled_prediction.py --sides 20000 --no-sahi   # the largest alone
@@ -6,32 +6,37 @@
 
 Each measurement runs in a process of its own, so that its peak memory is its own. SAHI is measured
 beside it where it is installed. Writes docs/tiled_prediction.md with a plot, and the raw numbers
-as JSON; what was measured before is kept.
+as JSON; earlier measurements are kept.
 """
 
-import argparse
-import json
-import os
-import subprocess
-import sys
 import tempfile
-from datetime import date
+from argparse import Namespace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from dense.report import describe_machine
+from frame import (
+    DEMO_CONFIG,
+    Raw,
+    find_demo_checkpoint,
+    find_page,
+    make_parser,
+    read_raw,
+    run_apart,
+    stamp,
+    wait_passively,
+    write_raw,
+)
+from mmengine.config import DictAction
+from tiled.measuring import compare, predict_array, predict_slide
 from tiled.report import write_report
+from tiled.slides import write_slide
 
-ROOT = Path(__file__).resolve().parents[1]
 
-
-def parse_args() -> argparse.Namespace:
+def parse_args() -> Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--config", default=str(ROOT / "configs/cell/mask-rcnn_r18_small-anchor_demo.py")
-    )
+    parser = make_parser(__doc__, "small slides")
+    parser.add_argument("--config", default=str(DEMO_CONFIG))
     parser.add_argument("--checkpoint", help="default: the best of work_dirs/demo")
     parser.add_argument(
         "--sides", type=int, nargs="+", default=[2000, 5000, 10000, 20000], help="in pixels"
@@ -48,15 +53,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--cfg-options",
         nargs="+",
-        default=["model.test_cfg.rpn.max_per_img=500"],
-        help="override the config; proposals as in training by default, 8 a cell",
+        action=DictAction,
+        default={"model.test_cfg.rpn.max_per_img": 500},
+        help="override the config; by default proposals as in training, 8 per cell",
     )
-    parser.add_argument("--quick", action="store_true", help="small slides, written elsewhere")
-    parser.add_argument("--out", type=Path, help="folder of the report; default docs")
     parser.add_argument("--report-only", action="store_true", help="write from the raw numbers")
-    parser.add_argument(
-        "--one", nargs=3, metavar=("HOW", "SLIDE", "FOLDER"), help=argparse.SUPPRESS
-    )
     args = parser.parse_args()
     if args.quick:
         args.sides, args.sahi_side = [800, 1600], 800
@@ -64,99 +65,63 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Measure every side and the comparison, and write the report after each."""
+    """Measure every side and the comparison, and write the page after each."""
     args = parse_args()
-    if args.one:
-        from tiled.works import run_here
-
-        run_here(args, args.one[0], Path(args.one[1]), Path(args.one[2]))
-        return
-    args.checkpoint = args.checkpoint or find_demo_checkpoint()
-    # For all children: a thread that spins at a barrier keeps a busy machine from its work.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    out = args.out or ROOT / ("work_dirs/benchmarks_quick" if args.quick else "docs")
-    raw_path = out / "tiled_prediction.json"
-    raw = json.loads(raw_path.read_text("utf-8")) if raw_path.exists() else {}
-    works = [(measure_growth, side) for side in args.sides]
+    wait_passively()
+    page = find_page(args, "tiled_prediction")
+    raw = read_raw(page)
+    cases = [(measure_growth, side) for side in args.sides]
     if not args.no_sahi and find_spec("sahi"):
-        works.append((compare_with_sahi, args.sahi_side))
-    for work, side in () if args.report_only else works:
-        raw |= work(args, side)
-        out.mkdir(parents=True, exist_ok=True)
-        raw_path.write_text(json.dumps(raw, indent=1) + "\n", "utf-8")
-        write_report(raw, out / "tiled_prediction.md")
-    print(write_report(raw, out / "tiled_prediction.md"))
+        cases.append((compare_with_sahi, args.sahi_side))
+    if args.report_only:
+        cases = []
+    elif not args.checkpoint:
+        args.checkpoint = str(find_demo_checkpoint())
+    for measure, side in cases:
+        raw |= measure(args, side)
+        write_raw(page, raw)
+        write_report(raw, page)
+    print(write_report(raw, page))
 
 
-def find_demo_checkpoint() -> str:
-    """Return the best checkpoint of `make demo`."""
-    found = sorted((ROOT / "work_dirs" / "demo").glob("best_*.pth"))
-    if not found:
-        raise SystemExit("There is no work_dirs/demo/best_*.pth; run make demo, or name a file.")
-    return str(found[-1])
-
-
-def measure_growth(args: argparse.Namespace, side_px: int) -> dict[str, Any]:
+def measure_growth(args: Namespace, side_px: int) -> Raw:
     """Predict one slide, args.repeats times."""
     with tempfile.TemporaryDirectory() as folder:
         slide = Path(folder) / "slide.tif"
-        drawn = draw(slide, side_px, args.tissue, args.cells_per_block)
+        drawn = write_slide(slide, side_px, args.tissue, args.cells_per_block)
         measurements = []
         for number in range(args.repeats):
-            measurements.append(run_apart(args, "slide", slide, Path(folder) / str(number)))
+            out = Path(folder) / str(number)
+            measurements.append(run_apart(predict_slide, args, slide, out))
             print(f"slide {side_px}: {measurements[-1]}", flush=True)
     return {f"slide {side_px}": describe(args, side_px, drawn) | {"measurements": measurements}}
 
 
-def compare_with_sahi(args: argparse.Namespace, side_px: int) -> dict[str, Any]:
+def compare_with_sahi(args: Namespace, side_px: int) -> Raw:
     """Predict a slide full of tissue whole, tiled and with SAHI, in turn."""
     runs: dict[str, list] = {"whole": [], "ours": [], "sahi": []}
+    found = {}
     with tempfile.TemporaryDirectory() as folder:
         slide = Path(folder) / "slide.tif"
-        drawn = draw(slide, side_px, 1.0, args.cells_per_block)
+        drawn = write_slide(slide, side_px, 1.0, args.cells_per_block)
         for _ in range(args.repeats):
             for how, done in runs.items():
-                done.append(run_apart(args, how, slide, Path(folder)))
-                print(f"{how} {side_px}: {done[-1]}", flush=True)
-        agreements = run_apart(args, "compare", slide, Path(folder))
+                found[how], numbers = run_apart(predict_array, args, slide, how)
+                done.append(numbers)
+                print(f"{how} {side_px}: {numbers}", flush=True)
+        agreements = run_apart(compare, args, slide, found)
     case = describe(args, side_px, drawn) | {"runs": runs, "agreements": agreements}
     return {f"sahi {side_px}": case}
 
 
-def draw(slide: Path, side_px: int, tissue: float, cells_per_block: int) -> int:
-    """Write a slide; how many cells are drawn."""
-    from tiled.slides import write_slide
-
-    return write_slide(slide, side_px, tissue, cells_per_block)
-
-
-def run_apart(args: argparse.Namespace, how: str, slide: Path, folder: Path) -> dict[str, Any]:
-    """Make one measurement in a fresh process."""
-    folder.mkdir(exist_ok=True)
-    flags = ["--config", args.config, "--checkpoint", args.checkpoint, "--tile", args.tile]
-    flags += ["--overlap", args.overlap, "--scale", args.scale, "--format", *args.format]
-    flags += ["--cfg-options", *args.cfg_options, "--one", how, slide, folder]
-    done = subprocess.run(
-        [sys.executable, __file__, *map(str, flags)], capture_output=True, text=True
-    )
-    if done.returncode:
-        sys.exit(f"{how} failed:\n{done.stderr[-2000:]}")
-    return json.loads((folder / "numbers.json").read_text("utf-8"))
-
-
-def describe(args: argparse.Namespace, side_px: int, drawn: int) -> dict[str, Any]:
+def describe(args: Namespace, side_px: int, drawn: int) -> dict[str, Any]:
     """Note what was measured, where and when."""
+    options = " ".join(f"{key}={value}" for key, value in args.cfg_options.items())
     setting = (
         f"`{Path(args.config).stem}`, `{Path(args.checkpoint).name}`, tiles of {args.tile} px with "
-        f"{args.overlap} px overlap, scale {args.scale:g}, {' '.join(args.cfg_options)}"
+        f"{args.overlap} px overlap, scale {args.scale:g}, {options}"
     )
-    return {
-        "side_px": side_px,
-        "drawn_cells": drawn,
-        "setting": setting,
-        "date": date.today().isoformat(),
-        "machine": describe_machine(),
-    }
+    return {"side_px": side_px, "drawn_cells": drawn, "setting": setting, **stamp()}
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import importlib
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,11 +16,12 @@ from mmengine.registry import init_default_scope
 
 from benchmarks.dense.measuring import Case, Measurement, _run_child, read_memory_gb, tiny_scene
 from benchmarks.dense.plan import CURVES, GROUPS, TARGETS, Target, shrink
-from benchmarks.dense.report import Series, describe_machine, judge, pair, write_report
+from benchmarks.dense.report import Series, compare_sides, pair, write_report
 from benchmarks.dense.scenes import Scene
 from benchmarks.dense.stock import CONFIGS, STOCK_TYPES, read_model_config
-from benchmarks.dense.works import WORKS
-from benchmarks.proposal_recall import measure_coverage, write_table
+from benchmarks.dense.workloads import WORKLOADS
+from benchmarks.frame import describe_machine
+from benchmarks.proposal_recall import measure_coverage, tabulate
 from benchmarks.tiled.agreement import compare_predictions
 from cellseg.inference import Cells
 from cellseg.inference.tiles import make_tile_grid
@@ -35,38 +36,38 @@ def scene(tmp_path_factory) -> Scene:
     return Scene(cells=8, size_px=128, images=2, folder=tmp_path_factory.mktemp("drawn"))
 
 
-@pytest.mark.parametrize("name", [name for name in WORKS if not name.startswith("step")])
+@pytest.mark.parametrize("name", [name for name in WORKLOADS if not name.startswith("step")])
 def test_work_when_run_by_both_sides_then_the_results_are_equal(name, scene):
-    work = WORKS[name]
-    stock, ours = (work.prepare(scene, side)() for side in ("stock", "ours"))
-    assert work.agree(stock, ours)
+    workload = WORKLOADS[name]
+    stock, ours = (workload.prepare(scene, side)() for side in ("stock", "ours"))
+    assert workload.agree(stock, ours)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in WORKS if name.startswith("step")])
+@pytest.mark.parametrize("name", [name for name in WORKLOADS if name.startswith("step")])
 def test_step_when_run_by_both_sides_then_the_losses_are_alike(name, scene):
-    work = WORKS[name]
-    stock, ours = (work.prepare(scene, side)() for side in ("stock", "ours"))
-    assert work.agree(stock, ours)
+    workload = WORKLOADS[name]
+    stock, ours = (workload.prepare(scene, side)() for side in ("stock", "ours"))
+    assert workload.agree(stock, ours)
 
 
 def test_agree_when_a_result_is_wrong_then_tells(scene):
     for name in ("annotations", "mask-targets", "detections-to-rle", "average-precision"):
-        work = WORKS[name]
-        stock = work.prepare(scene, "stock")()
-        other = work.prepare(replace(scene, cells=7), "ours")()
-        assert not work.agree(stock, other)
+        workload = WORKLOADS[name]
+        stock = workload.prepare(scene, "stock")()
+        other = workload.prepare(replace(scene, cells=7), "ours")()
+        assert not workload.agree(stock, other)
 
 
 def test_second_start_then_gives_the_first_ones_annotations(scene):
-    work = WORKS["annotations"]
-    stock, second = (work.prepare(scene, side)() for side in ("stock", "ours-second"))
-    assert work.agree(stock, second)
+    workload = WORKLOADS["annotations"]
+    stock, second = (workload.prepare(scene, side)() for side in ("stock", "ours-second"))
+    assert workload.agree(stock, second)
 
 
-def test_plan_names_only_works_that_exist_and_targets_that_are_measured():
+def test_plan_names_only_workloads_that_exist_and_targets_that_are_measured():
     measured = {comparison for group in GROUPS.values() for comparison in group}
-    assert {comparison.work for comparison in measured} == set(WORKS)
+    assert {comparison.workload for comparison in measured} == set(WORKLOADS)
     assert {target.comparison for target in TARGETS} <= measured
     assert {comparison for curve in CURVES.values() for comparison in curve} <= measured
     assert all(target.side in target.comparison.sides for target in TARGETS)
@@ -76,7 +77,7 @@ def test_plan_names_only_works_that_exist_and_targets_that_are_measured():
 def test_plan_and_measuring_name_a_case_alike(scene):
     comparison = GROUPS["pipeline"][0]
     planned = replace(scene, cells=comparison.cells, size_px=comparison.size_px)
-    assert Case(comparison.work, "ours", planned, 20.0).key == comparison.key("ours")
+    assert Case(comparison.workload, "ours", planned, 20.0).key == comparison.key("ours")
 
 
 class _Sender:
@@ -137,16 +138,18 @@ def test_tiny_scene_keeps_the_number_of_images(scene):
         ("growth", 1.5, (1.0,), (1.6,), False),
     ],
 )
-def test_judge_compares_medians_with_the_target(measure, limit, stock, ours, is_met):
+def test_compare_sides_then_medians_are_compared_with_the_target(
+    measure, limit, stock, ours, is_met
+):
     target = Target("row", GROUPS["pipeline"][0], measure, limit)
-    assert judge(target, Series(stock), Series(ours))[2] is is_met
+    assert compare_sides(target, Series(stock), Series(ours))[2] is is_met
 
 
-def test_judge_when_stock_cannot_run_then_ours_is_met_and_when_ours_cannot_then_not():
+def test_compare_sides_when_stock_cannot_run_then_ours_is_met_and_when_ours_cannot_then_not():
     target = Target("row", GROUPS["pipeline"][0], "faster", 20)
     failed = Series((), "fails under 20 GB")
-    assert judge(target, failed, Series((1.0,)))[2]
-    assert not judge(target, Series((1.0,)), failed)[2]
+    assert compare_sides(target, failed, Series((1.0,)))[2]
+    assert not compare_sides(target, Series((1.0,)), failed)[2]
 
 
 def test_pair_when_one_side_has_fewer_then_pairs_what_there_is():
@@ -159,7 +162,7 @@ def test_report_when_a_row_was_not_measured_then_leaves_it_out(tmp_path):
         comparison.key(side): {
             "date": "2020-01-01",
             "machine": "a machine",
-            "measurements": [Measurement(seconds, seconds, seconds).as_dict()],
+            "measurements": [asdict(Measurement(seconds, seconds, seconds))],
         }
         for side, seconds in (("stock", 2.0), ("ours", 0.1))
     }
@@ -222,7 +225,7 @@ def test_coverage_when_more_proposals_are_kept_then_recall_does_not_fall():
     assert few.proposals <= 5 < many.proposals
     assert all(a <= b for a, b in zip(few.recalls, many.recalls, strict=True))
     assert many.recalls[0] >= many.recalls[1]
-    assert write_table([few, many]).count("|") == 20
+    assert tabulate([few, many]).count("|") == 20
 
 
 def cells_of(*boxes: tuple[int, int, int, int]) -> Cells:

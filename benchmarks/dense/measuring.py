@@ -1,9 +1,9 @@
-"""Measure time and memory of a work in a process of its own.
+"""Measure time and memory of a workload in a process of its own.
 
 Children are forked by a server that has imported everything and computed nothing: each starts in
-the same fresh state within milliseconds. A child runs the work on a tiny scene first, so that
-neither code pages nor thread pools are counted, then once under the clock; work that goes on in one
-process is timed on a second run, while the memory is always the first's.
+the same fresh state within milliseconds. A child runs the workload on a tiny scene first, so that
+neither code pages nor thread pools are counted, then once for the measurement. A workload that is
+repeated in one process is timed on its second run; the memory is always that of the first.
 """
 
 import ctypes
@@ -15,7 +15,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -32,9 +32,9 @@ _WORDS_OF_NO_MEMORY = ("can't allocate memory", "Cannot allocate memory", "Unabl
 
 @dataclass(frozen=True)
 class Case:
-    """One measurement: a work of `works.WORKS` on a scene, for one side."""
+    """One measurement: one of `workloads.WORKLOADS` on a scene, for one side."""
 
-    work: str
+    workload: str
     side: str
     scene: Scene
     memory_limit_gb: float
@@ -42,18 +42,18 @@ class Case:
     @property
     def key(self) -> str:
         """Name the case in the file of raw numbers."""
-        return f"{self.work}/{self.scene.size_px}px/{self.scene.cells}-cells/{self.side}"
+        return f"{self.workload}/{self.scene.size_px}px/{self.scene.cells}-cells/{self.side}"
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What a child saw.
+    """What a child measured.
 
     Attributes:
-        seconds: Wall time of the work, an image where the work counts by images.
-        peak_gb: Largest resident memory during the work, in 1e9 bytes.
-        added_gb: How much of it was not there before the work.
-        cpu_seconds: Processor time of all threads in that time, which tells a busy machine.
+        seconds: Wall time, per image where the workload says so.
+        peak_gb: Largest resident memory during the run, in 1e9 bytes.
+        added_gb: How much of it was not there before the run.
+        cpu_seconds: Processor time of all threads in that time, which reveals a busy machine.
         failure: Why there are no numbers; empty if there are.
     """
 
@@ -63,10 +63,6 @@ class Measurement:
     cpu_seconds: float = 0.0
     failure: str = ""
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the fields for JSON."""
-        return asdict(self)
-
 
 def measure(case: Case) -> Measurement:
     """Measure a case in a fresh process.
@@ -75,7 +71,7 @@ def measure(case: Case) -> Measurement:
         The numbers, or a failure where the memory limit was reached.
 
     Raises:
-        RuntimeError: If the work fails for any other reason.
+        RuntimeError: If the workload fails for any other reason.
     """
     if case.side.endswith("-amp") and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         return Measurement(failure="this CPU has no bf16 instructions")
@@ -93,7 +89,7 @@ def measure(case: Case) -> Measurement:
     process.join()
     if outcome is None:
         if process.exitcode == -9:
-            return Measurement(failure="killed for want of memory")
+            return Measurement(failure="killed because memory ran out")
         raise RuntimeError(f"{case.key} ended with exit status {process.exitcode}.")
     if isinstance(outcome, str):
         raise RuntimeError(f"{case.key} failed:\n{outcome}")
@@ -119,25 +115,24 @@ def _run_child(case: Case, sender: Connection) -> None:
 
 def _measure_here(case: Case) -> Measurement:
     """Prepare, warm up and run a case."""
-    from .works import WORKS
+    from .workloads import WORKLOADS
 
-    work = WORKS[case.work]
-    tiny = tiny_scene(case.scene)
-    work.prepare(tiny, case.side)()
-    run = work.prepare(case.scene, case.side)
+    workload = WORKLOADS[case.workload]
+    workload.prepare(tiny_scene(case.scene), case.side)()
+    run = workload.prepare(case.scene, case.side)
     gc.collect()
     _give_memory_back()
     before_gb = reset_peak()
     seconds, cpu_seconds = _time(run)
     peak_gb = read_memory_gb("VmHWM")
-    if work.is_steady:
+    if workload.is_steady:
         seconds, cpu_seconds = _time(run)
-    per = case.scene.images if work.unit == "image" else 1
+    per = case.scene.images if workload.is_per_image else 1
     return Measurement(seconds / per, peak_gb, max(peak_gb - before_gb, 0.0), cpu_seconds / per)
 
 
 def _time(run: Callable[[], Any]) -> tuple[float, float]:
-    """Run a work; return wall time and processor time in seconds."""
+    """Run a workload; return wall time and processor time in seconds."""
     cpu_started, started = time.process_time(), time.perf_counter()
     result = run()
     times = time.perf_counter() - started, time.process_time() - cpu_started
@@ -151,7 +146,7 @@ def tiny_scene(scene: Scene) -> Scene:
 
 
 def reset_peak() -> float:
-    """Let the peak of resident memory start anew.
+    """Reset the peak of resident memory.
 
     Returns:
         What is resident now, in 1e9 bytes.
@@ -170,7 +165,7 @@ def read_memory_gb(field: str) -> float:
 
 
 def _silence() -> None:
-    """Drop what the work prints, which is no part of the result."""
+    """Discard what the workload prints."""
     with Path(os.devnull).open("w") as sink:
         os.dup2(sink.fileno(), 1)
         os.dup2(sink.fileno(), 2)
@@ -184,6 +179,6 @@ def _limit_memory(limit_gb: float) -> None:
 
 
 def _give_memory_back() -> None:
-    """Return freed memory to the system, so that the work cannot use it unseen."""
+    """Return freed memory to the system, so that the workload cannot reuse it unseen."""
     if sys.platform == "linux":
         ctypes.CDLL(None).malloc_trim(0)

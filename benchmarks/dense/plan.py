@@ -8,21 +8,21 @@ TABLE_CELLS = (100, 400, 1000)
 CURVE_REPEATS = 3
 
 Measure = Literal[
-    "faster",  # stock's time / ours, at least
-    "memory share",  # ours / stock's added memory, at most
-    "added MB",  # ours, at most
-    "time share",  # ours / stock's time, at most
-    "peak share",  # ours / stock's peak memory, at most
-    "peak GB",  # ours, at most
-    "growth",  # ours / ours with 100 cells, at most
+    "faster",  # MMDetection's time / ours, at least
+    "memory share",  # our added memory / MMDetection's, at most
+    "added MB",  # our added memory, at most
+    "time share",  # our time / MMDetection's, at most
+    "peak share",  # our peak memory / MMDetection's, at most
+    "peak GB",  # our peak memory, at most
+    "growth",  # our time / our time with 100 cells, at most
 ]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One work on one scene, for several sides, measured in turn."""
+    """One workload on one scene, for several sides, measured in turn."""
 
-    work: str
+    workload: str
     cells: int
     size_px: int = 1024
     images: int = 1
@@ -31,25 +31,26 @@ class Comparison:
 
     def key(self, side: str) -> str:
         """Name a side's case in the raw numbers; see `measuring.Case.key`."""
-        return f"{self.work}/{self.size_px}px/{self.cells}-cells/{side}"
+        return f"{self.workload}/{self.size_px}px/{self.cells}-cells/{side}"
 
 
 @dataclass(frozen=True)
 class Target:
-    """A line of the table: what a comparison is to reach."""
+    """A row of the table: what a comparison is to reach."""
 
     row: str
     comparison: Comparison
     measure: Measure
     limit: float
     side: str = "ours"
-    note: str = ""
 
 
-def _along_cells(work: str, size_px: int = 1024) -> list[Comparison]:
-    """Compare a work over all numbers of cells; those that no target asks about less often."""
+def _along_cells(workload: str, size_px: int = 1024) -> list[Comparison]:
+    """Compare a workload over all numbers of cells; those without a target less often."""
     return [
-        Comparison(work, cells, size_px, max_repeats=100 if cells in TABLE_CELLS else CURVE_REPEATS)
+        Comparison(
+            workload, cells, size_px, max_repeats=100 if cells in TABLE_CELLS else CURVE_REPEATS
+        )
         for cells in CURVE_CELLS
     ]
 
@@ -79,13 +80,13 @@ CURVES = {
 
 
 def _at(group: str, cells: int) -> Comparison:
-    """Find the comparison of a group with so many cells."""
+    """Find the comparison of a group with this number of cells."""
     return next(comparison for comparison in GROUPS[group] if comparison.cells == cells)
 
 
 _START, _STEP, _BIG_STEP = (GROUPS[name][0] for name in ("annotations", "step-r18", "step-r101"))
 TARGETS = [
-    Target("label TIFF -> annotations, 1000 cells, an image", _START, "faster", 20),
+    Target("label TIFF -> annotations, 1000 cells, per image", _START, "faster", 20),
     Target("the same, second start", _START, "faster", 100, side="ours-second"),
     Target("pipeline to PackDetInputs, 400 cells", _at("pipeline", 400), "faster", 25),
     Target("pipeline to PackDetInputs, 1000 cells", _at("pipeline", 1000), "faster", 60),
@@ -98,7 +99,7 @@ TARGETS = [
     Target("the same, added memory", _at("mask-targets", 400), "memory share", 1 / 20),
     Target("1000 detections to RLE on 2048 x 2048", _at("detections-to-rle", 1000), "faster", 30),
     Target("the same, added memory", _at("detections-to-rle", 1000), "memory share", 1 / 20),
-    Target("train step, R18, batch 2, 400 cells, an image", _STEP, "time share", 0.40),
+    Target("train step, R18, batch 2, 400 cells, per image", _STEP, "time share", 0.40),
     Target("the same with --amp", _STEP, "time share", 0.25, side="ours-amp"),
     Target("the same, peak memory", _STEP, "peak share", 0.40),
     Target("train step, R101, batch 2, 1000 cells, peak memory", _BIG_STEP, "peak GB", 14),

@@ -1,22 +1,24 @@
-"""Write what was measured as a table, with machine, date and versions."""
+"""Write what was measured on dense images as tables."""
 
-import os
-import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
-from typing import Any
 
-from cellseg.cores import count_cores
+from frame import Raw, is_met, significant, spread, write_page, write_table
 
-from .plan import CURVES, GROUPS, TABLE_CELLS, TARGETS, Comparison, Target
+from .plan import CURVES, GROUPS, TABLE_CELLS, TARGETS, Comparison, Measure, Target
 
-ORDERS = ("ours", "ours-other-order")
-PACKAGES = ("torch", "onedl-mmdetection", "onedl-mmcv", "numpy", "pycocotools", "faster-coco-eval")
-Raw = dict[str, dict[str, Any]]
 Plan = Callable[[Comparison], Comparison]
+QUANTITIES: dict[Measure, tuple[str, str, float]] = {  # field, unit, factor
+    "faster": ("seconds", "s", 1.0),
+    "time share": ("seconds", "s", 1.0),
+    "growth": ("seconds", "s", 1.0),
+    "memory share": ("added_gb", "MB", 1000.0),
+    "added MB": ("added_gb", "MB", 1000.0),
+    "peak share": ("peak_gb", "GB", 1.0),
+    "peak GB": ("peak_gb", "GB", 1.0),
+}
 
 
 def as_planned(comparison: Comparison) -> Comparison:
@@ -31,46 +33,27 @@ class Series:
     values: tuple[float, ...]
     failure: str = ""
 
-    def write(self, digits: int = 3) -> str:
+    def write(self, unit: str = "") -> str:
         """Write median and range."""
-        if self.failure:
-            return self.failure
-        low, middle, high = (
-            _write(value, digits)
-            for value in (min(self.values), median(self.values), max(self.values))
-        )
-        return f"{middle} [{low} - {high}]"
+        return self.failure or spread(self.values) + unit
+
+    def write_median(self, unit: str) -> str:
+        """Write the median alone."""
+        return self.failure or significant(median(self.values)) + unit
 
 
-def read_series(raw: Raw, key: str, field: str) -> Series | None:
+def read_series(raw: Raw, key: str, field: str, factor: float = 1.0) -> Series | None:
     """Read one field of all measurements of a case; None where it was not measured."""
     if key not in raw:
         return None
     measurements = raw[key]["measurements"]
     failures = [entry["failure"] for entry in measurements if entry["failure"]]
-    values = tuple(entry[field] for entry in measurements if not entry["failure"])
+    values = tuple(entry[field] * factor for entry in measurements if not entry["failure"])
     return Series(values, failures[0] if failures else "")
 
 
-def describe_machine() -> str:
-    """Name processor, cores, memory, system and versions."""
-    cpu = platform.processor() or platform.machine()
-    if (listing := Path("/proc/cpuinfo")).exists():  # Linux only
-        for line in listing.read_text("utf-8").splitlines():
-            if line.startswith("model name"):
-                cpu = line.partition(":")[2].strip()
-    memory = ""
-    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", ()):  # not on Windows
-        memory = f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 1e9:.0f} GB, "
-    versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-    return (
-        f"{cpu}, {count_cores()} cores, {memory}{platform.system()}, "
-        f"Python {platform.python_version()}, {versions}"
-    )
-
-
 def write_report(raw: Raw, path: Path, plan: Plan = as_planned) -> str:
-    """Write the table as Markdown.
+    """Write the page.
 
     Args:
         raw: The raw numbers by case.
@@ -78,74 +61,45 @@ def write_report(raw: Raw, path: Path, plan: Plan = as_planned) -> str:
         plan: What was measured in place of each comparison.
 
     Returns:
-        The table alone, for the terminal.
+        The table of targets alone, for the terminal.
     """
-    lines = [
-        "| work | stock | ours | ratio | target | met |",
-        "|---|---|---|---|---|---|",
-        *(line for target in TARGETS if (line := _write_line(raw, target, plan))),
-    ]
-    table = "\n".join(lines)
-    machines = sorted({(case["date"], case["machine"]) for case in raw.values()})
-    measured = "\n".join(f"* {day}: {machine}" for day, machine in machines)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(
-        TEXT.format(
-            table=table,
-            measured=measured,
-            notes=_write_notes(raw, plan),
-            curves=_write_curves(raw, plan),
-        ),
-        "utf-8",
+    head = ("operation", "MMDetection", "cellseg", "ratio", "target", "met")
+    table = write_table(head, filter(None, (_make_row(raw, target, plan) for target in TARGETS)))
+    body = TEXT.format(
+        table=table, order=_compare_orders(raw, plan), curves=_write_curves(raw, plan)
     )
+    write_page(path, "Dense images", "dense_images.py", body, raw=raw)
     return table
 
 
-def _write_line(raw: Raw, target: Target, plan: Plan) -> str:
-    """Write one line of the table; empty where it was not measured."""
-    field, unit, scale = {
-        "faster": ("seconds", "s", 1.0),
-        "time share": ("seconds", "s", 1.0),
-        "growth": ("seconds", "s", 1.0),
-        "memory share": ("added_gb", "MB", 1000.0),
-        "added MB": ("added_gb", "MB", 1000.0),
-        "peak share": ("peak_gb", "GB", 1.0),
-        "peak GB": ("peak_gb", "GB", 1.0),
-    }[target.measure]
-    comparison = plan(target.comparison)
-    stock = read_series(raw, comparison.key("stock"), field)
-    ours = read_series(raw, comparison.key(target.side), field)
+def _make_row(raw: Raw, target: Target, plan: Plan) -> list[str] | None:
+    """Make one row of the table; None where it was not measured."""
+    field, unit, factor = QUANTITIES[target.measure]
+    key, base = plan(target.comparison).key, ""
+    stock_key = key("stock")
     if target.measure == "growth":
-        fewer_cells = plan(replace(target.comparison, cells=TABLE_CELLS[0]))
-        stock = read_series(raw, fewer_cells.key("ours"), field)
+        base = f"cellseg, {TABLE_CELLS[0]} cells: "
+        stock_key = plan(replace(target.comparison, cells=TABLE_CELLS[0])).key("ours")
+    stock = read_series(raw, stock_key, field, factor)
+    ours = read_series(raw, key(target.side), field, factor)
     if stock is None or ours is None:
-        return ""
-    stock, ours = (Series(tuple(v * scale for v in s.values), s.failure) for s in (stock, ours))
-    ratio, wish, is_met = judge(target, stock, ours)
-    cells = [
-        target.row,
-        f"{stock.write()}" + ("" if stock.failure else f" {unit}"),
-        f"{ours.write()}" + ("" if ours.failure else f" {unit}"),
-        ratio,
-        wish,
-        "yes" if is_met else "**no**",
-    ]
-    if target.measure == "growth":
-        cells[1] = f"ours, 100 cells: {cells[1]}"
-    return "| " + " | ".join(cells) + " |"
+        return None
+    ratio, wish, met = compare_sides(target, stock, ours)
+    sides = base + stock.write(f" {unit}"), ours.write(f" {unit}")
+    return [target.row, *sides, ratio, wish, is_met(met)]
 
 
-def judge(target: Target, stock: Series, ours: Series) -> tuple[str, str, bool]:
+def compare_sides(target: Target, stock: Series, ours: Series) -> tuple[str, str, bool]:
     """Compare two sides.
 
     Args:
-        target: What is asked for.
+        target: What is to be reached.
         stock: The other side.
         ours: Our side.
 
     Returns:
-        The ratio with its spread over pairs measured one after the other, what is asked for, and
-        whether our median reaches it.
+        The ratio with its spread over pairs measured one after the other, what is to be reached,
+        and whether our median reaches it.
     """
     limit = target.limit
     if ours.failure:
@@ -157,94 +111,61 @@ def judge(target: Target, stock: Series, ours: Series) -> tuple[str, str, bool]:
         return "-", "runs", True
     if target.measure == "faster":
         ratios = pair(stock.values, ours.values)
-        return f"{Series(ratios).write()}x", f"at least {limit:g}x", median(ratios) >= limit
+        return f"{spread(ratios)}x", f"at least {limit:g}x", median(ratios) >= limit
     ratios = pair(ours.values, stock.values)
     wish = f"at most 1/{1 / limit:g}" if target.measure == "memory share" else f"at most {limit:g}"
-    return f"{Series(ratios).write()}", wish, median(ratios) <= limit
+    return spread(ratios), wish, median(ratios) <= limit
 
 
 def pair(above: Sequence[float], below: Sequence[float]) -> tuple[float, ...]:
     """Divide measurements that were made one after the other."""
-    number = min(len(above), len(below))
-    return tuple(a / max(b, 1e-9) for a, b in zip(above[:number], below[:number], strict=True))
+    return tuple(a / max(b, 1e-9) for a, b in zip(above, below, strict=False))
 
 
 def _write_curves(raw: Raw, plan: Plan) -> str:
     """Write the medians behind the plot."""
-    lines = [
-        "| work | cells | stock | ours | stock, added MB | ours, added MB |",
-        "|---|---|---|---|---|---|",
-    ]
+    rows = []
     for title, comparisons in CURVES.items():
         for comparison in map(plan, comparisons):
-            columns = [
-                _write_median(read_series(raw, comparison.key(side), field), scale, unit)
-                for field, scale, unit in (("seconds", 1.0, " s"), ("added_gb", 1000.0, ""))
-                for side in ("stock", "ours")
-            ]
-            lines.append(f"| {title} | {comparison.cells} | " + " | ".join(columns) + " |")
-    return "\n".join(lines)
+            cells: list[object] = [title, comparison.cells]
+            for field, factor, unit in (("seconds", 1.0, " s"), ("added_gb", 1000.0, "")):
+                for side in ("stock", "ours"):
+                    series = read_series(raw, comparison.key(side), field, factor)
+                    cells.append(series.write_median(unit) if series else "")
+            rows.append(cells)
+    sides = ("MMDetection", "cellseg", "MMDetection, added MB", "cellseg, added MB")
+    return write_table(("operation", "cells", *sides), rows)
 
 
-def _write_notes(raw: Raw, plan: Plan) -> str:
-    """Write what the table has no line for: the memory order's part in a training step."""
-    lines = []
-    for comparison in map(plan, GROUPS["step-r18"][:1]):
-        orders = [read_series(raw, comparison.key(side), "seconds") for side in ORDERS]
-        if all(series is not None and series.values for series in orders):
-            chosen, other = (series.write() for series in orders)
-            lines.append(
-                f"`ChannelsLastHook` keeps the faster memory order of convolutions: {chosen} s an "
-                f"image of a training step on this machine, and {other} s in the other order.\n"
-            )
-    return "\n".join(lines)
-
-
-def _write_median(series: Series | None, scale: float, unit: str) -> str:
-    """Write the median of a series, why there is none, or nothing."""
-    if series is None:
+def _compare_orders(raw: Raw, plan: Plan) -> str:
+    """Write what the memory order of convolutions does to a training step."""
+    key = plan(GROUPS["step-r18"][0]).key
+    orders = [read_series(raw, key(side), "seconds") for side in ("ours", "ours-other-order")]
+    if not all(series and series.values for series in orders):
         return ""
-    return series.failure or f"{_write(median(series.values) * scale, 3)}{unit}"
-
-
-def _write(value: float, digits: int) -> str:
-    """Write a number with so many significant digits, without an exponent."""
-    if value == 0:
-        return "0"
-    text = f"{value:.{digits}g}"
+    chosen, other = (series.write() for series in orders if series)
     return (
-        f"{float(text):g}"
-        if "e" not in text
-        else f"{float(text):.0f}"
-        if value >= 1
-        else f"{value:.5f}"
+        f"\n\n`ChannelsLastHook` chooses the faster memory order of convolutions: {chosen} s per "
+        f"image\nof a training step on this machine, against {other} s in the other order."
     )
 
 
-TEXT = """# Dense images at the price of the network
-
-Written by `python benchmarks/dense_images.py`; every single measurement stands in
-[benchmarks.json](benchmarks.json). Stock is MMDetection itself: the same configs with its own parts
-swapped in (`benchmarks/dense/stock.py`). Images are drawn, 1024 x 1024 pixels unless said.
+TEXT = """The MMDetection side runs the same configs with MMDetection's own parts swapped in
+(`benchmarks/dense/stock.py`). Images are drawn, 1024 x 1024 pixels unless noted.
 
 {table}
 
-Medians of the measurements with their range in brackets. Each measurement is made in a fresh
-process under a limit of 20 GB, both sides in turn; a ratio's range is over the pairs made one after
-the other. Pipeline, RPN targets and mask targets are timed on their second run, as in a training
-that goes on. Memory is resident memory in 1e9 bytes: *added* is the peak during the first run less
+Each entry is the median, with the range in brackets. Each measurement runs in a fresh process with
+a limit of 20 GB, both sides in turn; the range of a ratio is over pairs of consecutive
+measurements. Pipeline, RPN targets and mask targets are timed on their second run, as in an ongoing
+training. Memory is resident memory in 1e9 bytes: *added* is the peak during the first run minus
 what was resident before it. Threads wait without spinning on both sides
-(`OMP_WAIT_POLICY=PASSIVE`), which makes small parallel operations many times faster where other
-processes run. Our training steps keep freed memory, as `KeepMemoryHook` does in a training.
-
-{notes}
-Measured:
-
-{measured}
+(`OMP_WAIT_POLICY=PASSIVE`), which makes small parallel operations many times faster on a busy
+machine. cellseg's training steps keep freed memory, as `KeepMemoryHook` does in training.{order}
 
 ## Against the number of cells
 
-![Time and memory against cells](images/benchmarks.png)
+![Time and memory against the number of cells](images/benchmarks.png)
 
 {curves}
 """

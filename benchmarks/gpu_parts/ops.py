@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from dense.scenes import Scene
-from dense.works_targets import (
+from dense.workloads_targets import (
     prepare_detections_to_rle,
     prepare_mask_targets,
     prepare_rpn_targets,

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from dense.scenes import Scene
 from dense.stock import CONFIGS, read_model_config
-from dense.works_model import read_batch
+from dense.workloads_model import read_batch
 from mmdet.registry import MODELS
 from mmdet.structures.mask import encode_mask_results
 from mmengine.logging import MMLogger

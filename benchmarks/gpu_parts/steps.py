@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from dense.scenes import Scene
 from dense.stock import read_config, read_model_config
-from dense.works_model import BATCH_SIZE, read_batch
+from dense.workloads_model import BATCH_SIZE, read_batch
 from mmdet.registry import MODELS, OPTIM_WRAPPERS
 from mmengine.logging import MMLogger
 from mmengine.optim import build_optim_wrapper

@@ -9,11 +9,12 @@ import numpy as np
 
 from cellseg.analysis.anchor_fit import fit_anchors
 from cellseg.analysis.anchor_recall import (
-    AnchorSetting,
     RecallFigures,
     best_ious,
     list_cells,
     read_setting,
+    scale_to_input,
+    size_boxes,
     summarise,
 )
 from cellseg.engine.configs import read_config
@@ -45,30 +46,29 @@ class AnchorRow:
 
 def measure_dsb2018(data_root: Path) -> list[AnchorRow]:
     """Measure on the validation nuclei; the fitted anchors are fitted to the training ones."""
-    fit_on, measure_on = (_read_boxes(data_root / split, "rgb") for split in ("train", "val"))
+    fit_on, measure_on = (_read_cells(data_root / split, "rgb") for split in ("train", "val"))
     return _measure("dsb2018 val", ROOT / CONFIG, fit_on, measure_on)
 
 
 def measure_hw3(folder: Path) -> list[AnchorRow]:
-    """Measure on the hw3 images at the headline's 1024 px; fitted to the very cells measured."""
-    boxes = _read_boxes(folder, "bgr")
+    """Measure on images in the MoNuSAC homework layout (hw3), at the main model's 1024 px.
+
+    The fitted anchors are fitted to the cells that are measured.
+    """
+    cells = _read_cells(folder, "bgr")
     config = ROOT / "configs" / "cell" / "mask-rcnn_r101_small-anchor.py"
-    return _measure(f"hw3, {folder.name}", config, boxes, boxes)
-
-
-def write_rows(path: Path, rows: Sequence[AnchorRow]) -> None:
-    """Keep what was measured as JSON."""
-    write_atomically(path, json.dumps([asdict(row) for row in rows], indent=2))
+    return _measure(f"hw3, {folder.name}", config, cells, cells)
 
 
 def renew_rows(path: Path, rows: Sequence[AnchorRow]) -> None:
-    """Keep what was measured, in place of what was kept of the same data; the rest stays."""
+    """Write new rows to JSON; rows of other data stay."""
     renewed = {row.data for row in rows}
-    write_rows(path, [*(row for row in read_rows(path) if row.data not in renewed), *rows])
+    kept = [row for row in read_rows(path) if row.data not in renewed]
+    write_atomically(path, json.dumps([asdict(row) for row in [*kept, *rows]], indent=2))
 
 
 def read_rows(path: Path) -> list[AnchorRow]:
-    """Read what was kept; nothing where nothing was."""
+    """Read the rows of a file; none if there is no file."""
     kept = json.loads(path.read_text("utf-8")) if path.exists() else []
     return [
         AnchorRow(
@@ -78,7 +78,8 @@ def read_rows(path: Path) -> list[AnchorRow]:
     ]
 
 
-def _read_boxes(folder: Path, channel_order: str) -> list[Cells]:
+def _read_cells(folder: Path, channel_order: str) -> list[Cells]:
+    """Read the cells of each image of a data set."""
     dataset = open_data(folder, channel_order=channel_order)
     return list_cells(dataset.get_data_info(index) for index in range(len(dataset)))
 
@@ -86,20 +87,16 @@ def _read_boxes(folder: Path, channel_order: str) -> list[Cells]:
 def _measure(
     data: str, config: Path, fit_on: list[Cells], measure_on: list[Cells]
 ) -> list[AnchorRow]:
+    """Measure default, small and fitted anchors."""
     small = read_setting(read_config(config), "small")
     settings = [
         read_setting(read_config(config, DEFAULT_ANCHORS), "default"),
         small,
         fit_anchors(fit_on, small).to_setting(small, "fitted"),
     ]
-    sizes = np.quantile(_input_sizes(measure_on, small), (0.05, 0.5, 0.95)).tolist()
+    heights = scale_to_input(measure_on, small)[0][:, 1]
+    sizes = np.quantile(size_boxes(measure_on) * heights, (0.05, 0.5, 0.95)).tolist()
     return [
         AnchorRow(data, setting.name, summarise(best_ious(measure_on, setting)), tuple(sizes))
         for setting in settings
     ]
-
-
-def _input_sizes(boxes: list[Cells], setting: AnchorSetting) -> np.ndarray:
-    """Return the cells' sizes (N,) in pixels of the network's input."""
-    inputs = [setting.input_size(h, w)[0] / h for h, w in boxes.image_sizes.tolist()]
-    return boxes.sizes_px * np.array(inputs)

@@ -45,10 +45,10 @@ class TestRow:
         meaning: What the row shows, for the table.
         of: Name of the training row.
         options: Settings that differ at test time, by dotted key.
-        flags: Further words for tools/test.py.
+        flags: Further arguments for tools/test.py.
     """
 
-    __test__ = False  # no test class, whatever its name
+    __test__ = False  # not a test class, despite its name
 
     name: str
     meaning: str
@@ -76,13 +76,13 @@ TRAIN_ROWS = (
 TEST_ROWS = (
     TestRow(
         "100-detections",
-        "at most 100 detections an image instead of 1000, at test time only",
+        "at most 100 detections per image instead of 1000, at test time only",
         BASELINE,
         {"model.test_cfg.rcnn.max_per_img": 100},
     ),
     TestRow(
         "flip-tta",
-        "four mirror images of each image, merged, at test time only",
+        "four flipped copies of each image, merged, at test time only",
         BASELINE,
         {"tta_model": dict(type="CellTTAModel", rotations=(0, 2), mirror=True)},
         ("--tta",),

@@ -5,13 +5,14 @@ import json
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import Any
 
+from frame import write_page, write_table
 from matplotlib.figure import Figure
 
 from cellseg.analysis.training_logs import Record, TrainingRun, read_run
+from cellseg.fileio import write_atomically
 
 from .anchors import AnchorRow
 from .plan import BASELINE, TestRow, TrainRow
@@ -19,7 +20,7 @@ from .runs import Place
 
 AP50 = "coco/segm_mAP_50"
 Run = dict[str, Any]
-BY_HAND = "<!-- What stands below is written by hand and stays. -->\n"
+BY_HAND = "<!-- The text below is written by hand and kept. -->\n"
 
 
 @dataclass(frozen=True)
@@ -74,75 +75,72 @@ def compare(outcome: Outcome, baseline: Outcome | None) -> str:
 
 
 def write_report(
-    path: Path,
-    outcomes: Sequence[Outcome],
-    anchors: Sequence[AnchorRow],
-    place: Place,
-    machine: str,
+    path: Path, outcomes: Sequence[Outcome], anchors: Sequence[AnchorRow], place: Place
 ) -> str:
-    """Write the tables as Markdown.
+    """Write the page.
 
     Args:
         path: Where to; what follows BY_HAND there stays.
         outcomes: The rows that are done; seeds may be missing.
         anchors: Recall of anchors; may be empty.
         place: Steps of each training, and its data.
-        machine: Processor and versions.
 
     Returns:
         What was written.
     """
     baseline = next((outcome for outcome in outcomes if outcome.name == BASELINE), None)
-    lines = [
-        "| row | what it shows | seeds | segm AP50 | against small-anchor | segm AP | bbox AP50 "
-        "| training, minutes on threads |",
-        "|---" * 8 + "|",
-    ]
-    for outcome in outcomes:
-        lines.append(
-            f"| {outcome.name} | {outcome.meaning} | {', '.join(map(str, outcome.scores))} | "
-            f"{describe(outcome.values())} | {compare(outcome, baseline)} | "
-            f"{describe(outcome.values('coco/segm_mAP'))} | "
-            f"{describe(outcome.values('coco/bbox_mAP_50'))} | "
-            f"{outcome.describe_times()} |"
-        )
-    text = TEXT.format(
-        date=date.today().isoformat(),
-        machine=machine,
+    table = write_table(
+        ["row", "what it shows", "seeds", "segm AP50", "compared with small-anchor"]
+        + ["segm AP", "bbox AP50", "training, minutes on threads"],
+        [
+            [
+                outcome.name,
+                outcome.meaning,
+                ", ".join(map(str, outcome.scores)),
+                describe(outcome.values()),
+                compare(outcome, baseline),
+                describe(outcome.values("coco/segm_mAP")),
+                describe(outcome.values("coco/bbox_mAP_50")),
+                outcome.describe_times(),
+            ]
+            for outcome in outcomes
+        ],
+    )
+    num_train, num_val = (
+        sum(1 for _ in (place.data_root / part).glob("*/image.tif")) for part in ("train", "val")
+    )
+    before = path.read_text(encoding="utf-8") if path.exists() else ""
+    body = TEXT.format(
         iterations=place.iterations,
-        num_train=_count_images(place.data_root / "train"),
-        num_val=_count_images(place.data_root / "val"),
-        table="\n".join(lines),
+        num_train=num_train,
+        num_val=num_val,
+        table=table,
         anchors=_tabulate_anchors(anchors),
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    before = path.read_text(encoding="utf-8") if path.exists() else ""
-    text += before.partition(BY_HAND)[2]
-    path.write_text(text, encoding="utf-8")
-    return text
-
-
-def _count_images(folder: Path) -> int:
-    return sum(1 for _ in folder.glob("*/image.tif"))
+    by_hand = BY_HAND + before.partition(BY_HAND)[2]
+    return write_page(path, "Ablation on real nuclei", "ablation.py", body + by_hand)
 
 
 def _tabulate_anchors(rows: Sequence[AnchorRow]) -> str:
     """Write the recall of anchors as a table; a sentence where nothing was measured."""
     if not rows:
         return "Not measured yet."
-    lines = [
-        "| data | anchors | cells | recall at IoU 0.5 | at IoU 0.7 | mean IoU "
-        "| cell sizes (5 %, 50 %, 95 %), px of the input |",
-        "|---" * 7 + "|",
-    ]
-    for row in rows:
-        figures = row.figures
-        sizes = ", ".join(f"{size:.0f}" for size in row.sizes_px)
-        lines.append(
-            f"| {row.data} | {row.anchors} | {figures.num_boxes} | {figures.recall_50:.3f} | "
-            f"{figures.recall_70:.3f} | {figures.mean_iou:.3f} | {sizes} |"
-        )
-    return "\n".join(lines)
+    return write_table(
+        ["data", "anchors", "cells", "recall at IoU 0.5", "at IoU 0.7", "mean IoU"]
+        + ["cell sizes (5 %, 50 %, 95 %), px of the input"],
+        [
+            [
+                row.data,
+                row.anchors,
+                row.figures.num_boxes,
+                f"{row.figures.recall_50:.3f}",
+                f"{row.figures.recall_70:.3f}",
+                f"{row.figures.mean_iou:.3f}",
+                ", ".join(f"{size:.0f}" for size in row.sizes_px),
+            ]
+            for row in rows
+        ],
+    )
 
 
 def draw_outcomes(outcomes: Sequence[Outcome]) -> Figure:
@@ -170,13 +168,6 @@ def read_runs(folders: Sequence[Path]) -> list[TrainingRun]:
     return runs
 
 
-def describe_changes(row: TrainRow | TestRow) -> dict[str, Any]:
-    """Return what a row changes in the recipe's config or on the command line, ready for JSON."""
-    if isinstance(row, TestRow):
-        return {"of": row.of, "options": row.options, "flags": row.flags}
-    return {"options": row.options, "without": row.without}
-
-
 def digest_log(records: Sequence[Record]) -> dict[str, dict[str, float]]:
     """Return the loss and the validation AP50 of a training, by iteration."""
     curves: dict[str, dict[str, float]] = {}
@@ -197,7 +188,10 @@ def describe_run(row: TrainRow | TestRow, source: TrainRow, seed: int, place: Pl
         place: Where the runs lie.
     """
     run: Run = {"row": row.name, "seed": seed, "iterations": place.iterations}
-    run["changes"] = describe_changes(row)
+    if isinstance(row, TestRow):
+        run["changes"] = {"of": row.of, "options": row.options, "flags": row.flags}
+    else:
+        run["changes"] = {"options": row.options, "without": row.without}
     scores = place.score_file(row.name, source.name, seed).read_text(encoding="utf-8")
     run["scores"] = json.loads(scores)
     if row is source:
@@ -208,20 +202,15 @@ def describe_run(row: TrainRow | TestRow, source: TrainRow, seed: int, place: Pl
 
 def write_runs(path: Path, runs: Sequence[Run]) -> None:
     """Write the runs as JSON, one per line."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     lines = ",\n".join(json.dumps(run) for run in runs)
-    path.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+    write_atomically(path, f"[\n{lines}\n]\n")
 
 
-TEXT = (
-    """# Ablation on real nuclei
-
-Written by `python benchmarks/ablation.py`, {date}, on {machine}.
-
-{num_train} training and {num_val} validation images, stained ones of the 2018 Data Science Bowl,
-from random weights, {iterations} steps a run: `mask-rcnn_r18_small-anchor_dsb2018.py`, its schedule
-shortened. The last weight average is judged on val, never the best one. ± is the standard deviation
-over seeds. So short a training ranks choices; it does not say how far they get.
+TEXT = """{num_train} training and {num_val} validation images, stained ones of the 2018 Data Science
+Bowl, from random weights, {iterations} steps per run: `mask-rcnn_r18_small-anchor_dsb2018.py` with
+a shortened schedule. The final average of the weights is scored on val, never the best checkpoint.
+± is the standard deviation over seeds. Such a short training ranks choices; it does not show what
+they reach in the end.
 
 {table}
 
@@ -233,11 +222,9 @@ Changes, scores and curves of each run: [ablation/runs.json](ablation/runs.json)
 
 ## Best possible recall of anchors
 
-The share of cells that some anchor covers by that IoU, before anything is learned; "fitted" are
-those that `anchor_recall.py --fit` proposes.
+The share of cells that some anchor covers by that IoU, without any training; "fitted" are those
+that `anchor_recall.py --fit` proposes.
 
 {anchors}
 
 """
-    + BY_HAND
-)

@@ -1,4 +1,4 @@
-"""Train and test the rows; what is done is kept, what was cut off goes on."""
+"""Train and test the rows; finished ones are kept, interrupted ones resume."""
 
 import json
 import sys
@@ -50,7 +50,7 @@ class Place:
         return self.folder / "configs" / f"{row}_seed{seed}.py"
 
     def score_file(self, row: str, of: str, seed: int) -> Path:
-        """Return the file that says that a row is done, with its scores."""
+        """Return the file that marks a row as done, with its scores."""
         return self.run(of, seed) / f"{row}.json"
 
     def test_folder(self, row: str, of: str, seed: int) -> Path:
@@ -59,7 +59,7 @@ class Place:
 
 
 def make_config(row: TrainRow, place: Place) -> Config:
-    """Make the whole config of a training row; the data lie in data/dsb2018.
+    """Make the whole config of a training row, for data in data/dsb2018.
 
     Args:
         row: The row.
@@ -87,7 +87,7 @@ def make_config(row: TrainRow, place: Place) -> Config:
                 dict(type="CosineAnnealingLR", by_epoch=False, T_max=steps, eta_min=lr / 100),
             ],
             "log_processor.by_epoch": False,
-            # The last checkpoint counts, not the best one; one is enough to go on from.
+            # The last checkpoint counts, not the best one; one is enough to resume from.
             "default_hooks.checkpoint": dict(
                 by_epoch=False, interval=part, save_best=None, max_keep_ckpts=1
             ),
@@ -128,7 +128,7 @@ def prepare_test(row: TrainRow | TestRow, of: str, seed: int, place: Place) -> P
 
 
 def train(row: TrainRow, seed: int, place: Place, run: Execute) -> Path:
-    """Train a row that was prepared, going on from its last checkpoint if it has one.
+    """Train a row that was prepared, from its last checkpoint if it has one.
 
     Args:
         row: What to train.
@@ -167,7 +167,7 @@ def read_starts(folder: Path) -> list[dict[str, int]]:
     return starts
 
 
-def judge(
+def score(
     row: TrainRow | TestRow, of: str, seed: int, place: Place, run: Execute
 ) -> dict[str, float]:
     """Test the last checkpoint of a training as a row that was prepared says.
@@ -210,7 +210,7 @@ def read_scores(folder: Path) -> dict[str, float]:
 
 
 def _data_options(place: Place) -> list[str]:
-    """Name the data in words that both tools take."""
+    """Return the options that tell both tools where the data is."""
     splits = {"train": "train", "val": "val", "test": "val"}
     return [
         f"{loader}_dataloader.dataset.data_root={place.data_root / split}"

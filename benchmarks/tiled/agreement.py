@@ -1,4 +1,4 @@
-"""How far a tiled prediction agrees with that of the whole image: the promise about seams."""
+"""How far a tiled prediction agrees with that of the whole image."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,19 +12,19 @@ from cellseg.inference.overlaps import measure_overlaps
 from cellseg.inference.tiles import Tile
 
 MATCH_IOU = 0.8
-COVERED = 0.5  # of two cells, one lies in the other by more than this: one cell twice
+COVERED = 0.5  # of two cells, one lies in the other by more than this: one cell found twice
 BORDER_PX = 3.0
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """What became of the cells of the whole image, and what else the tiles found.
+    """Counts of the cells of the whole image and of the tiled prediction.
 
     Attributes:
         whole: Cells of the whole image.
         crossing: Those of them that the border of a tile crosses.
         tiled: Cells of the tiled prediction.
-        matched: Cells of the whole image that the tiled prediction holds at MATCH_IOU.
+        matched: Cells of the whole image that the tiled prediction contains at MATCH_IOU.
         twice: Pairs of tiled cells that cover one another though different tiles found them and
             the whole image does not show both, and tiled cells that match a cell of the whole
             image which another one matches better.
@@ -50,7 +50,7 @@ class Agreement:
 
     @property
     def holds(self) -> bool:
-        """Whether the promise is kept: 98% matched, none twice, none cut."""
+        """Whether the prediction passes: 98% matched, none twice, none cut."""
         return self.share >= 0.98 and self.twice == 0 and self.cut == 0
 
 
@@ -84,7 +84,7 @@ def compare_predictions(
     """Compare the cells of a tiled prediction with those of the whole image, whatever their class.
 
     A network may find two cells in one place by itself, such as a pair and one of the two; that is
-    counted, but no fault of the tiles.
+    counted, but not as a fault of the tiles.
 
     Args:
         whole: Cells found in the whole image.
@@ -107,19 +107,19 @@ def compare_predictions(
     held[second[alike] - count] = True
     pairs = overlaps.pairs[in_tiled] - count
     found_in = np.full(len(tiled), -1) if origins is None else origins
-    strangers = (found_in[pairs[:, 0]] != found_in[pairs[:, 1]]) | (found_in[pairs] < 0).any(axis=1)
+    repeats = (found_in[pairs[:, 0]] != found_in[pairs[:, 1]]) | (found_in[pairs] < 0).any(axis=1)
     partnered = np.zeros(len(tiled), dtype=bool)
     partnered[_pair_up(first[alike], second[alike] - count, overlaps.iou[alike])] = True
-    strangers &= ~partnered[pairs].all(axis=1)
+    repeats &= ~partnered[pairs].all(axis=1)
     spare = held & ~partnered
-    spare[pairs[strangers]] = False  # counted as a pair
+    spare[pairs[repeats]] = False  # counted as a pair
     parts = _find_parts(whole, tiled, overlaps.pairs[across], overlaps.intersections[across])
     return Agreement(
         whole=count,
         crossing=int(cross_borders(whole, tiles).sum()),
         tiled=len(tiled),
         matched=int((matches > 0).sum()),
-        twice=int(strangers.sum() + spare.sum()),
+        twice=int(repeats.sum() + spare.sum()),
         cut=int((parts & ~held & _end_at_borders(tiled, tiles)).sum()),
         whole_covering=int(in_whole.sum()),
         tiled_covering=int(in_tiled.sum()),
@@ -129,7 +129,7 @@ def compare_predictions(
 def _pair_up(
     whole: NDArray[np.int64], tiled: NDArray[np.int64], iou: NDArray[np.float64]
 ) -> NDArray[np.int64]:
-    """Match one to one, best first; returns the tiled cells that have a partner of their own."""
+    """Match one to one, best first; returns the tiled cells that have a partner."""
     taken: set[int] = set()
     partnered: dict[int, int] = {}
     for place in np.argsort(-iou, kind="stable").tolist():
@@ -141,7 +141,7 @@ def _pair_up(
 
 
 def cross_borders(cells: Cells, tiles: Sequence[Tile]) -> NDArray[np.bool_]:
-    """Tell which cells (N,) the inner border of a tile crosses."""
+    """Find which cells (N,) the inner border of a tile crosses."""
     boxes, _ = cells.measure()
     crossed = np.zeros(len(cells), dtype=bool)
     for axis, sides in enumerate(_inner_borders(cells, tiles)):
@@ -158,7 +158,7 @@ def _inner_borders(cells: Cells, tiles: Sequence[Tile]) -> tuple[list[int], list
 
 
 def _end_at_borders(cells: Cells, tiles: Sequence[Tile]) -> NDArray[np.bool_]:
-    """Tell which cells (N,) begin or end at the inner border of a tile."""
+    """Find which cells (N,) begin or end at the inner border of a tile."""
     boxes, _ = cells.measure()
     ending = np.zeros(len(cells), dtype=bool)
     for axis, sides in enumerate(_inner_borders(cells, tiles)):
@@ -170,7 +170,7 @@ def _end_at_borders(cells: Cells, tiles: Sequence[Tile]) -> NDArray[np.bool_]:
 def _find_parts(
     whole: Cells, tiled: Cells, pairs: NDArray[np.int64], shared: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
-    """Tell which tiled cells (N,) lie in a cell of the whole image that is clearly larger."""
+    """Find which tiled cells (N,) lie in a cell of the whole image that is clearly larger."""
     whole_areas, tiled_areas = whole.measure()[1], tiled.measure()[1]
     one, two = pairs[:, 0], pairs[:, 1] - len(whole)
     inside = (shared > 0.8 * tiled_areas[two]) & (tiled_areas[two] < MATCH_IOU * whole_areas[one])

@@ -18,7 +18,7 @@ from mmengine.registry import init_default_scope
 
 from benchmarks.dense.scenes import Scene
 from benchmarks.dense.stock import CONFIGS, to_stock
-from benchmarks.dense.works_data import prepare_pipeline
+from benchmarks.dense.workloads_data import prepare_pipeline
 from cellseg.datasets.synthetic import write_sample
 from cellseg.models import roi_align_rows
 

@@ -15,11 +15,11 @@ from benchmarks.recipes.report import BY_HAND, Outcome, compare, describe, write
 from benchmarks.recipes.runs import (
     SCORES,
     Place,
-    judge,
     make_config,
     prepare,
     prepare_test,
     read_starts,
+    score,
     train,
 )
 from cellseg.analysis.anchor_recall import RecallFigures
@@ -92,7 +92,7 @@ def test_run_when_done_then_nothing_runs_again(place) -> None:
         train(ROWS[BASELINE], 1, place, tools)
         for row in (ROWS[BASELINE], *TEST_ROWS):
             prepare_test(row, BASELINE, 1, place)
-            assert judge(row, BASELINE, 1, place, tools)["coco/segm_mAP_50"] == 0.25
+            assert score(row, BASELINE, 1, place, tools)["coco/segm_mAP_50"] == 0.25
     names = [Path(command[1]).name for command in tools.commands]
     assert names == ["train.py", "test.py", *["test.py"] * len(TEST_ROWS)]
     assert "randomness.seed=1" in tools.commands[0]
@@ -145,7 +145,7 @@ def test_report_when_a_row_contradicts_the_baseline_then_it_stands_as_it_is(tmp_
     rows = [make_outcome(BASELINE, 0.5, 0.6, 0.7), make_outcome("default-anchor", 0.6, 0.8)]
     anchors = [AnchorRow("dsb", "small", RecallFigures(9, 0.9, 0.4, 0.6), (8.0, 26.0, 60.0))]
     place = Place(tmp_path, tmp_path, 8)
-    text = write_report(tmp_path / "docs" / "a.md", rows, anchors, place, "a machine")
+    text = write_report(tmp_path / "docs" / "a.md", rows, anchors, place)
     assert "| 3 on 1 or 2 |" in text
     assert "| 0.600 ± 0.100 |" in text
     assert "+0.150 (better in 2 of 2)" in text
@@ -153,7 +153,7 @@ def test_report_when_a_row_contradicts_the_baseline_then_it_stands_as_it_is(tmp_
     path = tmp_path / "docs" / "a.md"
     assert path.read_text() == text
     path.write_text(f"{text}\nWhy this is so.\n")
-    again = write_report(path, rows[:1], anchors, place, "a machine")
+    again = write_report(path, rows[:1], anchors, place)
     assert again.endswith(f"{BY_HAND}\nWhy this is so.\n")
     assert "default-anchor" not in path.read_text()
 

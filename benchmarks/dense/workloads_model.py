@@ -16,7 +16,7 @@ from cellseg.engine.run_config import enable_amp
 
 from .scenes import Scene
 from .stock import read_config, read_model_config
-from .works_data import prepare_pipeline
+from .workloads_data import prepare_pipeline
 
 BATCH_SIZE = 2
 
