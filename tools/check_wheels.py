@@ -6,10 +6,11 @@ Asks the package index through uv, downloads no package, and prints the table of
 The packages in PURE_SDISTS have no wheels; they hold Python only, so that no compiler is needed.
 """
 
+import argparse
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -110,8 +111,12 @@ def ask_index() -> list[dict[str, Any]]:
     return packages
 
 
-def main() -> int:
+def main(arguments: Sequence[str] = ()) -> int:
     """Print the table and what lacks a wheel; return 1 where something does."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.parse_args(arguments)
     packages = ask_index()
     print("| platform | Python | pure Python | compiled | download |")
     print("|---|---|---|---|---|")
@@ -128,4 +133,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -65,3 +65,11 @@ def test_main_with_wheels_everywhere_prints_a_row_for_each(monkeypatch, capsys):
     monkeypatch.setattr(check_wheels, "ask_index", lambda: [package])
     assert check_wheels.main() == 0
     assert "| Windows x86-64 | 3.12 | 1 | 0 | 2 MB |" in capsys.readouterr().out
+
+
+def test_main_when_asked_for_help_then_leaves_the_index_alone(monkeypatch, capsys):
+    monkeypatch.setattr(check_wheels, "ask_index", lambda: pytest.fail("the index was asked"))
+    with pytest.raises(SystemExit) as end:
+        check_wheels.main(["--help"])
+    assert end.value.code == 0
+    assert "usage: " in capsys.readouterr().out
