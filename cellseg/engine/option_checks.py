@@ -28,7 +28,16 @@ _MORE_KEYS = {
     "tta_model",
     "work_dir",
 }
+# What MMEngine reads from parts of a config that name no class, or besides its arguments.
+_KEYS_OF_PARTS = {
+    "auto_scale_lr": {"base_batch_size", "enable"},
+    "env_cfg": {"cudnn_benchmark", "dist_cfg", "mp_cfg", "resource_limit"},
+    "env_cfg.mp_cfg": {"mp_start_method", "opencv_num_threads"},
+    "env_cfg.dist_cfg": {"backend", "init_backend", "timeout"},
+    "optim_wrapper": {"constructor", "optimizer", "paramwise_cfg"},
+}
 _LOADER_KEYS = {"batch_sampler", "dataset", "num_batch_per_epoch", "sampler"}
+_FREE_PARTS = {"default_hooks", "metainfo"}  # every name is read there
 _NO_VALUE = object()
 
 
@@ -71,7 +80,8 @@ def _find_note(config: Config, key: str, value: Any) -> str | None:
     for depth, name in enumerate(names):
         child = _child(parent, name)
         if child is _NO_VALUE:
-            if name == "_delete_" or depth == 0 or not isinstance(parent, dict):
+            is_read = depth == 0 or names[depth - 1] in _FREE_PARTS
+            if is_read or not isinstance(parent, dict):
                 return None
             allowed = _allowed_names(parent, ".".join(names[:depth]))
             return None if name in allowed else _describe_new(config, parent, names, depth, allowed)
@@ -112,8 +122,11 @@ def _allowed_names(parent: Mapping[str, Any], path: str) -> set[str]:
         return _arguments_of(DataLoader) | _LOADER_KEYS
     if path == "randomness":
         return _arguments_of(Runner.set_randomness)
+    names = _KEYS_OF_PARTS.get(path, set()) | {"_delete_", "_scope_", "type"}
     kind = parent.get("type")
-    return _arguments_of(_find_class(kind)) if kind is not None else set()
+    if "hooks." in path:
+        names = names | {"priority"}
+    return names if kind is None else names | _arguments_of(_find_class(kind))
 
 
 def _find_class(kind: Any) -> Any:

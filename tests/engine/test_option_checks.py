@@ -57,6 +57,11 @@ def test_option_when_its_first_name_is_unknown_then_it_is_refused(key: str, near
         ("test_evaluator.max_dets", 2000),
         ("train_dataloader.dataset.pipeline.2.scale", (512, 512)),
         ("default_hooks.checkpoint.interval", 1),
+        ("default_hooks.checkpoint.priority", "LOW"),
+        ("default_hooks.stop.type", "EarlyStoppingHook"),
+        ("optim_wrapper.paramwise_cfg.bias_lr_mult", 2.0),
+        ("train_dataloader.dataset.metainfo.palette", [(1, 2, 3)]),
+        ("env_cfg.mp_cfg.mp_start_method", "spawn"),
         ("tta_model.rotations", [0]),
     ],
 )
