@@ -24,6 +24,7 @@ from cellseg.datasets.record_loading import load_records
 from cellseg.datasets.splits import FoldAssignment, assign_folds, read_groups
 from cellseg.errors import CellDataError
 from cellseg.images import DEFAULT_MAX_PIXELS, check_image_format, check_intensity_range
+from cellseg.images.stain_check import warn_of_swapped_channels
 
 _MAX_LISTED = 20
 
@@ -158,6 +159,13 @@ class CellDataset(BaseDetDataset):
                 problems.append(str(problem))
         self._report_problems(problems, len(good))
         self._warn_of_overlap(good)
+        warn_of_swapped_channels(
+            [files.image for files, _ in good],
+            self.image_format,
+            'channel_order="{order}" in the data sets of the config '
+            "(--cfg-options train_dataloader.dataset.channel_order={order}, likewise for val and "
+            "test)",
+        )
         return self._take_split([self._to_data_info(*pair) for pair in good])
 
     def filter_data(self) -> list[dict[str, Any]]:

@@ -61,7 +61,8 @@ def load_checkpoint_file(path: str | Path, map_location: MapLocation = None) -> 
         The checkpoint: either with the keys ``state_dict``, ``meta``, ... or a state dict itself.
 
     Raises:
-        CheckpointError: If the file is missing, truncated, no checkpoint, or names code.
+        CheckpointError: If the file is missing, truncated, no checkpoint, names code, or holds
+            weights that are NaN or infinite.
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -79,7 +80,9 @@ def load_checkpoint_file(path: str | Path, map_location: MapLocation = None) -> 
             f"The file {path} cannot be read as a checkpoint ({_first_line(error)}): it is "
             "truncated, or is no checkpoint of PyTorch; copy or download it again."
         ) from error
-    return _set_code_aside(_require_dict(path, checkpoint))
+    checkpoint = _require_dict(path, checkpoint)
+    _refuse_non_finite(path, checkpoint.get("state_dict", checkpoint))
+    return _set_code_aside(checkpoint)
 
 
 def load_from_local(filename: str, map_location: MapLocation = None) -> dict[str, Any]:
@@ -202,6 +205,23 @@ def _require_dict(path: Path, checkpoint: object) -> dict[str, Any]:
         if not isinstance(checkpoint.get(key, {}), dict):
             raise CheckpointError(f"The checkpoint {path} is damaged: its {key} is no dictionary.")
     return checkpoint
+
+
+def _refuse_non_finite(path: Path, weights: dict[str, Any]) -> None:
+    """Raise CheckpointError if a weight is NaN or infinite: every prediction would be, too."""
+    broken = [
+        name
+        for name, value in weights.items()
+        if isinstance(value, torch.Tensor)
+        and value.is_floating_point()
+        and not bool(torch.isfinite(value).all())
+    ]
+    if broken:
+        raise CheckpointError(
+            f"The checkpoint {path} holds NaN or infinite values in {len(broken)} of its "
+            f"{len(weights)} weights, such as {broken[0]}: its training diverged; take an earlier "
+            "checkpoint, or train again with a lower optim_wrapper.optimizer.lr."
+        )
 
 
 def _set_code_aside(checkpoint: dict[str, Any]) -> dict[str, Any]:

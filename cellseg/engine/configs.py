@@ -10,6 +10,7 @@ from mmengine.config import Config, ConfigDict
 
 from cellseg.config_files import find_config
 from cellseg.defaults import SPLITS
+from cellseg.engine.option_checks import check_options, settle_workers
 from cellseg.engine.options_action import OptionsAction
 from cellseg.errors import CellsegError
 
@@ -72,6 +73,7 @@ def read_config(config: str | Path | Config, options: Mapping[str, Any] | None =
         ) as error:
             raise CellsegError(f"{path} cannot be read as a config: {error}") from error
     if options:
+        check_options(cfg, options)
         try:
             cfg.merge_from_dict(dict(options))
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
@@ -79,6 +81,7 @@ def read_config(config: str | Path | Config, options: Mapping[str, Any] | None =
             raise CellsegError(
                 f"--cfg-options {names} does not fit {cfg.filename}: {error}"
             ) from error
+    settle_workers(cfg)
     return cfg
 
 

@@ -12,6 +12,8 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 
 from cellseg.engine.checkpoint_loading import load_checkpoint_file
+from cellseg.engine.class_counts import list_class_names
+from cellseg.engine.weight_fit import require_fit, warn_of_other_names
 from cellseg.errors import CellsegError
 
 
@@ -68,20 +70,10 @@ def build_detector(cfg: Config, checkpoint: str | Path | None) -> torch.nn.Modul
         return model
     loaded = load_checkpoint_file(checkpoint)
     weights = loaded.get("state_dict", loaded)
-    expected = model.state_dict()
-    misfits = [
-        name
-        for name, value in expected.items()
-        if name not in weights or tuple(weights[name].shape) != tuple(value.shape)
-    ]
-    if misfits:
-        raise CellsegError(
-            f"The checkpoint {checkpoint} does not fit the config {cfg.filename}: {len(misfits)} "
-            f"of {len(expected)} "
-            f"weights are missing or of another shape, such as {misfits[0]}; give the config it "
-            f"was trained with."
-        )
-    model.load_state_dict({name: weights[name] for name in expected})
+    require_fit(model, weights, checkpoint, cfg.filename)
+    warn_of_other_names(loaded, list_class_names(cfg).get("test"), checkpoint)
+    weights = {name.removeprefix("module."): value for name, value in weights.items()}
+    model.load_state_dict({name: weights[name] for name in model.state_dict()})
     return model
 
 

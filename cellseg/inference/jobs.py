@@ -15,6 +15,7 @@ from mmengine.logging import print_log
 
 from cellseg.formats.outputs import write_outputs
 from cellseg.images import ImageSource, open_image, read_opened_size
+from cellseg.images.stain_check import warn_of_swapped_channels
 from cellseg.inference.image_list import InputImage
 from cellseg.inference.output_folder import OutputFolder, OutputOptions
 from cellseg.inference.predictor import Predictor, TileCells
@@ -84,8 +85,14 @@ class PredictionJob:
             One outcome an image, in their order; in processes other than 0, those of their share.
 
         Raises:
-            CellsegError: If an output would replace one of the images.
+            CellsegError: If an output would replace one of the images or the outputs of another
+                one, or another job writes into the folder.
         """
+        if dist.get_rank() == 0:
+            self._folder.take()
+            paths = [image.path for image in self.images]
+            option = "--channel-order {order}"
+            warn_of_swapped_channels(paths, self.predictor.image_format, option)
         # Another process may have listed the inputs when outputs were already among them.
         plan: list[Any] = [(self.images, *self._plan()) if dist.get_rank() == 0 else None]
         dist.broadcast_object_list(plan, src=0)
@@ -114,6 +121,7 @@ class PredictionJob:
                 )
             if "coco" in self.options.formats:
                 self._folder.join_coco(self.images)
+            self._folder.release()
         return [outcomes[index] for index in sorted(outcomes)]
 
     def _plan(self) -> tuple[dict[int, ImageOutcome], dict[int, list[int]]]:
@@ -122,6 +130,7 @@ class PredictionJob:
         An image that cannot be used has no batches; it is reported when its turn comes.
         """
         self._folder.refuse_replacing(self.images)
+        self._folder.refuse_mixing(self.images)
         finished: dict[int, ImageOutcome] = {}
         batches: dict[int, list[int]] = {}
         for index, image in enumerate(self.images):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from cellseg.errors import CellsegError
+from cellseg.file_locks import open_lock_file, try_lock
 from cellseg.fileio import write_atomically
 from cellseg.formats.coco_json import join_coco_results
 from cellseg.formats.outputs import FORMATS, output_files
@@ -20,6 +22,7 @@ JOINED_RESULTS_NAME = "coco_results.json"
 """The cells of all images of a run, as COCO results."""
 JOINED_IMAGES_NAME = "coco_images.json"
 """The images that the joined results are about: id, file_name, height, width."""
+_LOCK_NAME = ".predicting"
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,35 @@ class OutputFolder:
         self._class_names = tuple(class_names)
         shown = {**asdict(options), "folder": "", "formats": ""}
         self._settings = {**settings, "options": shown}
+        self._lock: BinaryIO | None = None
+
+    def take(self) -> None:
+        """Keep other jobs out of the folder until `release`, or the end of this process.
+
+        Raises:
+            CellsegError: If another job writes into it.
+        """
+        self.options.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            lock = open_lock_file(self.options.folder / _LOCK_NAME)
+            is_free = try_lock(lock)
+        except OSError:  # a file system without locks
+            return
+        if not is_free:
+            lock.close()
+            raise CellsegError(
+                f"Another run is predicting into {self.options.folder}; wait for it, or give "
+                "another --out."
+            )
+        self._lock = lock
+
+    def release(self) -> None:
+        """Let other jobs into the folder."""
+        if self._lock is not None:
+            with suppress(OSError):  # Windows keeps what is open
+                (self.options.folder / _LOCK_NAME).unlink()
+            self._lock.close()
+            self._lock = None
 
     def stem_of(self, image: InputImage) -> Path:
         """Name what the files of an image start with."""
@@ -141,20 +173,43 @@ class OutputFolder:
                         "another folder, or remove the file if a stopped run left it."
                     )
 
+    def refuse_mixing(self, images: Sequence[InputImage]) -> None:
+        """Refuse to mix outputs with those of other images that an earlier run left.
+
+        Raises:
+            CellsegError: If the folder holds outputs of another image of the same name, or joined
+                results that other settings made.
+        """
+        for image in images:
+            before = Path(str(_read_json(self._record_of(image)).get("image", "")))
+            if before.is_file() and not before.samefile(image.path):
+                raise CellsegError(
+                    f"{self.options.folder} holds the cells of {before}, which those of "
+                    f"{image.path} would replace; predict into another folder, or remove "
+                    f"{self._record_of(image)}."
+                )
+        if "coco" not in self.options.formats:
+            return
+        for row in self._list_earlier({image.name for image in images}):
+            earlier = InputImage(Path(row["file_name"]), row["name"])
+            made = _read_json(self._record_of(earlier)).get("fingerprint")
+            with suppress(OSError):  # the image has gone, its cells stay
+                if made != self._fingerprint(earlier):
+                    raise CellsegError(
+                        f"{self.options.folder / JOINED_RESULTS_NAME} holds cells of {earlier.path}"
+                        " that other settings, or another checkpoint, found; predict into another "
+                        "folder."
+                    )
+
     def join_coco(self, images: Sequence[InputImage]) -> None:
         """Join the finished images' COCO results, and list these images with their ids.
+
+        Images that an earlier run joined stay, as long as their own results are there.
 
         Args:
             images: All images of the run; nothing is written where none is finished.
         """
-        finished = self._number_finished(images)
-        if not finished:
-            return
         suffix = FORMATS["coco"].suffix
-        parts = [
-            (self.stem_of(image).with_name(image.name + suffix), number)
-            for number, image, _ in finished
-        ]
         rows = [
             {
                 "id": number,
@@ -163,12 +218,33 @@ class OutputFolder:
                 "height": record["height"],
                 "width": record["width"],
             }
-            for number, image, record in finished
+            for number, image, record in self._number_finished(images)
         ]
-        join_coco_results(parts, self.options.folder / JOINED_RESULTS_NAME)
-        write_atomically(
-            self.options.folder / JOINED_IMAGES_NAME, json.dumps(rows, indent=1) + "\n"
-        )
+        if not rows:
+            return
+        earlier = self._list_earlier({image.name for image in images})
+        if earlier:
+            names = {image.name for image in images} | {row["name"] for row in earlier}
+            places = {name: place for place, name in enumerate(sorted(names), 1)}
+            rows = [{**row, "id": places[row["name"]]} for row in (*rows, *earlier)]
+            rows.sort(key=lambda row: row["id"])
+        folder = self.options.folder
+        parts = [(folder / f"{row['name']}{suffix}", row["id"]) for row in rows]
+        join_coco_results(parts, folder / JOINED_RESULTS_NAME)
+        write_atomically(folder / JOINED_IMAGES_NAME, json.dumps(rows, indent=1) + "\n")
+
+    def _list_earlier(self, names: set[str]) -> list[dict[str, Any]]:
+        """List the rows of the joined images that are not of this run, and still have results."""
+        rows = _read_json(self.options.folder / JOINED_IMAGES_NAME, list)
+        suffix = FORMATS["coco"].suffix
+        return [
+            row
+            for row in rows
+            if isinstance(row, dict)
+            and {"id", "name", "file_name", "height", "width"} <= set(row)
+            and row["name"] not in names
+            and (self.options.folder / f"{row['name']}{suffix}").is_file()
+        ]
 
     def _number_finished(
         self, images: Sequence[InputImage]
@@ -197,3 +273,12 @@ class OutputFolder:
         state = image.path.stat()
         facts = {**self._settings, "size": state.st_size, "changed": state.st_mtime_ns}
         return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _read_json(path: Path, kind: type = dict) -> Any:
+    """Read a file of ours; an empty one of its kind where it is absent or damaged."""
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return kind()
+    return content if isinstance(content, kind) else kind()

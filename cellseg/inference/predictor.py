@@ -26,6 +26,7 @@ from mmengine.dataset import DefaultSampler
 from mmengine.registry import init_default_scope
 from numpy.typing import NDArray
 
+from cellseg.engine.class_counts import check_class_counts
 from cellseg.engine.configs import find_test_dataset, read_class_names, read_config
 from cellseg.errors import CellsegError
 from cellseg.images import ArraySource, ImageSize, ImageSource, open_image
@@ -115,6 +116,7 @@ class Predictor:
         self.amp = amp
         init_default_scope(self.cfg.get("default_scope", "mmdet"))
         dataset = find_test_dataset(self.cfg)
+        check_class_counts(self.cfg, ("test",))
         self._pipeline_cfg = [
             step for step in dataset["pipeline"] if not str(step["type"]).startswith("Load")
         ]
@@ -230,6 +232,7 @@ class Predictor:
         """Build a further model of an ensemble, which must know the same classes."""
         cfg = self.cfg if config is None else read_config(config, cfg_options)
         names = read_class_names(find_test_dataset(cfg))
+        check_class_counts(cfg, ("test",))
         if names != self.class_names:
             raise CellsegError(
                 f"The models of an ensemble must know the same classes; {cfg.filename} has "

@@ -312,3 +312,15 @@ def test_refusal_when_code_is_named_then_sentence_says_which(tmp_path: Path) -> 
     torch.save({"state_dict": {}, "extra": pickle.Pickler}, tmp_path / "a.pth")
     with pytest.raises(CheckpointError, match="holds _?pickle.Pickler, which is neither"):
         load_checkpoint_file(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_load_when_a_weight_is_not_finite_then_the_file_is_refused(
+    tmp_path: Path, good_checkpoint: dict[str, Any], value: float
+) -> None:
+    good_checkpoint["state_dict"]["line.bias"] = torch.tensor([value])
+    torch.save(good_checkpoint, tmp_path / "diverged.pth")
+    with pytest.raises(
+        CheckpointError, match=r"diverged\.pth holds NaN.* in 1 of its 2 .*line\.bias"
+    ):
+        load_checkpoint_file(tmp_path / "diverged.pth")

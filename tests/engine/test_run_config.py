@@ -68,11 +68,11 @@ def test_load_config_when_on_macos_then_workers_are_spawned(
 
 def test_load_config_when_a_path_has_backslashes_then_they_stay(config_path: Path) -> None:
     """Windows paths are values like any other."""
-    options = ["data_root=C:\\data\\new\\train", "roots=[C:\\a,D:\\b]"]
+    options = ["load_from=C:\\data\\new\\train", "model.roots=[C:\\a,D:\\b]"]
     cfg = load_config(parse(str(config_path), "--cfg-options", *options))
-    assert cfg.data_root == "C:\\data\\new\\train"
-    assert cfg.roots == ["C:\\a", "D:\\b"]
-    assert Config.fromstring(cfg.pretty_text, ".py").data_root == cfg.data_root
+    assert cfg.load_from == "C:\\data\\new\\train"
+    assert cfg.model.roots == ["C:\\a", "D:\\b"]
+    assert Config.fromstring(cfg.pretty_text, ".py").load_from == cfg.load_from
 
 
 def test_load_config_when_file_is_missing_then_says_where_configs_lie() -> None:

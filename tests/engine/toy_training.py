@@ -114,7 +114,9 @@ def build_runner(
             optim_wrapper=settings.pop(
                 "optim_wrapper", dict(type="OptimWrapper", optimizer=dict(type="Adam", lr=0.1))
             ),
-            param_scheduler=dict(type="CosineAnnealingLR", T_max=EPOCHS, end=EPOCHS),
+            param_scheduler=settings.pop(
+                "param_scheduler", dict(type="CosineAnnealingLR", T_max=EPOCHS, end=EPOCHS)
+            ),
             default_hooks=dict(checkpoint=checkpoint),
             custom_hooks=[EpochDiary(), *hooks],
             load_from=cfg.load_from,

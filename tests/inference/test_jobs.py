@@ -195,6 +195,56 @@ def read_results(folder):
     return ids, joined, json.loads((folder / "coco_images.json").read_text())
 
 
+def other_image(tmp_path, name):
+    """Paint an image in a folder of its own."""
+    path = tmp_path / "others" / name
+    path.parent.mkdir(exist_ok=True)
+    tifffile.imwrite(path, paint_label_map(draw_label_map(250, seed=7)), photometric="rgb")
+    return path
+
+
+def test_coco_results_when_another_job_adds_images_then_earlier_rows_stay(
+    make_job, make_predictor, tmp_path
+):
+    make_job(["coco"]).run()
+    options = OutputOptions(tmp_path / "out", ("coco",))
+    others = find_input_images([other_image(tmp_path, "b2.tif")])
+    PredictionJob(make_predictor(), others, options).run()
+    ids, _, images = read_results(tmp_path / "out")
+    assert ids == {"a": {1}, "b2": {2}, "c": {3}}
+    assert [row["name"] for row in images] == ["a", "b2", "c"]
+
+
+def test_job_when_earlier_rows_have_other_settings_then_it_is_refused(
+    make_job, make_predictor, tmp_path
+):
+    make_job(["coco"], settings={"weights": "x"}).run()
+    options = OutputOptions(tmp_path / "out", ("coco",))
+    others = find_input_images([other_image(tmp_path, "b2.tif")])
+    with pytest.raises(CellsegError, match="other settings"):
+        PredictionJob(make_predictor(), others, options, {"weights": "y"}).run()
+
+
+def test_job_when_an_image_has_the_name_of_an_earlier_one_then_it_is_refused(
+    make_job, make_predictor, tmp_path
+):
+    make_job().run()
+    options = OutputOptions(tmp_path / "out", ("labels",))
+    others = find_input_images([other_image(tmp_path, "a.tif")])
+    with pytest.raises(CellsegError, match=r"holds the cells of .*images/a\.tif"):
+        PredictionJob(make_predictor(), others, options).run()
+
+
+def test_job_when_another_one_writes_into_the_folder_then_it_is_refused(make_job, tmp_path):
+    holder = make_job()
+    holder._folder.take()
+    with pytest.raises(CellsegError, match="Another run is predicting into"):
+        make_job().run()
+    holder._folder.release()
+    assert make_job().run()[0].error is None
+    assert not (tmp_path / "out" / ".predicting").exists()
+
+
 def test_coco_results_of_all_images_are_joined_under_ids_of_their_own(make_job, tmp_path, folder):
     out = tmp_path / "out"
     make_job(["coco"]).run()

@@ -93,6 +93,24 @@ def test_test_when_out_and_show_dir_given_then_writes_results_and_overlays(
 
 
 @pytest.mark.slow
+def test_test_when_the_checkpoint_is_of_another_model_then_one_sentence_and_no_score(
+    data_root: Path, tmp_path: Path
+) -> None:
+    """Without workers, too: persistent ones of the config are turned off."""
+    checkpoint = tmp_path / "other.pth"
+    torch.save({"meta": {}, "state_dict": {"line.weight": torch.ones(1)}}, checkpoint)
+    options = [*data_options(data_root), "test_dataloader.num_workers=0"]
+    done = run_tool(
+        *("tools/test.py", CONFIG, checkpoint, "--work-dir", tmp_path / "test"),
+        *("--cfg-options", *options),
+    )
+    assert done.returncode == 1
+    assert "does not fit the config" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "segm" not in done.stdout
+
+
+@pytest.mark.slow
 def test_train_when_data_is_missing_then_one_sentence(tmp_path: Path) -> None:
     """A wrong data folder ends before training, with its name and no traceback."""
     done = run_tool(

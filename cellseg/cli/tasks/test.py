@@ -6,9 +6,11 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from cellseg.engine.class_counts import check_class_counts
 from cellseg.engine.configs import find_cell_metric
 from cellseg.engine.process_group import init_process_group
 from cellseg.engine.run_config import enable_tta, load_config
+from cellseg.engine.weight_fit import WeightFitHook
 from cellseg.errors import CellsegError
 
 
@@ -49,6 +51,7 @@ def request_results(cfg: Config, out: str) -> None:
 def run(args: argparse.Namespace) -> None:
     """Build the Runner from the config and the flags, and test."""
     cfg = load_config(args)
+    check_class_counts(cfg)
     cfg.load_from = args.checkpoint
     if args.show or args.show_dir:
         request_overlays(cfg, args)
@@ -57,4 +60,6 @@ def run(args: argparse.Namespace) -> None:
     if args.tta:
         enable_tta(cfg)
     init_process_group(cfg, args.launcher)
-    Runner.from_cfg(cfg).test()
+    runner = Runner.from_cfg(cfg)
+    runner.register_hook(WeightFitHook(must_fit=True))
+    runner.test()

@@ -5,6 +5,7 @@ import argparse
 from mmengine.runner import Runner
 
 from cellseg.engine.checkpoints import configure_resume
+from cellseg.engine.class_counts import check_class_counts
 from cellseg.engine.process_group import init_process_group
 from cellseg.engine.run_config import (
     check_batches,
@@ -12,11 +13,13 @@ from cellseg.engine.run_config import (
     enable_auto_scale_lr,
     load_config,
 )
+from cellseg.engine.weight_fit import WeightFitHook
 
 
 def run(args: argparse.Namespace) -> None:
     """Build the Runner from the config and the flags, and train."""
     cfg = load_config(args)
+    check_class_counts(cfg)
     if args.amp:
         enable_amp(cfg)
     if args.auto_scale_lr:
@@ -24,5 +27,6 @@ def run(args: argparse.Namespace) -> None:
     configure_resume(cfg, args.resume)
     init_process_group(cfg, args.launcher)
     runner = Runner.from_cfg(cfg)
+    runner.register_hook(WeightFitHook())
     check_batches(runner)
     runner.train()
