@@ -20,7 +20,7 @@ from dense.report import describe_machine
 from cellseg.formats.coco_json import write_coco_results
 from cellseg.formats.geojson import write_geojson
 from cellseg.formats.label_tiff import write_label_tiffs
-from cellseg.formats.tables import measure_cells, write_csv
+from cellseg.formats.tables import write_csv
 from cellseg.images import ArraySource
 from cellseg.structures.cells import Cells
 from cellseg.structures.rle import encode_crops, measure_rles
@@ -80,7 +80,7 @@ def time_writers(args: argparse.Namespace) -> dict[str, list[float]]:
         works: dict[str, Callable[[], object]] = {
             "GeoJSON": lambda: write_geojson(cells, out / "cells.geojson"),
             "label TIFFs": lambda: write_label_tiffs(cells, out / "labels.tif"),
-            "measurements": lambda: write_csv(measure_cells(cells, image), out / "cells.csv"),
+            "measurements": lambda: write_csv(cells, out / "cells.csv", image),
             "COCO JSON": lambda: write_coco_results(cells, out / "cells.json"),
         }
         seconds: dict[str, list[float]] = {name: [] for name in works}
