@@ -16,7 +16,7 @@ from frame import find_page, is_met, make_parser, spread, time_in_turns, write_p
 from cellseg.formats.coco_json import write_coco_results
 from cellseg.formats.geojson import write_geojson
 from cellseg.formats.label_tiff import write_label_tiffs
-from cellseg.formats.tables import measure_cells, write_csv
+from cellseg.formats.tables import write_csv
 from cellseg.images import ArraySource
 from cellseg.structures.cells import Cells
 from cellseg.structures.rle import encode_crops, measure_rles
@@ -65,7 +65,7 @@ def time_writers(num_cells: int, side_px: int, runs: int) -> dict[str, list[floa
         workloads = {
             "GeoJSON": lambda: write_geojson(cells, out / "cells.geojson"),
             "label TIFFs": lambda: write_label_tiffs(cells, out / "labels.tif"),
-            "measurements": lambda: write_csv(measure_cells(cells, image), out / "cells.csv"),
+            "measurements": lambda: write_csv(cells, out / "cells.csv", image),
             "COCO JSON": lambda: write_coco_results(cells, out / "cells.json"),
         }
         return time_in_turns(workloads, runs)

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from cellseg.analysis.data_report import DataFacts
-from cellseg.visualization.chart_colors import make_inks
+from cellseg.visualization.chart_colors import choose_chart_colors
 
 _LINE_STYLES = ("-", "--", "-.", ":")  # tell classes apart without colour
 
@@ -22,8 +22,8 @@ def draw_data_report(
 
     Args:
         facts: The data set.
-        palette: RGB colour of each class, darkened until it is seen on white; our own where it is
-            too short.
+        palette: RGB color of each class, darkened until it is seen on white; the default ones when
+            empty.
         figure: Figure to draw into, such as a window's; a new one when None.
 
     Returns:
@@ -34,7 +34,9 @@ def draw_data_report(
     figure.set_layout_engine("constrained")
     axes = figure.subplots(3, 3)
     count = len(facts.class_names)
-    colours = [ink for _, ink, _ in make_inks(palette if len(palette) >= count else (), count)]
+    colours = [
+        ink for _, ink, _ in choose_chart_colors(palette if len(palette) >= count else (), count)
+    ]
     _draw_class_counts(axes[0, 0], facts, colours)
     _draw_per_image(axes[0, 1], facts)
     _draw_density(axes[0, 2], facts)

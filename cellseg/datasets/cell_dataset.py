@@ -1,6 +1,5 @@
 """The data set of cell images: label TIFFs become COCO annotations on load."""
 
-import colorsys
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,6 +24,7 @@ from cellseg.datasets.splits import FoldAssignment, assign_folds, read_groups
 from cellseg.errors import CellDataError
 from cellseg.images import DEFAULT_MAX_PIXELS, check_image_format, check_intensity_range
 from cellseg.images.stain_check import warn_of_swapped_channels
+from cellseg.palette import DEFAULT_PALETTE, choose_palette
 
 _MAX_LISTED = 20
 
@@ -67,8 +67,7 @@ class CellDataset(BaseDetDataset):
 
     METAINFO = {
         "classes": ("epithelial", "lymphocyte", "neutrophil", "macrophage"),
-        # Colours that no stain has, apart from each other for the colour-blind as well.
-        "palette": [(0, 245, 150), (255, 245, 25), (40, 110, 255), (230, 40, 0)],
+        "palette": list(DEFAULT_PALETTE),
     }
 
     def __init__(
@@ -133,7 +132,7 @@ class CellDataset(BaseDetDataset):
         collected = super()._load_metainfo(metainfo)
         has_own_palette = metainfo is not None and "palette" in metainfo
         if len(collected["classes"]) > len(collected["palette"]) and not has_own_palette:
-            collected["palette"] = _draw_palette(len(collected["classes"]))
+            collected["palette"] = choose_palette(len(collected["classes"]))
         return collected
 
     def load_data_list(self) -> list[dict[str, Any]]:
@@ -355,13 +354,6 @@ def _check_classes(classes: Any) -> tuple[str, ...]:
     if len(set(classes)) != len(classes):
         raise ValueError(f"metainfo names a class twice: {list(classes)}.")
     return tuple(classes)
-
-
-def _draw_palette(num_colours: int) -> list[tuple[int, int, int]]:
-    """Return colours (R, G, B) with evenly spaced hues."""
-    hues = (index / num_colours for index in range(num_colours))
-    colours = (colorsys.hsv_to_rgb(hue, 0.85, 0.9) for hue in hues)
-    return [(round(255 * r), round(255 * g), round(255 * b)) for r, g, b in colours]
 
 
 def _warn(message: str) -> None:

@@ -13,6 +13,7 @@ from cellseg.defaults import SPLITS
 from cellseg.engine.option_checks import check_options, settle_workers
 from cellseg.engine.options_action import OptionsAction
 from cellseg.errors import CellsegError
+from cellseg.palette import Color, choose_palette
 
 
 def parse_cfg_options(words: Sequence[str] | None) -> dict[str, Any] | None:
@@ -162,6 +163,12 @@ def read_class_names(dataset: Mapping[str, Any]) -> tuple[str, ...]:
             "The config's test data set names no classes; set metainfo=dict(classes=(...))."
         )
     return (names,) if isinstance(names, str) else tuple(names)
+
+
+def read_palette(dataset: Mapping[str, Any]) -> list[Color]:
+    """Read one color per class from a data set's settings; the default ones where it has none."""
+    own = (dataset.get("metainfo") or {}).get("palette")
+    return choose_palette(len(read_class_names(dataset)), own)
 
 
 def find_cell_metric(config: Config) -> ConfigDict | None:

@@ -10,6 +10,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from cellseg.fileio import write_atomically
+from cellseg.images import ImageSource
+from cellseg.palette import Color
 from cellseg.structures.cells import Cells
 
 
@@ -44,9 +46,24 @@ def cells_to_coco_results(cells: Cells, image_id: int) -> list[dict[str, Any]]:
     ]
 
 
-def write_coco_results(cells: Cells, path: str | Path, image_id: int = 0) -> Path:
-    """Write the cells of one image as a COCO results file; see `cells_to_coco_results`."""
-    return write_atomically(path, _encode(cells_to_coco_results(cells, image_id)))
+def write_coco_results(
+    cells: Cells, path: str | Path, image: ImageSource | None = None, palette: Sequence[Color] = ()
+) -> dict[str, Any]:
+    """Write the cells of one image as a COCO results file, image_id 0.
+
+    `join_coco_results` gives the image its id; see `cells_to_coco_results`.
+
+    Args:
+        cells: Cells of one image; may be empty.
+        path: The file.
+        image: Not used: the signature is that of every writer.
+        palette: Not used.
+
+    Returns:
+        Nothing to note.
+    """
+    write_atomically(path, _encode(cells_to_coco_results(cells, 0)))
+    return {}
 
 
 def join_coco_results(parts: Sequence[tuple[Path, int]], path: str | Path) -> Path:

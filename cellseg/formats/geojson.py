@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from cellseg.fileio import write_atomically
-from cellseg.formats.class_colors import class_colours
 from cellseg.formats.outlines import Polygon, outline_masks
+from cellseg.images import ImageSource
+from cellseg.palette import Color, choose_palette
 from cellseg.structures.cells import Cells
 
 _NAMESPACE = uuid.UUID("6f3f0d0e-5f0e-4b53-9a0c-3a6f8c5f9b1d")  # any fixed one; ids stay the same
 
 
-def cells_to_features(cells: Cells) -> Iterator[dict[str, Any]]:
+def cells_to_features(cells: Cells, palette: Sequence[Color] = ()) -> Iterator[dict[str, Any]]:
     """Turn cells into GeoJSON features as QuPath reads them (File > Import objects).
 
     Coordinates are pixels of the full-resolution image, which is what QuPath works in. Exteriors
@@ -24,11 +25,12 @@ def cells_to_features(cells: Cells) -> Iterator[dict[str, Any]]:
 
     Args:
         cells: Cells of one image; may be empty.
+        palette: One color per class; the default ones when empty.
 
     Yields:
-        One feature a cell: geometry, class name and colour, score and area as measurements.
+        One feature per cell: geometry, class name and color, score and area as measurements.
     """
-    colours = class_colours(len(cells.class_names))
+    colors = choose_palette(len(cells.class_names), palette)
     outlines = outline_masks(cells.get_masks())
     for index, (pieces, label, score) in enumerate(
         zip(outlines, cells.labels.tolist(), cells.confidences.tolist(), strict=True)
@@ -42,26 +44,39 @@ def cells_to_features(cells: Cells) -> Iterator[dict[str, Any]]:
                 "objectType": "detection",
                 "classification": {
                     "name": cells.class_names[label],
-                    "color": list(colours[label]),
+                    "color": list(colors[label]),
                 },
                 "measurements": {"score": round(score, 6)},
             },
         }
 
 
-def write_geojson(cells: Cells, path: str | Path) -> Path:
-    """Write a GeoJSON FeatureCollection, cell after cell; see `cells_to_features`."""
+def write_geojson(
+    cells: Cells, path: str | Path, image: ImageSource | None = None, palette: Sequence[Color] = ()
+) -> dict[str, Any]:
+    """Write a GeoJSON FeatureCollection, cell after cell; see `cells_to_features`.
+
+    Args:
+        cells: Cells of one image; may be empty.
+        path: The file.
+        image: Not used: the signature is that of every writer.
+        palette: One color per class; the default ones when empty.
+
+    Returns:
+        Nothing to note.
+    """
 
     def write(file: BinaryIO) -> None:
         encode = json.JSONEncoder(separators=(",", ":")).encode
         file.write(b'{"type":"FeatureCollection","features":[')
         separator = b"\n"
-        for feature in cells_to_features(cells):
+        for feature in cells_to_features(cells, palette):
             file.write(separator + encode(feature).encode())
             separator = b",\n"
         file.write(b"\n]}\n")
 
-    return write_atomically(path, write)
+    write_atomically(path, write)
+    return {}
 
 
 def _geometry(pieces: Sequence[Polygon], downsample: float) -> dict[str, Any]:

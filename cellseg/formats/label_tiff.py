@@ -1,4 +1,4 @@
-"""Label TIFFs: one number a cell, combined and one file a class."""
+"""Label TIFFs: one number per cell, in one file for all classes and in one per class."""
 
 from __future__ import annotations
 
@@ -7,24 +7,18 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
 from cellseg.fileio import write_atomically
+from cellseg.images import ImageSource
+from cellseg.palette import Color
 from cellseg.structures.cells import Cells
 
 _ROWS_PER_STRIP = 256
-
-
-class LabelFiles(NamedTuple):
-    """The files written: the combined one, one a class, and how many pixels overlaps cost it."""
-
-    combined: Path
-    per_class: list[Path]
-    lost_pixels: int
 
 
 def paint_strips(
@@ -65,8 +59,10 @@ def paint_strips(
         yield strip
 
 
-def write_label_tiffs(cells: Cells, path: str | Path) -> LabelFiles:
-    """Write the combined label map and one label map a class.
+def write_label_tiffs(
+    cells: Cells, path: str | Path, image: ImageSource | None = None, palette: Sequence[Color] = ()
+) -> dict[str, Any]:
+    """Write the combined label map and one label map per class.
 
     Cell i of the cells has the number i + 1 in both. The files are striped, deflated, and uint16,
     or uint32 beyond 65,535 cells. ImageJ and Fiji have no 32-bit integers: they show uint32 as
@@ -75,19 +71,20 @@ def write_label_tiffs(cells: Cells, path: str | Path) -> LabelFiles:
     Args:
         cells: Cells of one image; may be empty.
         path: The combined file, ending in .tif; class files are named by `class_label_paths`.
+        image: Not used: the signature is that of every writer.
+        palette: Not used.
 
     Returns:
-        The files, and the pixels of the combined one that a cell lost to a higher-scoring one.
+        lost_pixels: how many pixels of the combined file a cell lost to a higher-scoring one.
     """
     path = Path(path)
     kind = np.uint16 if len(cells) < 2**16 else np.uint32
     numbers: NDArray[Any] = np.arange(1, len(cells) + 1, dtype=kind)
     painted = _write(cells, numbers, path)
-    per_class = class_label_paths(path, cells.class_names)
-    for label, class_path in enumerate(per_class):
+    for label, class_path in enumerate(class_label_paths(path, cells.class_names)):
         own = np.flatnonzero(cells.labels == label)
         _write(cells[own], numbers[own], class_path)
-    return LabelFiles(path, per_class, int(cells.measure()[1].sum()) - painted)
+    return {"lost_pixels": int(cells.measure()[1].sum()) - painted}
 
 
 def class_label_paths(path: Path, class_names: Sequence[str]) -> list[Path]:

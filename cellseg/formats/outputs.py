@@ -10,63 +10,34 @@ from cellseg.formats.coco_json import write_coco_results
 from cellseg.formats.geojson import write_geojson
 from cellseg.formats.label_tiff import class_label_paths, write_label_tiffs
 from cellseg.formats.overlay import write_overlay
-from cellseg.formats.tables import (
-    check_parquet,
-    measure_cells,
-    write_csv,
-    write_parquet,
-)
+from cellseg.formats.tables import check_parquet, write_csv, write_parquet
 from cellseg.images import ImageSource
+from cellseg.palette import Color
 from cellseg.structures.cells import Cells
+
+Writer = Callable[[Cells, Path, ImageSource, Sequence[Color]], dict[str, Any]]
+"""Writes the cells of an image into a file, in the colors of the classes if the format has colors.
+
+It takes the cells, the file, the image, open, and one color per class, and returns what should be
+noted in the record of the image.
+"""
 
 
 class Format(NamedTuple):
-    """An output format: what follows the image's name, what it is for, and its writer.
-
-    The writer takes the cells, the open image and the file, and returns what should be noted.
-    """
+    """An output format: what follows the image's name, what it is for, and its writer."""
 
     suffix: str
     purpose: str
-    write: Callable[[Cells, ImageSource, Path], dict[str, Any]]
-
-
-def _write_labels(cells: Cells, image: ImageSource, path: Path) -> dict[str, Any]:
-    return {"lost_pixels": write_label_tiffs(cells, path).lost_pixels}
-
-
-def _write_geojson(cells: Cells, image: ImageSource, path: Path) -> dict[str, Any]:
-    write_geojson(cells, path)
-    return {}
-
-
-def _write_coco(cells: Cells, image: ImageSource, path: Path) -> dict[str, Any]:
-    write_coco_results(cells, path)
-    return {}
-
-
-def _write_csv(cells: Cells, image: ImageSource, path: Path) -> dict[str, Any]:
-    write_csv(measure_cells(cells, image), path)
-    return {}
-
-
-def _write_parquet(cells: Cells, image: ImageSource, path: Path) -> dict[str, Any]:
-    write_parquet(measure_cells(cells, image), path)
-    return {}
-
-
-def _write_overlay(cells: Cells, image: ImageSource, path: Path) -> dict[str, Any]:
-    write_overlay(cells, image, path)
-    return {}
+    write: Writer
 
 
 FORMATS: dict[str, Format] = {
-    "labels": Format(".labels.tif", "label TIFFs, combined and per class", _write_labels),
-    "geojson": Format(".geojson", "cell outlines for QuPath, at full resolution", _write_geojson),
-    "coco": Format(".coco.json", "COCO results, joined in coco_results.json", _write_coco),
-    "csv": Format(".cells.csv", "measurements of each cell, px at the predicted level", _write_csv),
-    "parquet": Format(".cells.parquet", "the same table as Parquet", _write_parquet),
-    "overlay": Format(".overlay.png", "the image with outlines", _write_overlay),
+    "labels": Format(".labels.tif", "label TIFFs, combined and per class", write_label_tiffs),
+    "geojson": Format(".geojson", "cell outlines for QuPath, at full resolution", write_geojson),
+    "coco": Format(".coco.json", "COCO results, joined in coco_results.json", write_coco_results),
+    "csv": Format(".cells.csv", "measurements of each cell, px at the predicted level", write_csv),
+    "parquet": Format(".cells.parquet", "the same table as Parquet", write_parquet),
+    "overlay": Format(".overlay.png", "the image with outlines", write_overlay),
 }
 
 
@@ -97,7 +68,11 @@ def output_files(stem: Path, formats: list[str], class_names: tuple[str, ...]) -
 
 
 def write_outputs(
-    cells: Cells, image: ImageSource, stem: Path, formats: list[str]
+    cells: Cells,
+    image: ImageSource,
+    stem: Path,
+    formats: list[str],
+    palette: Sequence[Color] = (),
 ) -> dict[str, Any]:
     """Write one image's cells in several formats.
 
@@ -106,15 +81,15 @@ def write_outputs(
         image: The image, open.
         stem: Output folder and image name.
         formats: Keys of FORMATS.
+        palette: One color per class; the default ones when empty.
 
     Returns:
         What the writers note, such as lost_pixels of the label map.
     """
     notes: dict[str, Any] = {}
     for name in formats:
-        notes.update(
-            FORMATS[name].write(cells, image, stem.with_name(stem.name + FORMATS[name].suffix))
-        )
+        path = stem.with_name(stem.name + FORMATS[name].suffix)
+        notes.update(FORMATS[name].write(cells, path, image, palette))
     return notes
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from cellseg.fileio import write_atomically
-from cellseg.formats.class_colors import class_colours
 from cellseg.images import ImageSource, ResampledSource
+from cellseg.palette import Color, choose_palette
 from cellseg.structures.cells import Cells
 from cellseg.visualization.overlays import draw_outlines
 
@@ -19,13 +21,17 @@ _BAND_ROWS = 256
 
 
 def draw_overlay(
-    cells: Cells, image: ImageSource, largest_side: int = _LARGEST_SIDE
+    cells: Cells,
+    image: ImageSource,
+    palette: Sequence[Color] = (),
+    largest_side: int = _LARGEST_SIDE,
 ) -> NDArray[np.uint8]:
     """Draw outlines on an image, reduced if it is larger than a screen can use.
 
     Args:
         cells: Cells of the image; may be empty.
         image: The image, read band by band.
+        palette: One color per class; the default ones when empty.
         largest_side: Longest side of the drawing in pixels.
 
     Returns:
@@ -37,12 +43,25 @@ def draw_overlay(
     for top in range(0, source.height, _BAND_ROWS):
         rows = min(_BAND_ROWS, source.height - top)
         canvas[top : top + rows] = source.read(0, top, source.width, rows)[..., ::-1]
-    palette = class_colours(len(cells.class_names))
-    return draw_outlines(canvas, cells.crops(), cells.labels, palette, scale=1 / max(factor, 1.0))
+    colors = choose_palette(len(cells.class_names), palette)
+    return draw_outlines(canvas, cells.crops(), cells.labels, colors, scale=1 / max(factor, 1.0))
 
 
-def write_overlay(cells: Cells, image: ImageSource, path: str | Path) -> Path:
-    """Write the drawing of `draw_overlay` as a PNG."""
-    drawn = draw_overlay(cells, image)
+def write_overlay(
+    cells: Cells, path: str | Path, image: ImageSource, palette: Sequence[Color] = ()
+) -> dict[str, Any]:
+    """Write the drawing of `draw_overlay` as a PNG.
+
+    Args:
+        cells: Cells of the image; may be empty.
+        path: The file.
+        image: The image.
+        palette: One color per class; the default ones when empty.
+
+    Returns:
+        Nothing to note.
+    """
+    drawn = draw_overlay(cells, image, palette)
     _, content = cv2.imencode(".png", drawn[..., ::-1])
-    return write_atomically(path, content.tobytes())
+    write_atomically(path, content.tobytes())
+    return {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from skimage.color import hed_from_rgb
 from cellseg.errors import CellsegError
 from cellseg.fileio import write_atomically
 from cellseg.images import ImageSource
+from cellseg.palette import Color
 from cellseg.structures.cells import Cells
 
 Table = dict[str, list[Any] | NDArray[Any]]
@@ -64,7 +65,25 @@ def measure_cells(cells: Cells, image: ImageSource | None = None) -> Table:
     return table
 
 
-def write_csv(table: Table, path: str | Path) -> Path:
+def write_csv(
+    cells: Cells, path: str | Path, image: ImageSource | None = None, palette: Sequence[Color] = ()
+) -> dict[str, Any]:
+    """Write what `measure_cells` measures as CSV; see `write_csv_table`.
+
+    Args:
+        cells: Cells of one image; may be empty.
+        path: The file.
+        image: The image that they were found in, for the stains; None leaves these columns out.
+        palette: Not used: the signature is that of every writer.
+
+    Returns:
+        Nothing to note.
+    """
+    write_csv_table(measure_cells(cells, image), path)
+    return {}
+
+
+def write_csv_table(table: Table, path: str | Path) -> Path:
     """Write a table as CSV (comma, UTF-8, a header line); floats keep six significant digits."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -74,8 +93,10 @@ def write_csv(table: Table, path: str | Path) -> Path:
     return write_atomically(path, text.getvalue())
 
 
-def write_parquet(table: Table, path: str | Path) -> Path:
-    """Write a table as Parquet.
+def write_parquet(
+    cells: Cells, path: str | Path, image: ImageSource | None = None, palette: Sequence[Color] = ()
+) -> dict[str, Any]:
+    """Write what `measure_cells` measures as Parquet; as for `write_csv`.
 
     Raises:
         CellsegError: If the optional package pyarrow is not installed.
@@ -84,8 +105,10 @@ def write_parquet(table: Table, path: str | Path) -> Path:
     import pyarrow
     import pyarrow.parquet
 
+    table = measure_cells(cells, image)
     columns = pyarrow.table({name: pyarrow.array(column) for name, column in table.items()})
-    return write_atomically(path, lambda file: pyarrow.parquet.write_table(columns, file))
+    write_atomically(path, lambda file: pyarrow.parquet.write_table(columns, file))
+    return {}
 
 
 def check_parquet() -> None:

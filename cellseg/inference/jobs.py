@@ -193,7 +193,8 @@ class PredictionJob:
         options = self.options
         cells = self.predictor.merge(source, plan, found)
         shown = cells[cells.confidences >= options.score_thr]
-        notes = write_outputs(shown, source, self._folder.stem_of(image), list(options.formats))
+        stem, palette = self._folder.stem_of(image), self.predictor.palette
+        notes = write_outputs(shown, source, stem, list(options.formats), palette)
         self._report_missing_um(image, source)
         seconds = time.perf_counter() - begin
         facts = {

@@ -27,7 +27,7 @@ from mmengine.registry import init_default_scope
 from numpy.typing import NDArray
 
 from cellseg.engine.class_counts import check_class_counts
-from cellseg.engine.configs import find_test_dataset, read_class_names, read_config
+from cellseg.engine.configs import find_test_dataset, read_class_names, read_config, read_palette
 from cellseg.errors import CellsegError
 from cellseg.images import ArraySource, ImageSize, ImageSource, open_image
 from cellseg.inference.detector import DetectionLimits, build_detector, find_device
@@ -124,6 +124,7 @@ class Predictor:
         check_tiling(self.tiling, self._input_size)
         model = build_detector(self.cfg, checkpoint)
         self.class_names: tuple[str, ...] = read_class_names(dataset)
+        self.palette = read_palette(dataset)
         if ensemble:
             others = [self._build_member(*member, cfg_options) for member in ensemble]
             model = CellEnsemble([model, *others])

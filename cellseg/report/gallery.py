@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellseg.errors import CellsegError
+from cellseg.palette import color_of
 from cellseg.report.inputs import ReportInput, ReportOptions
 from cellseg.report.pictures import (
     Picture,
@@ -21,7 +22,6 @@ from cellseg.report.sections import choose_cells, ink_of, rank_images
 from cellseg.scoring.outcomes import CellOutcomes, measure_diameters
 from cellseg.scoring.results import ImageResult
 from cellseg.structures.cells import Cells
-from cellseg.visualization.overlays import DEFAULT_PALETTE, colour_of
 
 PICTURE_BYTES = 2_600_000
 """What all whole images together may take, before base64; the galleries take a quarter more."""
@@ -116,7 +116,7 @@ def _draw_pair(
     text = f"{cells}: {int((~outcome.found).sum()):,} missed, "
     text += f"{num_other:,} taken for another class, " if several else ""
     text += f"{int(outcome.false_positive.sum()):,} invented"
-    palette = given.palette or DEFAULT_PALETTE
+    palette = given.palette
     left = draw_panel(image, truth.crops(), labels, filled, palette)
     shown = found[kept]
     right = draw_panel(image, shown.crops(), shown.labels, outcome.wrong, palette)
@@ -164,7 +164,7 @@ def _draw_cell(
     window = choose_window(own.boxes[index].tolist(), result.height, result.width)
     near = touches_window(others.boxes, window)
     near &= found.confidences >= score_thr if missed else ~truth.is_ignored
-    colour = colour_of(int(own.labels[index]), given.palette or DEFAULT_PALETTE)
+    colour = color_of(int(own.labels[index]), given.palette)
     return draw_crop(image, window, own[index].crops()[0], colour, others[near].crops())
 
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from cellseg.analysis.training_logs import TrainingRun
 from cellseg.defaults import DEFAULT_SCORE_THR
 from cellseg.errors import CellsegError
+from cellseg.palette import Color
 from cellseg.scoring.average_precision import DEFAULT_MAX_DETS
 from cellseg.scoring.results import ImageResult
-from cellseg.visualization.overlays import Colour
 
 RESULT_PATTERN = "*.segm.json"
 
@@ -46,7 +46,7 @@ class ReportInput:
     Attributes:
         title: Title of the page.
         class_names: The classes in order.
-        palette: RGB colour of each class.
+        palette: RGB color of each class.
         image_names: A name for each result's image.
         results: One result an image, with ground truth and masks.
         read_image: Returns the RGB pixels (H, W, 3) of the image of a result, by its place.
@@ -57,7 +57,7 @@ class ReportInput:
 
     title: str
     class_names: Sequence[str]
-    palette: Sequence[Colour]
+    palette: Sequence[Color]
     image_names: Sequence[str]
     results: Sequence[ImageResult]
     read_image: ReadImage

@@ -22,7 +22,7 @@ from cellseg.scoring.outcomes import CellOutcomes, classify_cells
 from cellseg.scoring.precision_recall import trace_precision_recall
 from cellseg.scoring.scene import build_result_scene
 from cellseg.scoring.scores import Scores, compute_scores
-from cellseg.visualization.chart_colors import make_inks
+from cellseg.visualization.chart_colors import choose_chart_colors
 
 
 def build_report(given: ReportInput, options: ReportOptions | None = None) -> str:
@@ -62,7 +62,7 @@ def build_report(given: ReportInput, options: ReportOptions | None = None) -> st
         "options": options,
         "num_images": len(given.results),
         "num_classes": len(classes),
-        "inks": make_inks(given.palette, len(classes)),
+        "chart_colors": choose_chart_colors(given.palette, len(classes)),
     }
     return make_environment().get_template("report.html").render(context)
 

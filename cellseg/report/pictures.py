@@ -12,8 +12,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from cellseg.palette import Color, color_of
 from cellseg.structures.runs import Crop
-from cellseg.visualization.overlays import Colour, colour_of, draw_outlines, find_outlines
+from cellseg.visualization.overlays import draw_outlines, find_outlines
 from cellseg.visualization.panels import resize_for_display
 
 SMALL_PX, LARGE_PX = 720, 960
@@ -70,7 +71,7 @@ def draw_panel(
     crops: Sequence[Crop],
     labels: NDArray[np.integer],
     filled: NDArray[np.bool_],
-    palette: Sequence[Colour],
+    palette: Sequence[Color],
 ) -> NDArray[np.uint8]:
     """Draw the outlines of cells on a whole image, and fill those that stand out.
 
@@ -89,7 +90,7 @@ def draw_panel(
     for index in np.flatnonzero(filled).tolist():
         outlines = find_outlines(*crops[index])
         if outlines:
-            colour = colour_of(int(labels[index]), palette)
+            colour = color_of(int(labels[index]), palette)
             points = [_to_fixed_point(outline, scale) for outline in outlines]
             cv2.fillPoly(paint, points, colour, cv2.LINE_AA, _FRACTION_BITS)
     blended = cv2.addWeighted(paint, _FILL_STRENGTH, shown, 1 - _FILL_STRENGTH, 0)
@@ -124,7 +125,7 @@ def draw_crop(
     image: NDArray[np.uint8],
     window: tuple[int, int, int],
     cell: Crop,
-    colour: Colour,
+    colour: Color,
     others: Sequence[Crop],
 ) -> NDArray[np.uint8]:
     """Draw one cell in its surroundings.

@@ -16,15 +16,9 @@ from mmengine.structures import InstanceData
 from numpy.typing import NDArray
 
 from cellseg.fileio import write_atomically
+from cellseg.palette import IGNORED_COLOR, Color, choose_palette, color_of
 from cellseg.structures.cells import Cells
-from cellseg.visualization.overlays import (
-    DEFAULT_PALETTE,
-    IGNORED_COLOUR,
-    Colour,
-    colour_of,
-    draw_boxes,
-    draw_outlines,
-)
+from cellseg.visualization.overlays import draw_boxes, draw_outlines
 from cellseg.visualization.panels import CaptionEntry, join_panels, resize_for_display
 
 
@@ -97,7 +91,7 @@ class CellVisualizer(DetLocalVisualizer):
                 parts.append((f"predicted, score > {pred_score_thr:g}", cells))
         if not parts:
             return shown
-        palette = self._palette()
+        palette = self._palette(*(cells for _, cells in parts))
         panels = [
             (self._draw_cells(shown, cells, palette, scale), title, self._count(cells, palette))
             for title, cells in parts
@@ -148,7 +142,7 @@ class CellVisualizer(DetLocalVisualizer):
         image: NDArray[np.uint8],
         instances: InstanceData,
         classes: list[str] | None,
-        palette: list[Colour] | None,
+        palette: list[Color] | None,
     ) -> NDArray[np.uint8]:
         """Draw instances as outlines, where mmdet's own code asks for it.
 
@@ -162,7 +156,7 @@ class CellVisualizer(DetLocalVisualizer):
             (H, W, 3) uint8 RGB.
         """
         cells = _read_instances(instances, image.shape)
-        drawn = self._draw_cells(image, cells, palette or DEFAULT_PALETTE, 1.0)
+        drawn = self._draw_cells(image, cells, palette or self._palette(cells), 1.0)
         self.set_image(drawn)
         return drawn
 
@@ -170,7 +164,7 @@ class CellVisualizer(DetLocalVisualizer):
         self,
         shown: NDArray[np.uint8],
         cells: Cells,
-        palette: Sequence[Colour],
+        palette: Sequence[Color],
         scale: float,
     ) -> NDArray[np.uint8]:
         """Draw masks, or boxes where there are no masks, on a resized image."""
@@ -179,26 +173,29 @@ class CellVisualizer(DetLocalVisualizer):
         scores = cells.scores if self.show_scores else None
         return draw_outlines(shown, cells.crops(), cells.labels, palette, scores, scale)
 
-    def _count(self, cells: Cells, palette: Sequence[Colour]) -> list[CaptionEntry]:
+    def _count(self, cells: Cells, palette: Sequence[Color]) -> list[CaptionEntry]:
         """Say how many cells of each class there are."""
         names = (self.dataset_meta or {}).get("classes") or ()
         num_classes = max(len(names), int(cells.labels.max(initial=-1)) + 1)
         counts = np.bincount(cells.labels[cells.labels >= 0], minlength=num_classes)
         entries = [
             CaptionEntry(
-                f"{names[k] if k < len(names) else f'class {k}'}: {count}", colour_of(k, palette)
+                f"{names[k] if k < len(names) else f'class {k}'}: {count}", color_of(k, palette)
             )
             for k, count in enumerate(counts.tolist())
         ]
         ignored = int((cells.labels < 0).sum())
         if ignored:
-            entries.append(CaptionEntry(f"ignored: {ignored}", IGNORED_COLOUR))
+            entries.append(CaptionEntry(f"ignored: {ignored}", IGNORED_COLOR))
         return entries
 
-    def _palette(self) -> Sequence[Colour]:
-        """Return the data set's colours, or our own where it has none."""
+    def _palette(self, *drawn: Cells) -> list[Color]:
+        """Return the data set's colors, or the default ones where it has none."""
+        names = (self.dataset_meta or {}).get("classes") or ()
+        labels = [int(cells.labels.max(initial=-1)) + 1 for cells in drawn]
         palette = (self.dataset_meta or {}).get("palette")
-        return palette if isinstance(palette, list | tuple) and palette else DEFAULT_PALETTE
+        own = palette if isinstance(palette, list | tuple) else None
+        return choose_palette(max(len(names), *labels), own)
 
 
 def find_ground_truth(data_sample: DetDataSample, shape: tuple[int, int]) -> Cells | None:

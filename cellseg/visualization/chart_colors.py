@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-from cellseg.visualization.overlays import DEFAULT_PALETTE, Colour, colour_of
+from cellseg.palette import Color, choose_palette
 
 _LIGHT_PAPER, _DARK_PAPER = (251, 250, 253), (21, 18, 28)
 _LEAST_CONTRAST = 3.0  # of figures against the page, as WCAG 2.1 asks of graphics
 
 
-def make_inks(palette: Sequence[Colour], num_classes: int) -> list[tuple[str, str, str]]:
+def choose_chart_colors(palette: Sequence[Color], num_classes: int) -> list[tuple[str, str, str]]:
     """Choose how each class's colour is drawn.
 
     Args:
@@ -19,15 +19,14 @@ def make_inks(palette: Sequence[Colour], num_classes: int) -> list[tuple[str, st
         For each class the colour as it is on images, and variants of it that can be seen on the
         light and on the dark page, as #rrggbb.
     """
-    inks = []
-    for label in range(num_classes):
-        colour = colour_of(label, palette or DEFAULT_PALETTE)
+    chosen = []
+    for colour in choose_palette(num_classes, palette):
         light, dark = (_contrast(colour, paper) for paper in (_LIGHT_PAPER, _DARK_PAPER))
-        inks.append(tuple(f"#{r:02x}{g:02x}{b:02x}" for r, g, b in (colour, light, dark)))
-    return inks  # type: ignore[return-value]
+        chosen.append(tuple(f"#{r:02x}{g:02x}{b:02x}" for r, g, b in (colour, light, dark)))
+    return chosen  # type: ignore[return-value]
 
 
-def _contrast(colour: Colour, paper: Colour) -> Colour:
+def _contrast(colour: Color, paper: Color) -> Color:
     """Darken or lighten a colour until it can be told from the paper."""
     target = 0 if _luminance(paper) > 0.5 else 255
     for step in range(21):

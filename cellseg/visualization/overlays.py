@@ -5,27 +5,14 @@ Everything here is RGB.
 """
 
 from collections.abc import Sequence
-from typing import TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cellseg.palette import DEFAULT_PALETTE, Color, color_of
 from cellseg.structures.runs import Crop
 
-Colour: TypeAlias = tuple[int, int, int]
-DEFAULT_PALETTE: tuple[Colour, ...] = (
-    (0, 245, 150),
-    (255, 245, 25),
-    (40, 110, 255),
-    (230, 40, 0),
-    (20, 20, 20),
-    (255, 255, 255),
-    (150, 90, 0),
-    (0, 90, 60),
-)
-"""Colours that stand out on the pink and purple of H&E, for classes without a palette."""
-IGNORED_COLOUR: Colour = (128, 128, 128)
 _FRACTION_BITS = 4  # OpenCV's fixed-point coordinates: 1/16 px
 
 
@@ -52,7 +39,7 @@ def draw_outlines(
     image: NDArray[np.uint8],
     crops: Sequence[Crop],
     labels: ArrayLike,
-    palette: Sequence[Colour] = DEFAULT_PALETTE,
+    palette: Sequence[Color] = DEFAULT_PALETTE,
     scores: ArrayLike | None = None,
     scale: float = 1.0,
     line_width: int | None = None,
@@ -85,7 +72,7 @@ def draw_outlines(
             canvas,
             points,
             isClosed=True,
-            color=colour_of(label, palette),
+            color=color_of(label, palette),
             thickness=line_width,
             # Anti-aliasing smears lines of one pixel over three and loses one-pixel cells.
             lineType=cv2.LINE_AA if line_width > 1 else cv2.LINE_8,
@@ -100,7 +87,7 @@ def draw_boxes(
     image: NDArray[np.uint8],
     boxes_xyxy: NDArray[np.floating],
     labels: ArrayLike,
-    palette: Sequence[Colour] = DEFAULT_PALETTE,
+    palette: Sequence[Color] = DEFAULT_PALETTE,
     scale: float = 1.0,
 ) -> NDArray[np.uint8]:
     """Draw boxes in the colours of their classes, for cells without masks.
@@ -119,7 +106,7 @@ def draw_boxes(
     width = choose_line_width(canvas.shape[0], canvas.shape[1], scale)
     corners = np.rint(np.asarray(boxes_xyxy).reshape(-1, 4) * scale).astype(int).tolist()
     for (x1, y1, x2, y2), label in zip(corners, np.asarray(labels).tolist(), strict=True):
-        colour = colour_of(int(label), palette)
+        colour = color_of(int(label), palette)
         cv2.rectangle(canvas, (x1, y1), (x2 - 1, y2 - 1), colour, width)
     return canvas
 
@@ -127,14 +114,6 @@ def draw_boxes(
 def choose_line_width(height: int, width: int, scale: float = 1.0) -> int:
     """Choose the width of outlines: 1 to 3 px, wider on vast images and on enlarged ones."""
     return int(np.clip(round(max(min(height, width) / 700, scale)), 1, 3))
-
-
-def colour_of(label: int, palette: Sequence[Colour]) -> Colour:
-    """Return a class's colour; grey for a region that belongs to no class."""
-    if label < 0:
-        return IGNORED_COLOUR
-    red, green, blue = palette[label % len(palette)]
-    return int(red), int(green), int(blue)
 
 
 def _to_fixed_point(outline: NDArray[np.int32], scale: float) -> NDArray[np.int32]:

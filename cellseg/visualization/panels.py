@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from cellseg.visualization.overlays import Colour
+from cellseg.palette import Color
 
-_PAPER: Colour = (255, 255, 255)
-_INK: Colour = (30, 30, 30)
+_PAPER: Color = (255, 255, 255)
+_INK: Color = (30, 30, 30)
 _GAP_PX = 8
 
 
@@ -20,7 +20,7 @@ class CaptionEntry:
     """One class in a caption: a swatch of its colour and what is said of it."""
 
     text: str
-    colour: Colour
+    colour: Color
 
 
 def resize_for_display(
@@ -61,9 +61,9 @@ def draw_caption(title: str, entries: Sequence[CaptionEntry], width: int) -> NDA
     font_px = int(np.clip(width / 50, 13, 30))
     line_px, margin = round(1.45 * font_px), round(0.4 * font_px)
     font = ImageFont.load_default(font_px)
-    lines: list[list[tuple[float, str, Colour | None]]] = [[]]
+    lines: list[list[tuple[float, str, Color | None]]] = [[]]
     x = float(margin)
-    parts: list[tuple[str, Colour | None]] = [(title, None)]
+    parts: list[tuple[str, Color | None]] = [(title, None)]
     for text, colour in parts + [(entry.text, entry.colour) for entry in entries]:
         length = font.getlength(text) + 2 * margin + (0 if colour is None else font_px)
         if lines[-1] and x + length > width:

@@ -9,10 +9,11 @@ import numpy as np
 from mmdet.structures import DetDataSample
 from numpy.typing import NDArray
 
+from cellseg.palette import Color, color_of
 from cellseg.structures.cells import Cells
 from cellseg.structures.label_map_masks import LabelMapMasks
 from cellseg.visualization.cell_visualizer import find_ground_truth
-from cellseg.visualization.overlays import Colour, colour_of, draw_outlines
+from cellseg.visualization.overlays import draw_outlines
 from cellseg.visualization.panels import CaptionEntry, draw_caption, resize_for_display
 
 _READABLE_PX = 15  # cells that are displayed smaller have no room for an id
@@ -32,7 +33,7 @@ class PageStyle:
     """
 
     class_names: Sequence[str]
-    palette: Sequence[Colour]
+    palette: Sequence[Color]
     tile_px: int = 640
     ids: str = "auto"
 
@@ -113,7 +114,7 @@ def _count_classes(labels: NDArray[np.int64], style: PageStyle) -> list[CaptionE
     return [
         CaptionEntry(
             f"{names.get(label, label)}: {int((labels == label).sum())}",
-            colour_of(label, style.palette),
+            color_of(label, style.palette),
         )
         for label in sorted(present, key=lambda label: (label < 0, label))
     ]

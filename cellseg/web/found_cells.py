@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -12,12 +13,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cellseg.formats.class_colors import class_colours
 from cellseg.formats.outputs import FORMATS
-from cellseg.formats.tables import Table, measure_cells, write_csv
+from cellseg.formats.tables import Table, measure_cells, write_csv_table
 from cellseg.images import ArraySource
+from cellseg.palette import Color
 from cellseg.structures.cells import Cells
-from cellseg.visualization.overlays import Colour, draw_outlines
+from cellseg.visualization.overlays import draw_outlines
 from cellseg.visualization.panels import resize_for_display
 from cellseg.web.uploads import UploadedImage
 
@@ -42,7 +43,7 @@ class ClassCount(NamedTuple):
 
     name: str
     cells: int
-    colour: Colour
+    colour: Color
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +55,7 @@ class FoundCells:
         image: The image.
         cells: N cells, highest score first; N may be 0.
         table: Their measurements, N rows.
+        palette: One color per class of the model.
         key: Names this result, in addresses.
     """
 
@@ -61,13 +63,16 @@ class FoundCells:
     image: UploadedImage
     cells: Cells
     table: Table
+    palette: Sequence[Color]
     key: str = field(default_factory=lambda: secrets.token_urlsafe(8))
 
     @classmethod
-    def measured(cls, name: str, image: UploadedImage, cells: Cells) -> FoundCells:
+    def measured(
+        cls, name: str, image: UploadedImage, cells: Cells, palette: Sequence[Color]
+    ) -> FoundCells:
         """Measure the cells of an image."""
         source = ArraySource(image.pixels, image.pixel_size_um)
-        return cls(name, image, cells, measure_cells(cells, source))
+        return cls(name, image, cells, measure_cells(cells, source), palette)
 
     def at(self, score_thr: float) -> FoundCells:
         """Keep the cells that reach a score, numbered anew, which needs no network."""
@@ -85,8 +90,7 @@ class FoundCells:
         """Count the cells of every class that the model knows, those without a cell too."""
         names = self.cells.class_names
         counts = np.bincount(self.cells.labels, minlength=len(names)).tolist()
-        colours = class_colours(len(names))
-        return [ClassCount(*entry) for entry in zip(names, counts, colours, strict=True)]
+        return [ClassCount(*entry) for entry in zip(names, counts, self.palette, strict=True)]
 
     def rows(self, limit: int) -> list[list[object]]:
         """List the first cells for people, one row a cell in the order of TABLE_COLUMNS."""
@@ -107,9 +111,8 @@ class FoundCells:
         """
         shown, scale = resize_for_display(self.image.pixels[..., ::-1], *_SHOWN_SIDES_PX)
         cells = self.cells
-        palette = class_colours(len(cells.class_names))
         scores = cells.scores if with_scores else None
-        return draw_outlines(shown, cells.crops(), cells.labels, palette, scores, scale)
+        return draw_outlines(shown, cells.crops(), cells.labels, self.palette, scores, scale)
 
     def encode_drawing(self, with_scores: bool) -> bytes:
         """Draw as `draw` does, as a PNG."""
@@ -129,8 +132,8 @@ class FoundCells:
         with tempfile.TemporaryDirectory(dir=folder) as aside:
             path = Path(aside) / f"{self.name}{FORMATS[kind].suffix}"
             if kind == "csv":
-                write_csv(self.table, path)
+                write_csv_table(self.table, path)
             else:
                 source = ArraySource(self.image.pixels, self.image.pixel_size_um)
-                FORMATS[kind].write(self.cells, source, path)
+                FORMATS[kind].write(self.cells, path, source, self.palette)
             return path.name, path.read_bytes()

@@ -13,6 +13,7 @@ from mmengine.logging import print_log
 from cellseg.errors import CellsegError
 from cellseg.images import ArraySource, ImageSource
 from cellseg.inference.tile_plan import TilePlan
+from cellseg.palette import Color
 from cellseg.structures.cells import Cells
 from cellseg.web.found_cells import FoundCells
 from cellseg.web.sessions import PageClosedError, Session, SessionStore, Upload
@@ -25,6 +26,7 @@ class CellFinder(Protocol):
     """What the service asks of a `Predictor`."""
 
     class_names: tuple[str, ...]
+    palette: list[Color]
     image_format: dict
     score_thr: float
 
@@ -130,7 +132,7 @@ class CellService:
         if progress is not None:
             progress(0, total)
         cells = self.finder(source, report)
-        return FoundCells.measured(upload.stem, image, cells)
+        return FoundCells.measured(upload.stem, image, cells, self.finder.palette)
 
     def _check_wanted(self, session: Session, upload: Upload) -> None:
         """Raise an error if a page is closed, or waits for another image by now."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
-from cellseg.formats.coco_json import write_coco_results
+from cellseg.formats.coco_json import cells_to_coco_results, write_coco_results
 from cellseg.structures.cells import Cells
 from cellseg.structures.rle import encode_crop
 
@@ -23,9 +23,8 @@ def draw_cells(height, width, seed=0):
     return Cells(boxes, rng.random(5), rng.integers(0, 4, 5), rles, height, width, tuple("abcd"))
 
 
-def test_coco_results_are_read_by_pycocotools(tmp_path):
+def test_coco_results_are_read_by_pycocotools():
     cells = draw_cells(60, 80)
-    path = write_coco_results(cells, tmp_path / "cells.json", image_id=7)
     coco = COCO()
     coco.dataset = {
         "images": [{"id": 7, "height": 60, "width": 80}],
@@ -34,7 +33,7 @@ def test_coco_results_are_read_by_pycocotools(tmp_path):
     }
     with contextlib.redirect_stdout(io.StringIO()):
         coco.createIndex()
-        results = coco.loadRes(str(path))
+        results = coco.loadRes(cells_to_coco_results(cells, 7))
     areas = cells.measure()[1]
     for index, annotation in enumerate(results.loadAnns(results.getAnnIds(imgIds=[7]))):
         assert results.annToMask(annotation).sum() == areas[index]
@@ -45,5 +44,5 @@ def test_coco_results_are_read_by_pycocotools(tmp_path):
 
 
 def test_coco_results_without_cells_are_an_empty_list(tmp_path):
-    path = write_coco_results(Cells.empty(5, 5, ("a",)), tmp_path / "cells.json")
-    assert json.loads(path.read_text()) == []
+    write_coco_results(Cells.empty(5, 5, ("a",)), tmp_path / "cells.json")
+    assert json.loads((tmp_path / "cells.json").read_text()) == []

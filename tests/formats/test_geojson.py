@@ -11,6 +11,12 @@ from cellseg.structures.cells import Cells
 from cellseg.structures.rle import encode_crops, measure_rles
 
 
+def written(cells, path, palette=()):
+    """Write cells and read the document back."""
+    write_geojson(cells, path, palette=palette)
+    return json.loads(path.read_text())
+
+
 @pytest.fixture
 def cells():
     rng = np.random.default_rng(0)
@@ -23,7 +29,7 @@ def cells():
 
 
 def test_geojson_read_by_shapely_gives_back_every_mask(tmp_path, cells):
-    document = json.loads(write_geojson(cells, tmp_path / "cells.geojson").read_text())
+    document = written(cells, tmp_path / "cells.geojson")
     rows, columns = np.mgrid[:60, :80]
     assert len(document["features"]) == len(cells)
     for feature, crop in zip(document["features"], cells.crops(), strict=True):
@@ -43,7 +49,7 @@ def test_geojson_read_by_shapely_gives_back_every_mask(tmp_path, cells):
 
 
 def test_geojson_follows_rfc_7946(tmp_path, cells):
-    document = json.loads(write_geojson(cells, tmp_path / "cells.geojson").read_text())
+    document = written(cells, tmp_path / "cells.geojson")
     assert document["type"] == "FeatureCollection"
     for feature in document["features"]:
         assert set(feature) == {"type", "id", "geometry", "properties"}
@@ -60,7 +66,7 @@ def test_geojson_follows_rfc_7946(tmp_path, cells):
 
 
 def test_geojson_has_what_qupath_shows(tmp_path, cells):
-    document = json.loads(write_geojson(cells, tmp_path / "cells.geojson").read_text())
+    document = written(cells, tmp_path / "cells.geojson")
     for feature, name, score in zip(document["features"], cells.classes, cells.scores, strict=True):
         properties = feature["properties"]
         assert properties["objectType"] == "detection"
@@ -73,14 +79,20 @@ def test_geojson_has_what_qupath_shows(tmp_path, cells):
 
 
 def test_geojson_of_a_coarser_level_is_in_full_resolution_pixels(tmp_path, cells):
-    fine = json.loads(write_geojson(cells, tmp_path / "a.geojson").read_text())
+    fine = written(cells, tmp_path / "a.geojson")
     cells.downsample = 2.5
-    coarse = json.loads(write_geojson(cells, tmp_path / "b.geojson").read_text())
+    coarse = written(cells, tmp_path / "b.geojson")
     for one, two in zip(fine["features"], coarse["features"], strict=True):
         areas = [shapely.geometry.shape(item["geometry"]).area for item in (one, two)]
         assert areas[1] == pytest.approx(areas[0] * 2.5**2)
 
 
 def test_geojson_without_cells_is_an_empty_collection(tmp_path):
-    path = write_geojson(Cells.empty(5, 5, ("a",)), tmp_path / "cells.geojson")
-    assert json.loads(path.read_text()) == {"type": "FeatureCollection", "features": []}
+    document = written(Cells.empty(5, 5, ("a",)), tmp_path / "cells.geojson")
+    assert document == {"type": "FeatureCollection", "features": []}
+
+
+def test_geojson_when_a_palette_is_given_then_classes_have_its_colors(tmp_path, cells):
+    document = written(cells, tmp_path / "cells.geojson", [(1, 2, 3), (4, 5, 6)])
+    colors = [feature["properties"]["classification"]["color"] for feature in document["features"]]
+    assert colors == [[1, 2, 3] if label == 0 else [4, 5, 6] for label in cells.labels]

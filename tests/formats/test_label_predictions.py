@@ -169,7 +169,8 @@ def predict(folder: Path, name: str, layers: list[NDArray[np.int32]], classes: l
         tuple(classes),
     )
     folder.mkdir(exist_ok=True)
-    return write_label_tiffs(cells, folder / f"{name}.labels.tif").combined
+    write_label_tiffs(cells, folder / f"{name}.labels.tif")
+    return folder / f"{name}.labels.tif"
 
 
 def test_read_predictions_when_tools_predict_wrote_them_then_perfect_ones_score_one(

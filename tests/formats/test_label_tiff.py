@@ -3,7 +3,7 @@ import pytest
 import tifffile
 
 from cellseg.formats import label_tiff
-from cellseg.formats.label_tiff import paint_strips, write_label_tiffs
+from cellseg.formats.label_tiff import class_label_paths, paint_strips, write_label_tiffs
 from cellseg.formats.outputs import output_files
 from cellseg.structures.cells import Cells
 from cellseg.structures.rle import encode_crops, measure_rles
@@ -29,20 +29,22 @@ def test_strips_of_any_height_make_the_label_map_where_the_higher_score_wins(row
 
 def test_label_tiffs_read_back_hold_every_class_and_count_lost_pixels(tmp_path):
     cells = random_cells()
-    files = write_label_tiffs(cells, tmp_path / "image.labels.tif")
-    combined = tifffile.imread(files.combined)
+    path = tmp_path / "image.labels.tif"
+    notes = write_label_tiffs(cells, path)
+    per_class = class_label_paths(path, cells.class_names)
+    combined = tifffile.imread(path)
     assert combined.dtype == np.uint16
     np.testing.assert_array_equal(combined, cells.label_map())
-    assert files.lost_pixels == cells.measure()[1].sum() - (combined > 0).sum()
-    assert [path.name for path in files.per_class] == [
+    assert notes["lost_pixels"] == cells.measure()[1].sum() - (combined > 0).sum()
+    assert [class_path.name for class_path in per_class] == [
         "image.labels.a.tif",
         "image.labels.b_c.tif",
         "image.labels.d.tif",
     ]
-    for label, path in enumerate(files.per_class):
+    for label, class_path in enumerate(per_class):
         own = np.flatnonzero(cells.labels == label)
         expected = np.append(0, own + 1)[cells[own].label_map()]
-        np.testing.assert_array_equal(tifffile.imread(path), expected)
+        np.testing.assert_array_equal(tifffile.imread(class_path), expected)
 
 
 @pytest.mark.parametrize(
@@ -57,21 +59,26 @@ def test_label_files_of_classes_named_alike_are_different_files(tmp_path, class_
     cells = random_cells()
     cells.class_names = class_names
     cells.labels %= len(class_names)
-    files = write_label_tiffs(cells, tmp_path / "x.labels.tif")
-    assert [path.name for path in files.per_class] == [f"x.labels.{name}.tif" for name in wanted]
-    for label, path in enumerate(files.per_class):
+    path = tmp_path / "x.labels.tif"
+    write_label_tiffs(cells, path)
+    per_class = class_label_paths(path, class_names)
+    assert [class_path.name for class_path in per_class] == [
+        f"x.labels.{name}.tif" for name in wanted
+    ]
+    for label, class_path in enumerate(per_class):
         own = np.flatnonzero(cells.labels == label)
-        assert set(np.unique(tifffile.imread(path))) <= {0, *(own + 1)}
+        assert set(np.unique(tifffile.imread(class_path))) <= {0, *(own + 1)}
     listed = output_files(tmp_path / "x", ["labels"], class_names)
-    assert listed == [files.combined, *files.per_class]
+    assert listed == [path, *per_class]
 
 
 def test_label_tiff_without_cells_is_all_background(tmp_path):
-    files = write_label_tiffs(Cells.empty(5, 9, ("a",)), tmp_path / "image.tif")
-    image = tifffile.imread(files.combined)
+    path = tmp_path / "image.tif"
+    notes = write_label_tiffs(Cells.empty(5, 9, ("a",)), path)
+    image = tifffile.imread(path)
     assert image.shape == (5, 9)
     assert not image.any()
-    assert files.lost_pixels == 0
+    assert notes["lost_pixels"] == 0
 
 
 @pytest.mark.parametrize(("count", "dtype"), [(65_535, np.uint16), (65_536, np.uint32)])
@@ -84,7 +91,8 @@ def test_label_tiff_beyond_65535_cells_is_uint32(tmp_path, count, dtype):
 
     rles = encode_columns(np.ones(count, bool), boxes, 260, side)
     cells = Cells(boxes, np.ones(count), np.zeros(count), rles, 260, side, ())
-    path = write_label_tiffs(cells, tmp_path / "image.tif").combined
+    path = tmp_path / "image.tif"
+    write_label_tiffs(cells, path)
     image = tifffile.imread(path)
     assert image.dtype == dtype
     np.testing.assert_array_equal(image, np.where(label_map <= count, label_map, 0))
@@ -110,7 +118,8 @@ def check_imagej_takes(path, bits):
 def test_label_tiff_opens_in_the_readers_of_cellpose_and_napari(tmp_path, reader):
     """Neither is a pin: this runs where they happen to be installed."""
     cells = random_cells()
-    path = write_label_tiffs(cells, tmp_path / "image.tif").combined
+    path = tmp_path / "image.tif"
+    write_label_tiffs(cells, path)
     read = pytest.importorskip(reader).imread
     np.testing.assert_array_equal(read(str(path)), cells.label_map())
 
@@ -118,7 +127,8 @@ def test_label_tiff_opens_in_the_readers_of_cellpose_and_napari(tmp_path, reader
 def test_label_tiff_opens_where_imagej_and_others_read(tmp_path):
     cells = random_cells()
     cells.pixel_size_um = 0.25
-    path = write_label_tiffs(cells, tmp_path / "image.tif").combined
+    path = tmp_path / "image.tif"
+    write_label_tiffs(cells, path)
     check_imagej_takes(path, [16])
     with tifffile.TiffFile(path) as tiff:
         assert tiff.pages.first.get_resolution("MICROMETER") == pytest.approx((4, 4))

@@ -1,9 +1,9 @@
 import cv2
 import numpy as np
 
-from cellseg.formats.class_colors import class_colours
 from cellseg.formats.overlay import draw_overlay, write_overlay
 from cellseg.images import ArraySource
+from cellseg.palette import DEFAULT_PALETTE
 from cellseg.structures.cells import Cells
 from cellseg.structures.rle import encode_label_map
 
@@ -17,10 +17,10 @@ def one_cell(height=300, width=400):
 
 def test_overlay_read_back_shows_the_outline_in_its_class_colour(tmp_path):
     image = np.full((300, 400, 3), 200, np.uint8)
-    path = write_overlay(one_cell(), ArraySource(image), tmp_path / "overlay.png")
-    drawn = cv2.imread(str(path))[..., ::-1]
+    write_overlay(one_cell(), tmp_path / "overlay.png", ArraySource(image))
+    drawn = cv2.imread(str(tmp_path / "overlay.png"))[..., ::-1]
     assert drawn.shape == image.shape
-    np.testing.assert_allclose(drawn[150, 150], class_colours(2)[1], atol=40)
+    np.testing.assert_allclose(drawn[150, 150], DEFAULT_PALETTE[1], atol=40)
     assert (drawn[150, 200] == 200).all()
     assert (drawn[20, 20] == 200).all()
 
@@ -34,5 +34,7 @@ def test_overlay_of_a_large_image_is_reduced_with_its_cells():
     np.testing.assert_allclose(changed.max(axis=0), [50, 62], atol=2)
 
 
-def test_colours_of_many_classes_differ():
-    assert len(set(class_colours(30))) == 30
+def test_overlay_when_a_palette_is_given_then_is_drawn_in_it():
+    image = np.full((300, 400, 3), 200, np.uint8)
+    drawn = draw_overlay(one_cell(), ArraySource(image), [(1, 2, 3), (250, 0, 0)])
+    np.testing.assert_allclose(drawn[150, 150], (250, 0, 0), atol=40)

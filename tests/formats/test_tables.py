@@ -9,7 +9,7 @@ from skimage.measure import regionprops
 
 from cellseg.errors import CellsegError
 from cellseg.formats import tables
-from cellseg.formats.tables import measure_cells, write_csv, write_parquet
+from cellseg.formats.tables import measure_cells, write_csv, write_csv_table, write_parquet
 from cellseg.images import ArraySource
 from cellseg.structures.cells import Cells
 from cellseg.structures.rle import encode_crops, measure_rles
@@ -77,7 +77,7 @@ def test_measurements_in_micrometres_follow_the_pixel_size(cells):
 
 def test_csv_read_back_holds_every_cell(tmp_path, cells, image):
     table = measure_cells(cells, ArraySource(image))
-    path = write_csv(table, tmp_path / "cells.csv")
+    write_csv(cells, path := tmp_path / "cells.csv", ArraySource(image))
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == len(cells)
@@ -89,7 +89,7 @@ def test_csv_read_back_holds_every_cell(tmp_path, cells, image):
 
 def test_csv_without_cells_has_its_header(tmp_path, image):
     table = measure_cells(Cells.empty(60, 80, ("a",)), ArraySource(image))
-    text = write_csv(table, tmp_path / "cells.csv").read_text()
+    text = write_csv_table(table, tmp_path / "cells.csv").read_text()
     assert text.startswith("cell,class,score,area_px,")
     assert text.count("\n") == 1
 
@@ -97,7 +97,8 @@ def test_csv_without_cells_has_its_header(tmp_path, image):
 def test_parquet_read_back_holds_every_cell(tmp_path, cells, image):
     parquet = pytest.importorskip("pyarrow.parquet")
     table = measure_cells(cells, ArraySource(image))
-    columns = parquet.read_table(write_parquet(table, tmp_path / "cells.parquet")).to_pydict()
+    write_parquet(cells, tmp_path / "cells.parquet", ArraySource(image))
+    columns = parquet.read_table(tmp_path / "cells.parquet").to_pydict()
     assert list(columns) == list(table)
     assert columns["class"] == cells.classes
     np.testing.assert_allclose(columns["solidity"], table["solidity"])
@@ -106,4 +107,4 @@ def test_parquet_read_back_holds_every_cell(tmp_path, cells, image):
 def test_parquet_without_pyarrow_says_what_to_install(tmp_path, cells, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(CellsegError, match="extra parquet"):
-        write_parquet(measure_cells(cells), tmp_path / "cells.parquet")
+        write_parquet(cells, tmp_path / "cells.parquet")

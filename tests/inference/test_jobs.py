@@ -13,13 +13,13 @@ from pycocotools.mask import toBbox
 
 from cellseg.errors import CellsegError
 from cellseg.formats.submission import make_submission, read_image_index
-from cellseg.inference import jobs
+from cellseg.inference import Predictor, TileOptions, jobs
 from cellseg.inference.image_list import InputImage, find_input_images
 from cellseg.inference.jobs import PredictionJob
 from cellseg.inference.output_folder import OutputOptions
 from tests.formats.test_submission import check_schema
 
-from .oracle import draw_label_map, paint_label_map
+from .oracle import draw_label_map, oracle_config, paint_label_map
 
 
 @pytest.fixture
@@ -362,3 +362,17 @@ def test_job_says_once_why_tables_have_no_columns_in_um(
     if is_told:
         assert "a.tif: its table has no um columns, because the file does not tell" in about_um[0]
         assert "--pixel-size" in about_um[0]
+
+
+def test_job_when_the_config_has_a_palette_then_outputs_have_its_colors(make_job, tmp_path):
+    predictor = make_predictor_with_palette([(9, 8, 7)])
+    make_job(["geojson"], predictor=predictor).run()
+    document = json.loads((tmp_path / "out" / "a.geojson").read_text())
+    colors = {tuple(f["properties"]["classification"]["color"]) for f in document["features"]}
+    assert colors == {(9, 8, 7)}
+
+
+def make_predictor_with_palette(palette):
+    config = oracle_config()
+    config.test_dataloader.dataset.metainfo["palette"] = palette
+    return Predictor(config, None, device="cpu", tiling=TileOptions(scale=1.0))

@@ -2,12 +2,12 @@
 
 import re
 
-from cellseg.visualization.chart_colors import make_inks
+from cellseg.visualization.chart_colors import choose_chart_colors
 
 
 def test_make_inks_when_a_colour_is_pale_or_dark_then_it_is_seen_on_both_pages() -> None:
-    for raw, light, dark in make_inks([(255, 255, 255), (0, 0, 0), (255, 225, 25)], 5):
+    for raw, light, dark in choose_chart_colors([(255, 255, 255), (0, 0, 0), (255, 225, 25)], 5):
         assert all(re.fullmatch(r"#[0-9a-f]{6}", colour) for colour in (raw, light, dark))
         assert light != "#ffffff"
         assert dark != "#000000"
-    assert len(make_inks([], 3)) == 3
+    assert len(choose_chart_colors([], 3)) == 3

@@ -7,10 +7,9 @@ import pytest
 from skimage.color import rgb2lab
 
 from cellseg.datasets.cell_dataset import CellDataset
+from cellseg.palette import DEFAULT_PALETTE, IGNORED_COLOR
 from cellseg.structures.cells import Cells
 from cellseg.visualization.overlays import (
-    DEFAULT_PALETTE,
-    IGNORED_COLOUR,
     choose_line_width,
     draw_boxes,
     draw_outlines,
@@ -82,7 +81,7 @@ def test_draw_outlines_when_there_is_no_cell_then_copies_the_image() -> None:
 def test_draw_outlines_when_a_region_is_ignored_then_is_grey() -> None:
     label_map = np.ones((8, 8), dtype=np.int32)
     drawn = draw_outlines(np.zeros((8, 8, 3), dtype=np.uint8), crops_of(label_map), [-1])
-    assert tuple(drawn[0, 0]) == IGNORED_COLOUR
+    assert tuple(drawn[0, 0]) == IGNORED_COLOR
 
 
 def test_draw_outlines_when_scores_are_given_then_writes_them() -> None:
@@ -129,7 +128,7 @@ COLOUR_BLIND = {
 @pytest.mark.parametrize("kind", COLOUR_BLIND)
 def test_palette_when_seen_by_the_colour_blind_then_classes_differ(kind: str) -> None:
     palette = CellDataset.METAINFO["palette"]
-    assert tuple(palette) == DEFAULT_PALETTE[:4]
+    assert tuple(palette) == DEFAULT_PALETTE
     rgb = np.array(palette) / 255
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     seen = (linear @ np.array(COLOUR_BLIND[kind]).T).clip(0, 1)

@@ -9,6 +9,7 @@ from skimage.measure import label as label_components
 from cellseg.images import ImageSource
 from cellseg.inference.tile_plan import TilePlan
 from cellseg.inference.tiles import make_tile_grid
+from cellseg.palette import choose_palette
 from cellseg.structures.cells import Cells
 from cellseg.structures.rle import encode_label_map
 
@@ -26,6 +27,7 @@ class BlobFinder:
     """
 
     class_names = CLASS_NAMES
+    palette = choose_palette(2)
     image_format: dict = {"channel_order": "rgb"}
     score_thr = 0.05
 

@@ -19,7 +19,10 @@ from .stand_in import CLASS_NAMES, BlobFinder, draw_blobs
 def _find(count: int) -> FoundCells:
     pixels = np.ascontiguousarray(draw_blobs(count)[..., ::-1])
     return FoundCells.measured(
-        "slide", UploadedImage(pixels, 0.5), BlobFinder()(ArraySource(pixels, 0.5))
+        "slide",
+        UploadedImage(pixels, 0.5),
+        BlobFinder()(ArraySource(pixels, 0.5)),
+        BlobFinder.palette,
     )
 
 
@@ -50,13 +53,14 @@ def test_found_cells_at_a_threshold_then_all_views_hold_the_same_cells(tmp_path,
 def test_download_then_it_is_the_file_that_predict_writes(tmp_path, kind):
     shown = _find(9).at(0.4)
     path = tmp_path / f"slide{FORMATS[kind].suffix}"
-    FORMATS[kind].write(shown.cells, ArraySource(shown.image.pixels, 0.5), path)
+    source = ArraySource(shown.image.pixels, 0.5)
+    FORMATS[kind].write(shown.cells, path, source, shown.palette)
     assert shown.encode_download(kind, tmp_path) == (path.name, path.read_bytes())
 
 
 def test_found_cells_when_they_come_in_any_order_then_numbers_are_those_of_the_label_map(tmp_path):
     found = _find(9)
-    shown = FoundCells.measured("slide", found.image, found.cells[::-1]).at(0.5)
+    shown = FoundCells.measured("slide", found.image, found.cells[::-1], found.palette).at(0.5)
     labels = tifffile.imread(io.BytesIO(shown.encode_download("labels", tmp_path)[1]))
     for number, _, _, _, x, y in shown.rows(100):
         assert labels[round(y), round(x)] == number

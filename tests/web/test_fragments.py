@@ -14,7 +14,9 @@ HOSTILE = '"><script>alert(1)</script>'
 
 def _found(name: str) -> FoundCells:
     pixels = draw_blobs(3)
-    return FoundCells.measured(name, UploadedImage(pixels), BlobFinder()(ArraySource(pixels)))
+    return FoundCells.measured(
+        name, UploadedImage(pixels), BlobFinder()(ArraySource(pixels)), BlobFinder.palette
+    )
 
 
 def test_fragments_when_names_are_hostile_then_they_are_escaped():

@@ -13,8 +13,8 @@ from mmengine.registry import init_default_scope
 from cellseg.cli.running import write_result
 from cellseg.engine.configs import dataset_config, parse_cfg_options, read_config
 from cellseg.errors import CellDataError, CellsegError
+from cellseg.palette import choose_palette
 from cellseg.visualization.cell_visualizer import write_image
-from cellseg.visualization.overlays import DEFAULT_PALETTE
 from cellseg.visualization.sample_page import PageStyle, draw_sample, lay_out_page
 
 
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> None:
     for seed in (random.seed, np.random.seed, torch.manual_seed):
         seed(args.seed)
     metainfo = dataset.metainfo
-    palette = [tuple(colour) for colour in metainfo.get("palette") or DEFAULT_PALETTE]
+    palette = choose_palette(len(metainfo["classes"]), metainfo.get("palette"))
     style = PageStyle(list(metainfo["classes"]), palette, args.tile, args.ids)
     count = args.count if args.repeat else min(args.count, len(dataset))
     tiles = [draw_sample(dataset[0 if args.repeat else index], style) for index in range(count)]

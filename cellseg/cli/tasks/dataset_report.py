@@ -17,6 +17,7 @@ from cellseg.engine.configs import parse_cfg_options
 from cellseg.engine.data_source import open_parts
 from cellseg.fileio import write_atomically
 from cellseg.images import read_cell_image
+from cellseg.palette import choose_palette
 
 
 def list_entries(datasets: list[CellDataset]) -> list[dict]:
@@ -49,7 +50,7 @@ def run(args: argparse.Namespace) -> None:
         from matplotlib import pyplot as plt
 
         figure = plt.figure()
-    palette = [(int(r), int(g), int(b)) for r, g, b in metainfo.get("palette") or ()]
+    palette = choose_palette(len(metainfo["classes"]), metainfo.get("palette"))
     figure = draw_data_report(facts, palette, figure)
     save_figure(figure, folder / "dataset_report.png")
     write_result(

@@ -15,6 +15,7 @@ from cellseg.fileio import write_atomically
 from cellseg.formats.prediction_files import read_predictions
 from cellseg.formats.prediction_set import join_results, list_truth
 from cellseg.images import read_cell_image
+from cellseg.palette import choose_palette
 from cellseg.report.inputs import (
     ReportInput,
     ReportOptions,
@@ -61,11 +62,10 @@ def gather(args: argparse.Namespace) -> tuple[ReportInput, ReportOptions]:
         notes.append(f"There is no prediction for {len(predictions.absent)} images: {some}.")
     if not predictions.has_scores:
         notes.append("The predictions have no scores, each counts as 1.0: AP ranks them by file.")
-    palette = dataset.metainfo.get("palette") or ()
     given = ReportInput(
         args.work_dir.resolve().name,
         classes,
-        [(int(red), int(green), int(blue)) for red, green, blue, *_ in palette],
+        choose_palette(len(dataset.metainfo["classes"]), dataset.metainfo.get("palette")),
         [image.name for image in images],
         join_results(images, predictions),
         lambda place: read_rgb(dataset, place),

@@ -15,6 +15,7 @@ from cellseg.formats.conversion.image_folder import write_tiff
 from cellseg.formats.geojson import write_geojson
 from cellseg.formats.qupath import IGNORED_CLASS
 from cellseg.images import read_stored_image
+from cellseg.palette import IGNORED_COLOR, choose_palette
 from cellseg.structures.cells import Cells
 
 
@@ -38,10 +39,11 @@ def run(args: argparse.Namespace) -> None:
             test_mode=True,
             serialize_data=False,
         )
+    palette = [*choose_palette(len(dataset.classes)), IGNORED_COLOR]
     total = 0
     for info in tqdm(dataset.data_list, unit="image", desc="writing"):
         cells = collect_cells(info, dataset.classes)
-        write_geojson(cells, args.out / f"{info['img_name']}.geojson")
+        write_geojson(cells, args.out / f"{info['img_name']}.geojson", palette=palette)
         if args.images:
             pixels = read_stored_image(Path(info["img_path"]), args.channel_order)
             write_tiff(args.images / f"{info['img_name']}.tif", pixels)
