@@ -24,7 +24,7 @@ from cellseg.file_locks import open_lock_file, try_lock
 from cellseg.fileio import write_atomically
 
 CACHE_FOLDER = ".cellseg_cache"
-_VERSION = 2
+_VERSION = 3
 _LOCK_POLL_S = 0.05
 _NUMBERS = ("boxes_xyxy", "areas", "layers", "label_ids")
 
@@ -143,6 +143,7 @@ def _write(file: Any, records: Mapping[str, ImageRecord]) -> None:
             "size": [record.height, record.width],
             "is_8bit": record.is_8bit,
             "overlap_px": record.overlap_px,
+            "looks_merged": record.looks_merged,
             "num_instances": len(record.instances.areas),
         }
         for key, record in records.items()
@@ -184,6 +185,7 @@ def _read(path: Path) -> dict[str, ImageRecord]:
             width=image["size"][1],
             is_8bit=image["is_8bit"],
             overlap_px=image["overlap_px"],
+            looks_merged=image["looks_merged"],
             instances=LayerInstances(
                 **{name: arrays[name][first:last] for name in _NUMBERS},
                 rles=[

@@ -24,9 +24,11 @@ from cellseg.datasets.splits import FoldAssignment, assign_folds, read_groups
 from cellseg.errors import CellDataError
 from cellseg.images import DEFAULT_MAX_PIXELS, check_image_format, check_intensity_range
 from cellseg.images.stain_check import warn_of_swapped_channels
+from cellseg.label_pieces import MERGED_LABELS_HINT
 from cellseg.palette import DEFAULT_PALETTE, choose_palette
 
 _MAX_LISTED = 20
+_MAX_NAMED = 5
 
 
 @DATASETS.register_module()
@@ -165,6 +167,7 @@ class CellDataset(BaseDetDataset):
             "(--cfg-options train_dataloader.dataset.channel_order={order}, likewise for val and "
             "test)",
         )
+        self._warn_of_merged_labels(good)
         return self._take_split([self._to_data_info(*pair) for pair in good])
 
     def filter_data(self) -> list[dict[str, Any]]:
@@ -265,6 +268,16 @@ class CellDataset(BaseDetDataset):
         if not self.test_mode and not any(files.labels for files, _ in images):
             names = ", ".join(name for files in self.file_names.labels for name in files)
             _warn(f"{self._roots_text()}: no image has a label file; expected {names}.")
+
+    def _warn_of_merged_labels(self, images: Sequence[tuple[ImageFiles, ImageRecord]]) -> None:
+        """Warn of images whose labels seem to stand for many cells each."""
+        merged = [files.name for files, record in images if record.looks_merged]
+        if merged:
+            more = ", ..." if len(merged) > _MAX_NAMED else ""
+            _warn(
+                f"{self._roots_text()}: in {len(merged)} of {len(images)} images labels are in "
+                f"several pieces ({', '.join(merged[:_MAX_NAMED])}{more}): {MERGED_LABELS_HINT}."
+            )
 
     def _to_data_info(self, files: ImageFiles, record: ImageRecord) -> dict[str, Any]:
         """Write a record as an entry of the data list."""

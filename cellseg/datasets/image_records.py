@@ -21,6 +21,8 @@ from cellseg.datasets.label_maps import (
 )
 from cellseg.errors import CellDataError
 from cellseg.images import DEFAULT_MAX_PIXELS, read_label_map, summarize_image
+from cellseg.label_pieces import count_pieces, look_merged
+from cellseg.structures.rle import decode_runs
 
 _UNSETTLED_NS = 2_000_000_000
 
@@ -72,7 +74,11 @@ class FileStamp:
 
 @dataclass
 class ImageRecord:
-    """What was read from the files of one image; `stamps` are those of image and label maps."""
+    """What was read from the files of one image.
+
+    `stamps` are those of image and label maps; `looks_merged` says whether labels seem to stand for
+    many cells each.
+    """
 
     stamps: tuple[FileStamp, ...]
     height: int
@@ -80,6 +86,7 @@ class ImageRecord:
     is_8bit: bool
     overlap_px: int
     instances: LayerInstances
+    looks_merged: bool = False
 
 
 def read_record(files: ImageFiles, max_pixels: int = DEFAULT_MAX_PIXELS) -> ImageRecord:
@@ -100,13 +107,28 @@ def read_record(files: ImageFiles, max_pixels: int = DEFAULT_MAX_PIXELS) -> Imag
     shape = (summary.height, summary.width)
     layers = read_layers(files.label_paths, files.layer_classes, shape, max_pixels)
     num_classes = len(files.labels)
+    found = find_instances(layers)
     return ImageRecord(
         stamps=stamps,
         height=summary.height,
         width=summary.width,
         is_8bit=summary.is_8bit,
         overlap_px=count_overlap_px(layers[:num_classes]),
-        instances=find_instances(layers),
+        instances=found,
+        looks_merged=_look_merged(found, num_classes, summary.height),
+    )
+
+
+def _look_merged(found: LayerInstances, num_classes: int, height: int) -> bool:
+    """Return whether labels of the classes' layers seem to stand for many cells each."""
+    runs_of_layers = (
+        decode_runs([found.rles[index] for index in np.flatnonzero(found.layers == layer)])
+        for layer in range(num_classes)
+    )
+    counts = np.bincount(found.layers, minlength=num_classes).tolist()
+    return look_merged(
+        count_pieces(runs, count, height)
+        for runs, count in zip(runs_of_layers, counts, strict=False)
     )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cellseg.datasets.image_records import ImageFiles
 from cellseg.errors import CellDataError
+from cellseg.file_listing import is_hidden
 
 _TIFF_SUFFIXES = {".tif", ".tiff"}
 
@@ -90,7 +91,7 @@ def find_images(
         folder.relative_to(base).as_posix(): (root, folder)
         for root in roots
         for folder in sorted(root.iterdir())
-        if folder.is_dir() and not folder.name.startswith(".")
+        if folder.is_dir() and not is_hidden(folder.name)
     }
     images = {name: place for name, place in folders.items() if (place[1] / names.image).is_file()}
     messages = []
@@ -227,7 +228,7 @@ def _list_files(
     size: tuple[int, int] | None = None,
 ) -> ImageFiles:
     """List the label files in an image's folder; raise CellDataError for an unknown one."""
-    present = {path.name for path in folder.iterdir()}
+    present = {path.name for path in folder.iterdir() if not is_hidden(path.name)}
     known = {names.image, names.ignore, *(name for files in names.labels for name in files)}
     unknown = sorted(n for n in present - known if Path(n).suffix.lower() in _TIFF_SUFFIXES)
     if unknown and not names.allow_unknown:
@@ -252,10 +253,17 @@ def _list_files(
 
 def _explain_folder(folder: Path, names: FileNames) -> str:
     """Say what is wrong with a folder of TIFFs that has no image, or return an empty text."""
-    holds_tiffs = any(path.suffix.lower() in _TIFF_SUFFIXES for path in folder.iterdir())
-    if not holds_tiffs:
+    if not _holds_tiffs(folder):
         return ""
     return f"{folder / names.image}: no such file; add the image, or set image_name to its name."
+
+
+def _holds_tiffs(folder: Path) -> bool:
+    """Return whether a folder itself holds TIFFs that are not hidden."""
+    return any(
+        path.suffix.lower() in _TIFF_SUFFIXES and not is_hidden(path.name)
+        for path in folder.iterdir()
+    )
 
 
 def _explain_no_image(roots: Sequence[Path], names: FileNames) -> str:
@@ -263,6 +271,6 @@ def _explain_no_image(roots: Sequence[Path], names: FileNames) -> str:
     message = f"{', '.join(map(str, roots))}: no image found, expected <id>/{names.image}"
     if any((root / names.image).is_file() for root in roots):
         return f"{message}; the folder is an image's own, set data_root to its parent."
-    if any(path.suffix.lower() in _TIFF_SUFFIXES for root in roots for path in root.iterdir()):
+    if any(map(_holds_tiffs, roots)):
         return f"{message}; give each image a folder, or list the files in a test_index."
     return f"{message}; put the data there, or set data_root and image_name."

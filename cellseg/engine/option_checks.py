@@ -143,7 +143,9 @@ def _find_class(kind: Any) -> Any:
 
 def _arguments_of(part: Any) -> set[str]:
     """Collect the names that a function or class takes, those of its base classes included."""
-    functions = [base.__init__ for base in part.__mro__] if inspect.isclass(part) else [part]
+    functions: list[Any] = [part]
+    if inspect.isclass(part):
+        functions = [vars(base).get("__init__") for base in part.__mro__]
     found: set[str] = set()
     for function in functions:
         if callable(function) and function is not object.__init__:

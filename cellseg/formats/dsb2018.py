@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellseg.errors import CellDataError
+from cellseg.file_listing import is_hidden
 from cellseg.formats.conversion.annotations import (
     AnnotatedImage,
     Annotation,
@@ -42,19 +43,25 @@ def read_dsb2018(folder: Path, class_name: str = "nucleus") -> Source:
     if not folder.is_dir():
         raise CellDataError(f"{folder}: no such folder; correct the path.")
     images, losses = [], []
-    for own in sorted(path for path in folder.iterdir() if path.is_dir()):
-        pictures = sorted((own / "images").glob("*.png"))
-        masks = sorted((own / "masks").glob("*.png"))
+    for own in sorted(
+        path for path in folder.iterdir() if path.is_dir() and not is_hidden(path.name)
+    ):
+        pictures, masks = _list_pngs(own / "images"), _list_pngs(own / "masks")
         if len(pictures) == 1 and masks:
             load = partial(_load, pictures[0], masks, class_name)
             state = partial(fingerprint_files, pictures[0], *masks)
             images.append(AnnotatedImage(name_folder(own.name), str(own.absolute()), load, state))
-        elif not own.name.startswith("."):
+        else:
             reason = "has no masks" if pictures else "has no image"
             if len(pictures) > 1:
                 reason = "has several images"
             losses.append(Loss("image", str(own), "", "", f"the folder {reason}"))
     return Source(images, [class_name], losses=losses)
+
+
+def _list_pngs(folder: Path) -> list[Path]:
+    """List the PNGs of a folder in order, without hidden ones."""
+    return sorted(path for path in folder.glob("*.png") if not is_hidden(path.name))
 
 
 def _load(

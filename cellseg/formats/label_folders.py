@@ -11,6 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from cellseg.errors import CellDataError
+from cellseg.file_listing import list_files
 from cellseg.formats.conversion.annotations import AnnotatedImage, Annotation, Source
 from cellseg.formats.conversion.drawing import list_labels
 from cellseg.formats.conversion.fingerprints import fingerprint_files
@@ -63,7 +64,7 @@ def read_label_folders(
 
 def _check_masks(folder: Path, endings: tuple[str, ...]) -> None:
     """Raise CellDataError for a folder whose masks are in Cellpose's pickles only."""
-    names = [path.name.lower() for path in folder.rglob("*")]
+    names = [path.name.lower() for path in list_files(folder)]
     pickled = any(name.endswith("_seg.npy") for name in names)
     if pickled and not any(name.endswith(endings) for name in names):
         raise CellDataError(

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from cellseg.errors import CellDataError, CellsegError, as_cellseg_error
+from cellseg.file_listing import list_files
 from cellseg.formats.label_tiff import class_label_paths
 from cellseg.formats.prediction_set import PredictionSet, TruthImage
 from cellseg.images import read_label_map
@@ -63,7 +64,7 @@ def read_label_folder(
         CellsegError: If no file follows the pattern, or one is of an unknown image or class, cannot
             be read, differs in size from its image, or is one of two for an image and class.
     """
-    paths = sorted(path for path in root.rglob("*") if path.suffix.lower() in (".tif", ".tiff"))
+    paths = [path for path in list_files(root) if path.suffix.lower() in (".tif", ".tiff")]
     if not paths:
         raise CellsegError(f"{root}: holds no label TIFF (.tif); convert the predictions to TIFF.")
     names = {path: path.relative_to(root).with_suffix(".tif").as_posix() for path in paths}

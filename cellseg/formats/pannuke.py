@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellseg.errors import CellDataError
+from cellseg.file_listing import list_files
 from cellseg.formats.conversion.annotations import AnnotatedImage, Annotation, Loss, Source
 from cellseg.formats.conversion.drawing import list_labels
 from cellseg.formats.conversion.fingerprints import fingerprint_files
@@ -34,7 +35,7 @@ def read_pannuke(folder: Path) -> Source:
     Raises:
         CellDataError: If there is no masks.npy, or a file is none of PanNuke's.
     """
-    masks = sorted(folder.rglob("masks.npy"))
+    masks = [path for path in list_files(folder) if path.name == "masks.npy"]
     if not masks:
         raise CellDataError(
             f"{folder}: holds no masks.npy; give the unpacked folder of a PanNuke fold."

@@ -5,16 +5,17 @@ from __future__ import annotations
 import glob
 import json
 import logging
-import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from mmengine.logging import print_log
 
 from cellseg.errors import CellsegError
+from cellseg.file_listing import is_hidden, list_files
 from cellseg.images.kinds import is_readable_name
 
 _FOLDS_CASE = sys.platform in ("win32", "darwin")  # there, A.csv and a.csv are one file
@@ -121,6 +122,13 @@ def _expand(item: str, skip: Path | None, left_out: set[Path]) -> Iterable[Path]
     if path.exists() or not glob.has_magic(item):
         return [path]  # a file that is not there is reported like any bad file
     found = [Path(match) for match in sorted(glob.iglob(str(path), recursive=True))]  # noqa: PTH207
+    fixed = len(list(takewhile(lambda part: not glob.has_magic(part), path.parts)))
+    found = [match for match in found if not any(map(is_hidden, match.parts[fixed:]))]
+    by_file = {  # '**' follows linked folders, in loops too: the shortest way to a file stays
+        (match.parent.resolve(), match.name): match
+        for match in sorted(found, key=lambda match: -len(match.parts))
+    }
+    found = sorted(by_file.values())
     images = [match for match in found if match.is_file() and not _is_label_map(match)]
     folders = [match for match in found if match.is_dir()]
     images += [image for folder in folders for image in sorted(_search(folder, skip, left_out))]
@@ -131,22 +139,13 @@ def _expand(item: str, skip: Path | None, left_out: set[Path]) -> Iterable[Path]
 
 def _search(folder: Path, skip: Path | None, left_out: set[Path]) -> Iterator[Path]:
     """Walk a folder for images, leaving out hidden ones, label maps and the folder to skip."""
-    for current, folders, files in os.walk(folder):
-        here = Path(current)
-        folders[:] = [
-            name
-            for name in folders
-            if not name.startswith(".")
-            and (skip is None or (here / name).resolve() != skip.resolve())
-        ]
-        for name in files:
-            path = here / name
-            if name.startswith(".") or _is_label_map(path):
-                continue
-            if is_readable_name(path):
-                yield path
-            else:
-                left_out.add(path)
+    for path in list_files(folder, () if skip is None else {skip.resolve()}):
+        if _is_label_map(path):
+            continue
+        if is_readable_name(path):
+            yield path
+        else:
+            left_out.add(path)
 
 
 def _is_label_map(path: Path) -> bool:

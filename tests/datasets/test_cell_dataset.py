@@ -170,6 +170,20 @@ def test_cell_dataset_when_two_classes_claim_pixels_then_warned_with_count(
         assert "both (23)" in warnings[0]
 
 
+def test_cell_dataset_when_a_label_stands_for_many_cells_then_warned_at_every_start(
+    tmp_path, draw_image, warnings
+):
+    mask = np.zeros((12, 16), np.uint8)
+    mask[1:4, 1:4] = mask[6:9, 1:4] = mask[1:4, 8:12] = 255
+    draw_image(tmp_path, "mask", {"class1.tif": mask})
+    draw_image(tmp_path, "good", {"class1.tif": np.eye(12, 16, dtype=np.uint8), "ignore.tif": mask})
+    for _ in range(2):  # the second start reads the cache
+        CellDataset(data_root=tmp_path)
+    told = [text for text in warnings if "--connected-components" in text]
+    assert len(told) == 2
+    assert all("in 1 of 2 images labels are in several pieces (mask)" in text for text in told)
+
+
 def test_cell_dataset_when_no_label_file_anywhere_then_warned_in_training_only(
     tmp_path, draw_image, warnings
 ):

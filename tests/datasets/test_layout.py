@@ -149,3 +149,24 @@ def test_read_name_list_when_list_or_file_then_names(tmp_path):
 def test_read_name_list_when_names_are_windows_paths_then_as_elsewhere(monkeypatch):
     monkeypatch.setattr(os, "sep", "\\")
     assert read_name_list([" site\\a\\", "b/c"]) == ["site/a", "b/c"]
+
+
+def test_find_images_when_systems_left_hidden_files_then_not_looked_at(tmp_path, draw_image):
+    folder = draw_image(tmp_path, "a", {"class1.tif": ONE})
+    for name in ("._image.tif", "._class1.tif", ".DS_Store", "Thumbs.db"):
+        (folder / name).write_bytes(b"\0\5\26\7")
+    (folder / "@eaDir").mkdir()
+    draw_image(tmp_path, "@eaDir", {"class9.tif": ONE})
+    draw_image(tmp_path, "__MACOSX", {"class9.tif": ONE})
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "._x.tif").touch()
+    images, problems = find_images([tmp_path], NAMES)
+    assert ([files.name for files in images], problems) == (["a"], [])
+
+
+def test_find_images_when_a_folder_is_a_link_then_followed(tmp_path, draw_image):
+    draw_image(tmp_path / "elsewhere", "a", {"class1.tif": ONE})
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "b").symlink_to(tmp_path / "elsewhere" / "a")
+    images, _ = find_images([tmp_path / "data"], NAMES)
+    assert [(files.name, len(files.labels)) for files in images] == [("b", 1)]

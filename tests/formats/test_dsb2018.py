@@ -64,3 +64,11 @@ def test_dsb2018_of_no_folder_or_an_empty_one_is_refused(tmp_path, run):
         read_dsb2018(tmp_path / "absent")
     with pytest.raises(CellDataError, match="No annotated image was found"):
         run(read_dsb2018(tmp_path))
+
+
+def test_dsb2018_when_systems_left_hidden_files_then_not_read(write, run):
+    folder = write("a", np.s_[2:5, 3:6])
+    for name in ("images/._a.png", "masks/._0.png", "masks/.DS_Store"):
+        (folder / "a" / name).write_bytes(b"\0\5\26\7")
+    (folder / "@eaDir").mkdir()
+    assert run(read_dsb2018(folder)).cells == {"nucleus": 1}

@@ -119,3 +119,11 @@ def test_folder_of_images_only_says_nothing(tmp_path, monkeypatch):
     touch(tmp_path, "a.tif", "b.png", "sub/image.tif", "sub/class1.tif", "sub/ignore.tif")
     find_input_images([tmp_path])
     assert not told
+
+
+def test_folder_that_is_linked_is_searched_once_and_system_files_are_not(tmp_path):
+    touch(tmp_path, "real/a.png", "data/b.png", "data/@eaDir/b.png", "data/__MACOSX/._b.png")
+    (tmp_path / "data" / "link").symlink_to(tmp_path / "real")
+    (tmp_path / "real" / "loop").symlink_to(tmp_path / "data")
+    assert names_of(find_input_images([tmp_path / "data"])) == ["b", "a"]
+    assert names_of(find_input_images([tmp_path / "data" / "**" / "*.png"])) == ["b", "a"]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from cellseg.errors import CellDataError
+from cellseg.file_listing import list_files
 from cellseg.formats.conversion.annotations import Loss
 from cellseg.images.kinds import IMAGE_SUFFIXES
 
@@ -51,7 +52,7 @@ def pair_files(
             raise CellDataError(f"{folder}: no such folder; correct the path.")
     marks = {
         path.relative_to(annotations).as_posix().lower(): path
-        for path in _list_files(annotations)
+        for path in list_files(annotations)
         if path.name.lower().endswith(tuple(endings))
     }
     if not marks:
@@ -93,7 +94,7 @@ def _find_extras(
     """Find the files, in order, whose name is that of another image and one of the extras."""
     stems = {picture.stem.lower() for picture in pictures}
     found: dict[Path, None] = {}
-    for path in [*_list_files(images), *_list_files(annotations)]:
+    for path in [*list_files(images), *list_files(annotations)]:
         name = path.name.lower()
         places = [match.start() for match in re.finditer("_", name)]
         if any(name[:place] in stems and extras.fullmatch(name, place) for place in places):
@@ -101,20 +102,10 @@ def _find_extras(
     return found
 
 
-def _list_files(folder: Path) -> list[Path]:
-    """List the files below a folder in order, without hidden ones."""
-    found = sorted(path for path in folder.rglob("*") if path.is_file())
-    return [
-        path
-        for path in found
-        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    ]
-
-
 def _list_images(folder: Path, marks: set[Path]) -> list[Path]:
     """List the images below a folder, one of each name."""
     chosen: dict[Path, Path] = {}
-    for path in _list_files(folder):
+    for path in list_files(folder):
         suffix = path.suffix.lower()
         is_label_map = path.name != LAYOUT_IMAGE and (path.parent / LAYOUT_IMAGE).is_file()
         if suffix not in IMAGE_SUFFIXES or path in marks or is_label_map:

@@ -65,3 +65,12 @@ def test_pairs_of_an_absent_or_empty_folder_are_refused(make):
         pair_files(root, root / "absent", (".x",))
     with pytest.raises(CellDataError, match=r"holds no file that ends in \.x or \.y"):
         pair_files(root, root, (".x", ".y"))
+
+
+def test_pairs_when_a_folder_is_linked_or_holds_hidden_files_then_only_images_pair(make):
+    root = make("real/a.tif", "an/s/a.x", "im/._b.tif", "im/@eaDir/a.tif", "an/._a.x", "an/c/.x")
+    (root / "im" / "s").symlink_to(root / "real")
+    (root / "real" / "loop").symlink_to(root / "im")
+    pairs, losses = pair_files(root / "im", root / "an", (".x",))
+    assert names_of(pairs, root) == [("im/s/a.tif", "an/s/a.x")]
+    assert losses == []
