@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
@@ -117,9 +118,17 @@ def _warn_once(paths: tuple[Path, ...], image_format: str, option: str) -> None:
     other = "rgb" if order == "bgr" else "bgr"
     print_log(
         f"Red and blue seem to be swapped in {swapped} of {opened} images looked at in "
-        f"{paths[0].parent.parent}: dark tissue is brown in place of blue. They are read as "
+        f"{_common_folder(paths)}: dark tissue is brown in place of blue. They are read as "
         f"channel_order={order}; if the tissue should be pink and purple, set "
         f"{option.format(order=other)}.",
         "current",
         logging.WARNING,
     )
+
+
+def _common_folder(paths: Sequence[Path]) -> str:
+    """Name the folder that all paths lie in, the first one's where there is none."""
+    try:
+        return os.path.commonpath([path.parent for path in paths])
+    except ValueError:  # relative ones beside absolute ones, or on another drive
+        return str(paths[0].parent)

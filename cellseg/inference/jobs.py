@@ -90,9 +90,15 @@ class PredictionJob:
         """
         if dist.get_rank() == 0:
             self._folder.take()
-            paths = [image.path for image in self.images]
-            option = "--channel-order {order}"
-            warn_of_swapped_channels(paths, self.predictor.image_format, option)
+        try:
+            return self._run(progress, announce)
+        finally:
+            self._folder.release()
+
+    def _run(
+        self, progress: Progress | None, announce: Callable[[int], None] | None
+    ) -> list[ImageOutcome]:
+        """Predict what is not finished yet, the folder being this job's; see `run`."""
         # Another process may have listed the inputs when outputs were already among them.
         plan: list[Any] = [(self.images, *self._plan()) if dist.get_rank() == 0 else None]
         dist.broadcast_object_list(plan, src=0)
@@ -121,7 +127,6 @@ class PredictionJob:
                 )
             if "coco" in self.options.formats:
                 self._folder.join_coco(self.images)
-            self._folder.release()
         return [outcomes[index] for index in sorted(outcomes)]
 
     def _plan(self) -> tuple[dict[int, ImageOutcome], dict[int, list[int]]]:
@@ -131,6 +136,11 @@ class PredictionJob:
         """
         self._folder.refuse_replacing(self.images)
         self._folder.refuse_mixing(self.images)
+        warn_of_swapped_channels(
+            [image.path for image in self.images],
+            self.predictor.image_format,
+            "--channel-order {order}",
+        )
         finished: dict[int, ImageOutcome] = {}
         batches: dict[int, list[int]] = {}
         for index, image in enumerate(self.images):

@@ -182,7 +182,7 @@ class OutputFolder:
         """
         for image in images:
             before = Path(str(_read_json(self._record_of(image)).get("image", "")))
-            if before.is_file() and not before.samefile(image.path):
+            if before.is_file() and image.path.exists() and not before.samefile(image.path):
                 raise CellsegError(
                     f"{self.options.folder} holds the cells of {before}, which those of "
                     f"{image.path} would replace; predict into another folder, or remove "
