@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from cellseg.errors import CellDataError
+from cellseg.file_listing import list_files
+from cellseg.formats.coco_values import CocoId, read_flag, read_id, read_size, sort_key
 from cellseg.formats.conversion.annotations import (
     AnnotatedImage,
     Annotation,
@@ -20,41 +23,45 @@ from cellseg.formats.conversion.annotations import (
 )
 from cellseg.formats.conversion.drawing import draw_polygons, draw_rle
 from cellseg.formats.conversion.fingerprints import fingerprint_files
+from cellseg.formats.conversion.image_pairs import find_nearest
 from cellseg.formats.conversion.json_files import read_json
 from cellseg.formats.conversion.names import find_inside, name_folder
 from cellseg.images import read_stored_image
 
 _PARTS = ("images", "annotations", "categories")
+_MANY_CROWDS = 3
 
 
-def read_coco(path: Path, images: Path, channel_order: str = "rgb") -> Source:
+def read_coco(
+    path: Path, images: Path, channel_order: str = "rgb", crowds_as_cells: bool = False
+) -> Source:
     """Read a COCO file of instance annotations.
 
-    Crowds, and annotations with a true `ignore`, are regions to ignore.
+    Crowds, and annotations with a true `ignore`, are regions to ignore. Ids may be numbers or text.
 
     Args:
         path: JSON with `images`, `annotations` and `categories`.
         images: Folder that the `file_name`s are relative to.
         channel_order: 'bgr' for TIFFs that store blue first.
+        crowds_as_cells: Take annotations with `iscrowd` as cells, too.
 
     Returns:
         The source; its classes are the categories in the order of their ids.
 
     Raises:
-        CellDataError: If the JSON is damaged, no COCO file, or names a file outside the folder.
+        CellDataError: If the JSON is damaged, no COCO file, ambiguous, or names a file outside the
+            folder.
     """
     document = read_json(path)
     try:
         if not all(isinstance(document[key], list) for key in _PARTS):
             raise TypeError("a part is no list")
-        categories = {
-            int(row["id"]): str(row["name"])
-            for row in sorted(document["categories"], key=lambda row: int(row["id"]))
-        }
-        rows = {int(row["id"]): row for row in document["images"]}
+        categories = _read_categories(document["categories"], path)
+        rows = {read_id(row["id"], f"{path}: the image id"): row for row in document["images"]}
         files = {key: find_inside(images, str(row["file_name"]), path) for key, row in rows.items()}
         repeated = len(rows) < len(document["images"])
-        grouped, losses = _group(document["annotations"], rows.keys())
+        grouped, losses = _group(document["annotations"], rows.keys(), path, crowds_as_cells)
+        parents = [str(row.get("supercategory")) for row in document["categories"]]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, CellDataError):
             raise
@@ -65,12 +72,15 @@ def read_coco(path: Path, images: Path, channel_order: str = "rgb") -> Source:
         ) from error
     if repeated:
         raise CellDataError(f"{path}: an image id occurs twice; give each image its own.")
+    _drop_repeated_files(files, grouped, path)
     for own in grouped.values():
         for annotation in own:
             annotation["class_name"] = _name_category(annotation.get("category_id"), categories)
-    used = {row["class_name"] for own in grouped.values() for row in own if not _is_crowd(row)}
+    used = {row["class_name"] for own in grouped.values() for row in own if not row["is_ignored"]}
+    losses += _warn_of_crowds(grouped, path)
+    losses += _warn_of_parents(list(categories.values()), used, parents, path)
     missing = [key for key, file in files.items() if not file.is_file()]
-    losses += [Loss("image", str(files[key]), "", "", "the image is missing") for key in missing]
+    losses += _list_missing([files[key] for key in missing], images)
     for key in missing:
         del files[key]
     names = list(dict.fromkeys(categories.values()))
@@ -80,7 +90,7 @@ def read_coco(path: Path, images: Path, channel_order: str = "rgb") -> Source:
             name_folder(file.relative_to(images)),
             str(file.absolute()),
             partial(_load, file, rows[key], grouped[key], channel_order),
-            partial(fingerprint_files, file, details=[rows[key], grouped[key]]),
+            partial(fingerprint_files, file, details=[rows[key], _as_written(grouped[key])]),
         )
         for key, file in files.items()
     ]
@@ -88,15 +98,22 @@ def read_coco(path: Path, images: Path, channel_order: str = "rgb") -> Source:
 
 
 def _group(
-    annotations: list[dict[str, Any]], image_ids: Any
-) -> tuple[dict[int, list[dict[str, Any]]], list[Loss]]:
+    annotations: list[dict[str, Any]],
+    image_ids: Iterable[CocoId],
+    path: Path,
+    crowds_as_cells: bool,
+) -> tuple[dict[CocoId, list[dict[str, Any]]], list[Loss]]:
     """Group annotations by image; those of no listed image are losses."""
-    grouped: dict[int, list[dict[str, Any]]] = {key: [] for key in image_ids}
+    grouped: dict[CocoId, list[dict[str, Any]]] = {key: [] for key in image_ids}
     losses = []
     for place, annotation in enumerate(annotations, start=1):
-        image_id = int(annotation["image_id"])
         row = dict(annotation)
         row["label"] = f"annotation {annotation.get('id', f'number {place}')}"
+        what = f"{path}: {row['label']}:"
+        image_id = read_id(annotation["image_id"], f"{what} image_id")
+        row["is_crowd"] = read_flag(row.get("iscrowd"), f"{what} iscrowd")
+        is_ignored = read_flag(row.get("ignore"), f"{what} ignore")
+        row["is_ignored"] = is_ignored or (row["is_crowd"] and not crowds_as_cells)
         if image_id in grouped:
             grouped[image_id].append(row)
         else:
@@ -105,15 +122,107 @@ def _group(
     return grouped, losses
 
 
-def _name_category(category_id: Any, categories: Mapping[int, str]) -> str:
+def _as_written(own: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return annotations without what was read of their flags, for the fingerprint."""
+    added = ("is_crowd", "is_ignored")
+    return [{key: value for key, value in row.items() if key not in added} for row in own]
+
+
+def _name_category(category_id: Any, categories: Mapping[CocoId, str]) -> str:
     """Return a category's name, or one that says that there is none."""
-    known = isinstance(category_id, int) and category_id in categories
-    return categories[category_id] if known else f"category {category_id}"
+    try:
+        return categories[read_id(category_id, "")]
+    except (CellDataError, KeyError):
+        return f"category {category_id}"
 
 
-def _is_crowd(annotation: Mapping[str, Any]) -> bool:
-    """Tell whether an annotation is a region to ignore."""
-    return bool(annotation.get("iscrowd")) or bool(annotation.get("ignore"))
+def _read_categories(rows: list[dict[str, Any]], path: Path) -> dict[CocoId, str]:
+    """Read the categories in the order of their ids; raise CellDataError for an id of two."""
+    found: dict[CocoId, str] = {}
+    for row in rows:
+        key, name = read_id(row["id"], f"{path}: the category id"), str(row["name"])
+        if found.setdefault(key, name) != name:
+            raise CellDataError(
+                f"{path}: the category id {key} stands for {found[key]} and for {name}; give each "
+                "category its own."
+            )
+    return {key: found[key] for key in sorted(found, key=sort_key)}
+
+
+def _drop_repeated_files(
+    files: dict[CocoId, Path], grouped: dict[CocoId, list[dict[str, Any]]], path: Path
+) -> None:
+    """Keep one of the rows of a file that is listed twice: the one that has annotations.
+
+    Raises:
+        CellDataError: If several of them have.
+    """
+    by_file: dict[Path, list[CocoId]] = {}
+    for key, file in files.items():
+        by_file.setdefault(file, []).append(key)
+    for file, keys in by_file.items():
+        annotated = [key for key in keys if grouped[key]]
+        if len(annotated) > 1:
+            raise CellDataError(
+                f"{path}: lists {file} {len(keys)} times with annotations (image ids "
+                f"{', '.join(map(str, annotated))}); keep one row of it and its annotations."
+            )
+        for key in keys:
+            if key != (annotated or keys)[0]:
+                del files[key]
+
+
+def _list_missing(missing: list[Path], images: Path) -> list[Loss]:
+    """List the images that are not there, each with the nearest name of one that is."""
+    others = [file.name for file in list_files(images)] if missing else []
+    losses = []
+    for file in missing:
+        near = find_nearest(file.name, others)
+        hint = f"; the nearest is {near}" if near else ""
+        losses.append(Loss("image", str(file), "", "", "the image is missing", hint=hint))
+    return losses
+
+
+def _warn_of_crowds(grouped: Mapping[CocoId, list[dict[str, Any]]], path: Path) -> list[Loss]:
+    """Warn where every run-length encoding is a crowd, and most likely a cell."""
+    rows = [row for own in grouped.values() for row in own]
+    encoded = [row for row in rows if isinstance(row.get("segmentation"), dict)]
+    if not encoded or not all(row["is_crowd"] and row["is_ignored"] for row in encoded):
+        return []
+    most = max(
+        max(
+            Counter(str(row.get("category_id")) for row in own if row["is_crowd"]).values(),
+            default=0,
+        )
+        for own in grouped.values()
+    )
+    if len(encoded) < len(rows) and most < _MANY_CROWDS:
+        return []  # as in COCO itself, where a few crowds are beside the polygons
+    reason = (
+        f"all {len(encoded)} run-length encodings have iscrowd=1 and become regions to ignore; if "
+        "they are cells, as some tools write their masks, add --crowds-as-cells"
+    )
+    return [Loss("warning", str(path), "", "", reason)]
+
+
+def _warn_of_parents(
+    names: list[str], used: set[str], parents: list[str], path: Path
+) -> list[Loss]:
+    """Warn of a category without annotations that is only the parent of others."""
+    idle = [name for name in dict.fromkeys(names) if name in parents and name not in used]
+    others = [name for name in dict.fromkeys(names) if name not in idle]
+    if not idle or not others:
+        return []
+    reason = (
+        f"the category {', '.join(idle)} has no annotation and is only the parent of others, as "
+        f"Roboflow writes it; --classes {' '.join(_quote(name) for name in others)} leaves it out"
+    )
+    return [Loss("warning", str(path), "", "", reason)]
+
+
+def _quote(name: str) -> str:
+    """Quote a name with blanks for a command line."""
+    return f'"{name}"' if " " in name else name
 
 
 def _load(
@@ -122,7 +231,8 @@ def _load(
     """Read an image, check the size that the COCO file says it has, and list its annotations."""
     pixels = read_stored_image(file, channel_order)
     height, width = pixels.shape[:2]
-    declared = row.get("height", height), row.get("width", width)
+    sizes = (row.get("height"), height), (row.get("width"), width)
+    declared = tuple(size if given is None else read_size(given) for given, size in sizes)
     if declared != (height, width):
         raise CellDataError(
             f"{file}: is {height} x {width} pixels but the COCO file says {declared[0]} x "
@@ -133,7 +243,7 @@ def _load(
             annotation["label"],
             annotation["class_name"],
             partial(_draw, annotation.get("segmentation")),
-            _is_crowd(annotation),
+            annotation["is_ignored"],
         )
         for annotation in own
     ]

@@ -14,6 +14,7 @@ from cellseg.formats.conversion.annotations import (
     AnnotatedImage,
     Annotation,
     Drawing,
+    Loss,
     Source,
     UnusableAnnotationError,
 )
@@ -62,11 +63,12 @@ def read_monusac(folder: Path, channel_order: str = "rgb") -> Source:
     """
     pairs, losses = pair_files(folder, folder, (".xml",))
     found: dict[str, None] = {}
+    unreadable: list[Loss] = []
     for pair in pairs:
         try:
             found |= dict.fromkeys(region.class_name for region in read_regions(pair.annotations))
-        except CellDataError:
-            continue  # says so again, when its turn comes
+        except CellDataError as error:  # raised again when its turn comes
+            unreadable.append(Loss("image", str(pair.annotations), "", "", str(error)))
     images = [
         AnnotatedImage(
             name_folder(pair.image.name),
@@ -76,7 +78,7 @@ def read_monusac(folder: Path, channel_order: str = "rgb") -> Source:
         )
         for pair in pairs
     ]
-    return Source(images, list(found), CLASSES, frozenset({_AMBIGUOUS}), losses)
+    return Source(images, list(found), CLASSES, frozenset({_AMBIGUOUS}), losses, unreadable)
 
 
 def read_regions(path: Path) -> list[Region]:

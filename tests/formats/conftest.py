@@ -16,9 +16,12 @@ from cellseg.formats.conversion.summary import ConversionReport
 def run(tmp_path) -> Callable[..., ConversionReport]:
     """Return a function that converts a source into tmp_path / 'out'."""
 
-    def call(source: Source, skip_bad: bool = False, **classes) -> ConversionReport:
+    def call(
+        source: Source, skip_bad: bool = False, split_pieces: bool = False, **classes
+    ) -> ConversionReport:
         table = settle_classes(source, **classes)
-        return convert(source, table, tmp_path / "out", skip_bad=skip_bad)
+        options = {"skip_bad": skip_bad, "split_pieces": split_pieces}
+        return convert(source, table, tmp_path / "out", **options)
 
     return call
 

@@ -127,11 +127,13 @@ def test_coco_file_name_that_leads_outside_is_refused(write, name):
         {"annotations": {}},
         {"annotations": [{"id": 3}]},
         {"annotations": [5]},
-        {"categories": [{"id": "x", "name": "a"}]},
+        {"categories": [{"id": None, "name": "a"}]},
     ],
 )
 def test_coco_file_without_its_parts_is_refused(write, run, parts):
-    with pytest.raises(CellsegError, match=r"coco\.json: is not a whole COCO file|--classes"):
+    with pytest.raises(
+        CellsegError, match=r"coco\.json: is not a whole COCO file|--classes|neither a whole number"
+    ):
         run(read_coco(*write(**parts)), classes=None)
 
 
@@ -151,3 +153,86 @@ def test_coco_file_that_is_no_json_is_refused(tmp_path, text):
 def test_coco_file_that_is_absent_is_named(tmp_path):
     with pytest.raises(CellDataError, match=r"coco\.json: no such file"):
         read_coco(tmp_path / "coco.json", tmp_path)
+
+
+@pytest.mark.parametrize("spelled", [str, float, lambda number: f"{number}.0", "id-{}".format])
+def test_coco_ids_as_text_or_floats_are_read(write, run, spelled):
+    rows = [{"id": spelled(1), "file_name": "a/b.tif", "height": "20", "width": 30.0}]
+    parts = {
+        "images": rows,
+        "categories": [{"id": spelled(7), "name": "immune"}, {"id": spelled(1), "name": "tumour"}],
+    }
+    cell = annotate([SQUARE], image_id=spelled(1), category_id=spelled(7), iscrowd="0", ignore="0")
+    report = run(read_coco(*write(cell, **parts)))
+    assert (report.cells, report.losses) == ({"immune": 1}, [])
+    assert sorted(report.classes) == ["immune", "tumour"]
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"images": [{"id": 1.5, "file_name": "a/b.tif"}]}, "image id 1.5 is neither"),
+        ({"images": [{"id": True, "file_name": "a/b.tif"}]}, "image id True is neither"),
+        ({"annotations": [annotate([SQUARE], image_id=1.5)]}, "annotation 1: image_id 1.5"),
+        (
+            {"annotations": [annotate([SQUARE], iscrowd="maybe")]},
+            "annotation 1: iscrowd is 'maybe'",
+        ),
+        ({"annotations": [annotate([SQUARE], ignore=2)]}, "annotation 1: ignore is 2"),
+        (
+            {"categories": [{"id": 1, "name": "a"}, {"id": "1", "name": "b"}]},
+            "category id 1 stands for a and for b",
+        ),
+    ],
+)
+def test_coco_values_that_are_ambiguous_are_refused_by_name(write, parts, message):
+    with pytest.raises(CellDataError, match=message):
+        read_coco(*write(**parts))
+
+
+def test_coco_crowds_as_text_are_regions_to_ignore(write, run):
+    report = run(read_coco(*write(annotate([SQUARE], iscrowd="1"), annotate([SQUARE], 2))))
+    assert (report.cells, report.ignored_regions) == ({"tumour": 1}, (1, 1))
+
+
+def test_coco_file_listed_twice_is_read_from_the_annotated_row_or_refused(write, run):
+    rows = [{"id": 3, "file_name": "./a/b.tif"}, {"id": 1, "file_name": "a/b.tif"}]
+    assert run(read_coco(*write(annotate([SQUARE]), images=rows))).cells == {"tumour": 1}
+    both = annotate([SQUARE]), annotate([SQUARE], 2, image_id=3)
+    with pytest.raises(CellDataError, match=r"b\.tif 2 times with annotations \(image ids 3, 1\)"):
+        read_coco(*write(*both, images=rows))
+
+
+def test_coco_when_every_rle_is_a_crowd_then_the_way_out_is_named(write, run, tmp_path):
+    masks = [
+        annotate({"size": [20, 30], "counts": [40 * k, 10, 590 - 40 * k]}, k, iscrowd=1)
+        for k in (1, 2, 3)
+    ]
+    paths = write(*masks, annotate([[20, 0, 25, 0, 25, 5, 20, 5]], 9))
+    (warning,) = read_coco(*paths).losses
+    assert warning.kind == "warning"
+    assert "all 3 run-length encodings have iscrowd=1" in warning.reason
+    assert "--crowds-as-cells" in warning.reason
+    report = run(read_coco(*paths, crowds_as_cells=True))
+    assert (report.cells, report.losses) == ({"tumour": 4}, [])
+
+
+def test_coco_when_a_crowd_is_beside_polygons_then_nothing_is_said(write):
+    crowd = annotate({"size": [20, 30], "counts": [40, 10, 550]}, iscrowd=1)
+    assert read_coco(*write(crowd, annotate([SQUARE], 2))).losses == []
+
+
+def test_coco_parent_category_of_roboflow_is_named(write, run):
+    categories = [
+        {"id": 0, "name": "cells", "supercategory": "none"},
+        {"id": 1, "name": "big cell", "supercategory": "cells"},
+    ]
+    report = run(read_coco(*write(annotate([SQUARE]), categories=categories)))
+    assert [loss.kind for loss in report.losses] == ["warning"]
+    assert '--classes "big cell" leaves it out' in report.to_text()
+
+
+def test_coco_image_that_is_missing_is_named_with_the_nearest(write, run):
+    rows = [{"id": 1, "file_name": "a/B 1.tif"}]
+    with pytest.raises(CellDataError, match=r"the image is missing; the nearest is b\.tif"):
+        run(read_coco(*write(images=rows)))

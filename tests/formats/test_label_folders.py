@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 import tifffile
@@ -114,3 +116,23 @@ def test_folder_without_label_maps_is_refused(tmp_path, draw_picture):
     draw_picture(tmp_path / "a.tif")
     with pytest.raises(CellDataError, match="holds no file that ends in _cp_masks.tif"):
         read_label_folders(tmp_path)
+
+
+@pytest.mark.parametrize("ids", [[255] * 6, [1, 2] * 3])
+def test_labels_that_stand_for_many_cells_are_warned_of_and_can_be_split(
+    tmp_path, draw_picture, run, read, ids
+):
+    draw_picture(tmp_path / "data" / "a.tif")
+    labels = np.zeros((20, 30), np.uint8)
+    for place, number in enumerate(ids):
+        labels[3:7, 5 * place : 5 * place + 3] = number
+    Image.fromarray(labels).save(tmp_path / "data" / "a_masks.png")
+    report = run(read_label_folders(tmp_path / "data"))
+    assert [loss.kind for loss in report.losses] == ["warning"]
+    assert "--connected-components" in report.to_text()
+    assert "[a]" in report.to_text()
+    shutil.rmtree(tmp_path / "out")
+    report = run(read_label_folders(tmp_path / "data"), split_pieces=True)
+    assert report.cells == {"cell": 6}
+    assert {loss.kind for loss in report.losses} == {"change"}
+    assert np.unique(read("a/class1.tif")).tolist() == [0, 1, 2, 3, 4, 5, 6]

@@ -3,8 +3,10 @@ import json
 import numpy as np
 import pytest
 
-from cellseg.errors import CellDataError
-from cellseg.formats.qupath import read_qupath
+from cellseg.errors import CellDataError, CellsegError
+from cellseg.formats.conversion.converting import check_source
+from cellseg.formats.conversion.names import settle_classes
+from cellseg.formats.qupath import Plane, read_qupath
 
 SQUARE = [[2, 3], [8, 3], [8, 9], [2, 9], [2, 3]]
 HOLE = [[4, 5], [4, 6], [6, 6], [6, 5], [4, 5]]
@@ -127,3 +129,109 @@ def test_geojson_without_objects_is_an_image_without_cells(write, run, tmp_path)
         "conversion.json",
         "image.tif",
     ]
+
+
+def square(x, y, size):
+    corners = [[x, y], [x + size, y], [x + size, y + size], [x, y + size], [x, y]]
+    return corners
+
+
+def typed(object_type, coordinates, name="Tumor", plane=None):
+    made = feature([coordinates], {"name": name})
+    made["properties"]["objectType"] = object_type
+    if plane is not None:
+        made["geometry"]["plane"] = {"c": -1, "z": plane[0], "t": plane[1]}
+    return made
+
+
+@pytest.mark.parametrize("kind", ["tile", "tmaCore", "TMA core", "root"])
+@pytest.mark.parametrize("name", ["Tumor", "Ignore*"])
+def test_geojson_tiles_and_cores_are_never_cells_nor_ignored(write, run, read, kind, name):
+    features = [typed(kind, square(0, 0, 18), name), typed("annotation", SQUARE)]
+    report = run(read_qupath(*write(features)))
+    assert (report.cells, report.ignored_regions) == ({"Tumor": 1}, (0, 0))
+    assert np.count_nonzero(read("a/class1.tif")) == 36
+    assert [loss.kind for loss in report.losses] == ["cell"]
+
+
+@pytest.mark.parametrize("kind", ["cell", "detection"])
+def test_geojson_annotations_when_detections_exist_then_left_out_but_ignored_ones(
+    write, run, read, kind
+):
+    features = [
+        typed("annotation", square(0, 0, 18), "Region"),
+        typed("annotation", square(20, 0, 5), "Ignore*"),
+        typed(kind, SQUARE),
+    ]
+    report = run(read_qupath(*write(features)))
+    assert report.classes == ("Tumor",)
+    assert (report.cells, report.ignored_regions) == ({"Tumor": 1}, (1, 1))
+    assert np.count_nonzero(read("a/class1.tif")) == 36
+    (loss,) = report.losses
+    assert loss.reason.startswith("is an annotation, where")
+    assert "--objects" in loss.reason
+
+
+def test_geojson_objects_when_chosen_then_only_those(write, run):
+    features = [typed("annotation", SQUARE, "Region"), typed("cell", square(20, 0, 5))]
+    report = run(read_qupath(*write(features), objects=["annotation"]))
+    assert report.cells == {"Region": 1}
+    assert "is a cell, where" in report.losses[0].reason
+
+
+def test_geojson_of_qupath_0_2_when_read_then_types_are_those_of_the_ids(write, run):
+    features = [feature([square(0, 0, 18)]), feature([SQUARE])]
+    for made, old in zip(features, ("PathAnnotationObject", "PathDetectionObject"), strict=True):
+        made["id"] = old
+        del made["properties"]["objectType"]
+    report = run(read_qupath(*write(features)))
+    assert (report.cells, len(report.losses)) == ({"unclassified": 1}, 1)
+
+
+def test_geojson_object_that_encloses_others_is_warned_of(write, run):
+    features = [
+        typed("annotation", square(0, 0, 18), "Region"),
+        typed("annotation", SQUARE),
+        typed("annotation", square(10, 10, 4)),
+    ]
+    report = run(read_qupath(*write(features)))
+    (warning,) = [loss for loss in report.losses if loss.kind == "warning"]
+    assert (warning.class_name, warning.label) == ("Region", "object x")
+    assert "To check:" in report.to_text()
+
+
+def test_geojson_nucleus_in_its_cell_is_not_warned_of(write, run):
+    features = [typed("detection", square(2, 2, 8)), typed("detection", square(4, 4, 4), "Nucleus")]
+    assert run(read_qupath(*write(features))).losses == []
+
+
+def test_geojson_planes_when_several_then_one_is_chosen_or_all_are_refused(write, run):
+    folders = write([typed("cell", SQUARE), typed("cell", square(3, 3, 6), plane=(2, 1))])
+    with pytest.raises(CellDataError, match=r"a\.geojson: .*1 at z=0, t=0, 1 at z=2, t=1.*--z"):
+        run(read_qupath(*folders))
+    report = run(read_qupath(*folders, plane=Plane(z=2)))
+    assert report.cells == {"Tumor": 1}
+    assert [loss.reason for loss in report.losses] == ["is on another plane"]
+
+
+def test_geojson_plane_that_is_absent_is_refused(write, run):
+    folders = write([typed("cell", SQUARE, plane=(3, 0))])
+    with pytest.raises(CellDataError, match=r"no object on the plane chosen .* only at z=3, t=0"):
+        run(read_qupath(*folders, plane=Plane(z=0)))
+    assert run(read_qupath(*folders)).cells == {"Tumor": 1}
+
+
+def test_geojson_that_is_cut_off_is_told_before_classes_are_asked_for(write):
+    source = read_qupath(*write('{"type": "FeatureColl'))
+    with pytest.raises(CellDataError, match=r"a\.geojson: cannot be read as JSON"):
+        check_source(source)
+    with pytest.raises(CellsegError, match=r"--classes is needed.*a\.geojson: cannot be read"):
+        settle_classes(source)
+
+
+def test_geojson_of_other_names_is_told_with_the_nearest_before_classes(write):
+    source = read_qupath(*write([], "a_1.geojson"))
+    with pytest.raises(
+        CellDataError, match=r"No annotated image.*a\.tif: .*the nearest is a_1\.geojson"
+    ):
+        check_source(source)

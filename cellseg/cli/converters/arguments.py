@@ -39,6 +39,11 @@ def add_out_arguments(parser: argparse.ArgumentParser, one_class: str | None = N
     parser.add_argument(
         "--skip-bad", action="store_true", help="skip and report what is missing or damaged"
     )
+    parser.add_argument(
+        "--connected-components",
+        action="store_true",
+        help="make every connected piece a cell: for yes/no masks and ids of 8 bit that overflowed",
+    )
 
 
 def add_order_argument(parser: argparse.ArgumentParser) -> None:

@@ -20,6 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of the format."""
     parser.add_argument("annotations", type=Path, help="COCO JSON file")
     parser.add_argument("images", type=Path, help="folder that its file names are relative to")
+    parser.add_argument(
+        "--crowds-as-cells", action="store_true", help="take annotations with iscrowd=1 as cells"
+    )
     add_out_arguments(parser)
     add_order_argument(parser)
 
@@ -29,5 +32,5 @@ def main(args: argparse.Namespace) -> None:
     from cellseg.cli.tasks.convert import run_conversion
     from cellseg.formats.coco import read_coco
 
-    source = read_coco(args.annotations, args.images, args.channel_order)
+    source = read_coco(args.annotations, args.images, args.channel_order, args.crowds_as_cells)
     write_result(run_conversion(source, args, "COCO"))

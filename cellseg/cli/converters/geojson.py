@@ -23,6 +23,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--nuclei", action="store_true", help="take the nucleus of a cell, not the whole cell"
     )
+    parser.add_argument(
+        "--objects",
+        nargs="+",
+        choices=("cell", "detection", "annotation"),
+        help="types of objects to take (default: cells and detections, or else annotations)",
+    )
+    parser.add_argument("--z", type=int, help="z slice to take, from 0, where there are several")
+    parser.add_argument("--t", type=int, help="time point to take, from 0")
     add_out_arguments(parser)
     add_order_argument(parser)
 
@@ -30,7 +38,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> None:
     """Convert and print what became of the data."""
     from cellseg.cli.tasks.convert import run_conversion
-    from cellseg.formats.qupath import read_qupath
+    from cellseg.formats.qupath import Plane, read_qupath
 
-    source = read_qupath(args.images, args.annotations, args.channel_order, args.nuclei)
+    source = read_qupath(
+        args.images,
+        args.annotations,
+        args.channel_order,
+        args.nuclei,
+        args.objects,
+        Plane(args.z, args.t),
+    )
     write_result(run_conversion(source, args, "GeoJSON"))

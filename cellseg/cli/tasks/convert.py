@@ -8,7 +8,7 @@ from typing import Any
 from tqdm import tqdm
 
 from cellseg.formats.conversion.annotations import Source
-from cellseg.formats.conversion.converting import convert
+from cellseg.formats.conversion.converting import check_source, convert
 from cellseg.formats.conversion.names import parse_class_map, settle_classes
 
 
@@ -23,6 +23,7 @@ def run_conversion(source: Source, args: argparse.Namespace, data_format: str) -
     Returns:
         The report, and how a config reads the result.
     """
+    check_source(source, args.skip_bad)
     table = settle_classes(
         source,
         getattr(args, "classes", None),
@@ -32,12 +33,19 @@ def run_conversion(source: Source, args: argparse.Namespace, data_format: str) -
     options: dict[str, Any] = {
         name: getattr(args, name) for name in ("channel_order", "nuclei") if name in args
     }
+    # Only where they are set, so that folders of earlier versions are continued.
+    added = ("connected_components", "objects", "z", "t", "crowds_as_cells")
+    given = {name: getattr(args, name, None) for name in added}
+    options |= {
+        name: value for name, value in given.items() if value is not None and value is not False
+    }
     report = convert(
         source,
         table,
         args.out,
         settings={"format": data_format, **options},
         skip_bad=args.skip_bad,
+        split_pieces=args.connected_components,
         progress=lambda images: tqdm(images, unit="image", desc="converting"),
     )
     names = ", ".join(f'"{name}"' for name in table.classes)

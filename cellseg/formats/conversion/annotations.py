@@ -32,33 +32,39 @@ class Annotation(NamedTuple):
         draw: Takes height and width of the image in pixels and returns the mask; raises
             UnusableAnnotationError where there is none.
         is_ignored: Whether the data itself marks it as a region to ignore.
+        left_out: Why it becomes no cell, in words that are the same for the same cause; it may
+            still become a region to ignore. Empty for a cell.
     """
 
     label: str
     class_name: str
     draw: Callable[[int, int], Drawing]
     is_ignored: bool = False
+    left_out: str = ""
 
 
 class Loss(NamedTuple):
     """Something of the data that did not come through as it was.
 
     Attributes:
-        kind: 'image' or 'cell' (or region) that is left out, 'change' to one that is kept, or
-            'file' that is no part of the data, which is counted but never an error.
+        kind: 'image' or 'cell' (or region) that is left out, 'change' to one that is kept,
+            'file' that is no part of the data, which is counted but never an error, or 'warning'
+            of something that is kept but is probably not what it should be.
         image: The image it belongs to.
         label: The annotation, as `Annotation.label`; empty for an image.
         class_name: Its class; may be empty.
         reason: Why, in words that are the same for the same cause.
         pixels: How many pixels it cost, where that is known.
+        hint: What helps in this case only, such as names to choose from.
     """
 
-    kind: Literal["image", "cell", "change", "file"]
+    kind: Literal["image", "cell", "change", "file", "warning"]
     image: str
     label: str
     class_name: str
     reason: str
     pixels: int = 0
+    hint: str = ""
 
 
 @dataclass(frozen=True)
@@ -91,6 +97,7 @@ class Source:
             found when None.
         ignored_classes: Names whose annotations are regions to ignore.
         losses: What was left out before any image was read.
+        unreadable: Losses of images whose annotations could not be read for their classes.
     """
 
     images: Sequence[AnnotatedImage]
@@ -98,3 +105,4 @@ class Source:
     default_classes: Sequence[str] | None = None
     ignored_classes: frozenset[str] = frozenset()
     losses: list[Loss] = field(default_factory=list)
+    unreadable: list[Loss] = field(default_factory=list)

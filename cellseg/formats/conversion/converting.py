@@ -34,6 +34,7 @@ def convert(
     *,
     settings: Mapping[str, Any] | None = None,
     skip_bad: bool = False,
+    split_pieces: bool = False,
     progress: Progress = iter,
 ) -> ConversionReport:
     """Convert a data set; run again, it goes on where it stopped.
@@ -47,6 +48,7 @@ def convert(
             conversion.csv with a row for everything that did not come through.
         settings: What else decides the result, to notice a run with other ones.
         skip_bad: Leave out images that cannot be used, instead of raising.
+        split_pieces: Make every connected piece of an annotation a cell of its own.
         progress: Shows how far it is, given the images.
 
     Returns:
@@ -56,10 +58,7 @@ def convert(
         CellDataError: If there is no image, two would share a folder, the output folder belongs to
             another conversion, or an image cannot be used and skip_bad is not set.
     """
-    _check_names(source)
-    unfit = [loss for loss in source.losses if loss.kind != "file"]
-    if unfit and not skip_bad:
-        _refuse_losses(unfit)
+    check_source(source, skip_bad)
     _claim_folder(out, {"classes": table.classes, "places": table.places, **(settings or {})})
     report = ConversionReport(table.classes, losses=list(source.losses))
     for image in progress(source.images):
@@ -69,7 +68,7 @@ def convert(
             report.add(earlier, "kept")
             continue
         try:
-            log = _convert_image(image, state, table, folder)
+            log = _convert_image(image, state, table, folder, split_pieces)
         except CellDataError as error:
             if not skip_bad:
                 raise
@@ -81,6 +80,20 @@ def convert(
     write_atomically(out / "conversion.txt", report.to_text() + "\n")
     write_atomically(out / "conversion.csv", report.to_csv())
     return report
+
+
+def check_source(source: Source, skip_bad: bool = False) -> None:
+    """Check what is known of a data set before an image is read.
+
+    Raises:
+        CellDataError: If there is no image, two would share a folder or, unless skip_bad is set,
+            files cannot be read or have no partner; all of these in one message.
+    """
+    _check_names(source)
+    unfit = [loss for loss in source.losses if loss.kind not in ("file", "warning")]
+    unfit = [*source.unreadable, *unfit]
+    if unfit and not skip_bad:
+        _refuse_losses(unfit)
 
 
 def _find_earlier(folder: Path, image: AnnotatedImage) -> ImageLog | None:
@@ -95,12 +108,12 @@ def _find_earlier(folder: Path, image: AnnotatedImage) -> ImageLog | None:
 
 
 def _convert_image(
-    image: AnnotatedImage, fingerprint: str, table: ClassTable, folder: Path
+    image: AnnotatedImage, fingerprint: str, table: ClassTable, folder: Path, split_pieces: bool
 ) -> ImageLog:
     """Read, paint and write one image."""
     pixels, annotations = image.load()
     height, width = pixels.shape[:2]
-    painted = paint_annotations(annotations, table, (height, width), image.name)
+    painted = paint_annotations(annotations, table, (height, width), image.name, split_pieces)
     counts = dict(painted.counts)
     regions = counts.pop(IGNORED, 0)
     cells = {table.classes[index]: count for index, count in counts.items() if count}
@@ -122,7 +135,7 @@ def _list_strangers(out: Path, source: Source) -> list[str]:
 def _check_names(source: Source) -> None:
     """Raise CellDataError where there is no image, or two would go into the same folder."""
     if not source.images:
-        listed = "; ".join(f"{loss.image}: {loss.reason}" for loss in source.losses[:5])
+        listed = "; ".join(f"{loss.image}: {loss.reason}{loss.hint}" for loss in source.losses[:5])
         raise CellDataError(f"No annotated image was found{f': {listed}' if listed else ''}.")
     origins: dict[str, str] = {}
     for image in source.images:
@@ -137,7 +150,7 @@ def _check_names(source: Source) -> None:
 def _refuse_losses(losses: list[Loss]) -> None:
     """Raise CellDataError for what was left out before an image was read, all in one message."""
     shown = [
-        f"{loss.image}{f', {loss.label}' if loss.label else ''}: {loss.reason}"
+        f"{loss.image}{f', {loss.label}' if loss.label else ''}: {loss.reason}{loss.hint}"
         for loss in losses[:20]
     ]
     more = f"\n  and {len(losses) - 20} more" if len(losses) > 20 else ""

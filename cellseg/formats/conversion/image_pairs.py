@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -14,6 +15,12 @@ from cellseg.images.kinds import IMAGE_SUFFIXES
 
 LAYOUT_IMAGE = "image.tif"
 """The image in a folder of this project's layout; the other files there are its label maps."""
+
+
+_NO_ANNOTATIONS = "the image has no annotation file"
+_NO_IMAGE = "the annotation file has no image"
+_PARTNERS = {_NO_ANNOTATIONS: _NO_IMAGE, _NO_IMAGE: _NO_ANNOTATIONS}
+_LEAST_SIMILARITY = 0.5
 
 
 class ImagePair(NamedTuple):
@@ -63,12 +70,17 @@ def pair_files(
     pictures = _list_images(images, set(marks.values()))
     besides = _find_extras(images, annotations, pictures, extras) if extras else {}
     marks = {name: path for name, path in marks.items() if path not in besides}
+    taken = {
+        image.relative_to(images).as_posix().lower().removesuffix(image.suffix.lower())
+        for image in pictures
+    }
     pairs, losses = [], []
     for image in pictures:
         if image in besides or (images != annotations and annotations in image.parents):
             continue
         whole = image.relative_to(images).as_posix().lower()
         bases = [whole, whole.removesuffix(image.suffix.lower())]
+        bases += [base for base in _shorten(bases[1]) if base not in taken]
         if image.name == LAYOUT_IMAGE:
             bases.append(image.parent.relative_to(images).as_posix().lower())
         names = (f"{base}{end}" for end in endings for base in bases)
@@ -76,11 +88,43 @@ def pair_files(
         if own:
             pairs.append(ImagePair(image, own[0]))
         else:
-            losses.append(_lose(image, "the image has no annotation file"))
+            losses.append(_lose(image, _NO_ANNOTATIONS))
         losses += [_lose(mark, "the image has another annotation file, too") for mark in own[1:]]
-    losses += [_lose(mark, "the annotation file has no image") for mark in marks.values()]
+    losses += [_lose(mark, _NO_IMAGE) for mark in marks.values()]
+    losses = _name_nearest(losses)
     losses += [_lose(path, "is neither an image nor its annotations", "file") for path in besides]
     return pairs, losses
+
+
+def _shorten(base: str) -> list[str]:
+    """Return a name without the '.ome' before the suffix of OME-TIFFs, where it has that."""
+    return [base.removesuffix(".ome")] if base.endswith(".ome") else []
+
+
+def _name_nearest(losses: list[Loss]) -> list[Loss]:
+    """Add to each file without partner the nearest name among those that it could belong to."""
+    sides: dict[str, list[str]] = {reason: [] for reason in _PARTNERS}
+    for loss in losses:
+        if loss.reason in sides:
+            sides[loss.reason].append(Path(loss.image).name)
+    named = []
+    for loss in losses:
+        others = sides.get(_PARTNERS.get(loss.reason, ""), [])
+        near = find_nearest(Path(loss.image).name, others)
+        named.append(loss._replace(hint=f"; the nearest is {near}" if near else ""))
+    return named
+
+
+def find_nearest(name: str, others: Iterable[str]) -> str:
+    """Return the most similar of other file names, compared without suffixes; empty if none is."""
+    stems = {_stem(other): other for other in others}
+    near = difflib.get_close_matches(_stem(name), stems, n=1, cutoff=_LEAST_SIMILARITY)
+    return stems[near[0]] if near else ""
+
+
+def _stem(name: str) -> str:
+    """Return a file name in lower case up to its first suffix that is no number."""
+    return re.sub(r"(\.[a-z_]\w*)+$", "", name.lower())
 
 
 def _lose(path: Path, reason: str, kind: Literal["image", "file"] = "image") -> Loss:

@@ -129,7 +129,10 @@ def settle_classes(
     repeated = len(set(classes)) != len(classes)
     if repeated or not classes:
         problem = "names a class twice" if repeated else "is needed, the data names no class"
-        raise CellsegError(f"--classes {problem}; give each class once, in the order wanted.")
+        unread = f" ({source.unreadable[0].reason})" if source.unreadable and not repeated else ""
+        raise CellsegError(
+            f"--classes {problem}{unread}; give each class once, in the order wanted."
+        )
     known = {name: index for index, name in enumerate(classes)}
     known |= {_IGNORE_TARGET: IGNORED, _DROP_TARGET: LEFT_OUT}
     places = {

@@ -14,6 +14,7 @@ from cellseg.formats.conversion.annotations import (
     Loss,
     UnusableAnnotationError,
 )
+from cellseg.formats.conversion.checks import cut_pieces, warn_of_enclosing, warn_of_merged
 from cellseg.formats.conversion.names import IGNORED, LEFT_OUT, ClassTable
 from cellseg.structures.runs import Crop
 
@@ -35,7 +36,11 @@ class PaintedImage:
 
 
 def paint_annotations(
-    annotations: Iterable[Annotation], table: ClassTable, shape: tuple[int, int], image: str
+    annotations: Iterable[Annotation],
+    table: ClassTable,
+    shape: tuple[int, int],
+    image: str,
+    split_pieces: bool = False,
 ) -> PaintedImage:
     """Paint annotations into label maps.
 
@@ -48,6 +53,7 @@ def paint_annotations(
         table: The class of each name.
         shape: Height and width of the image in pixels.
         image: Its name, for the account.
+        split_pieces: Make every connected piece of an annotation a cell of its own.
 
     Returns:
         The label maps, with ids 1, 2, ... in the order of classes, then of annotations.
@@ -57,8 +63,14 @@ def paint_annotations(
     for annotation in annotations:
         place = IGNORED if annotation.is_ignored else table.find(annotation.class_name)
         crop = _draw(annotation, place, shape, image, painted.losses)
-        if crop is not None:
-            drawn.setdefault(place, []).append((annotation, crop))
+        if crop is None:
+            continue
+        pieces = cut_pieces(crop) if split_pieces and place != IGNORED else [crop]
+        if len(pieces) > 1:
+            facts = (image, annotation.label, annotation.class_name)
+            painted.losses.append(Loss("change", *facts, "each of its pieces became a cell"))
+        drawn.setdefault(place, []).extend((annotation, piece) for piece in pieces)
+    painted.losses += warn_of_enclosing(drawn, shape, image)
     num_drawn = sum(map(len, drawn.values()))
     kind = np.uint16 if num_drawn < 2**16 else np.uint32
     next_id = 1
@@ -73,6 +85,7 @@ def paint_annotations(
         painted.layers[place] = ids[layer]
         painted.counts[place] = len(kept)
         next_id += len(kept)
+    painted.losses += warn_of_merged(painted.layers, image)
     return painted
 
 
@@ -81,6 +94,9 @@ def _draw(
 ) -> Crop | None:
     """Draw one annotation, or note why it is left out."""
     facts = (image, annotation.label, annotation.class_name)
+    if annotation.left_out and place != IGNORED:
+        losses.append(Loss("cell", *facts, annotation.left_out))
+        return None
     if place == LEFT_OUT:
         reason = f"its class {annotation.class_name!r} is left out"
         losses.append(Loss("cell", *facts, reason))

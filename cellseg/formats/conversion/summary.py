@@ -12,12 +12,19 @@ from typing import Literal
 from cellseg.formats.conversion.annotations import Loss
 from cellseg.formats.conversion.image_folder import ImageLog
 
-_KINDS = {"image": "left out", "cell": "left out", "file": "left out", "change": "changed"}
+_KINDS = {
+    "image": "left out",
+    "cell": "left out",
+    "file": "left out",
+    "change": "changed",
+    "warning": "to check",
+}
 _UNITS = {
     "image": ("image", "images"),
     "cell": ("cell", "cells"),
     "file": ("file", "files"),
     "change": ("cell", "cells"),
+    "warning": ("case", "cases"),
 }
 _MOST_NAMES = 5
 
@@ -72,7 +79,7 @@ class ConversionReport:
                 f"{'(regions to ignore)':<24} {'ignore.tif':<12} {images:>8,} {regions:>10,}"
             )
         lines += self._count_images()
-        for kind in ("left out", "changed"):
+        for kind in ("to check", "left out", "changed"):
             lines += _count_reasons(
                 [loss for loss in self.losses if _KINDS[loss.kind] == kind], kind
             )
@@ -104,7 +111,14 @@ class ConversionReport:
         table.writerow(["image", "annotation", "class", "what", "outcome", "reason", "pixels"])
         for loss in self.losses:
             what = "cell" if loss.kind == "change" else loss.kind
-            facts = [loss.image, loss.label, loss.class_name, what, _KINDS[loss.kind], loss.reason]
+            facts = [
+                loss.image,
+                loss.label,
+                loss.class_name,
+                what,
+                _KINDS[loss.kind],
+                loss.reason + loss.hint,
+            ]
             table.writerow([*map(_defuse, facts), loss.pixels or ""])
         return buffer.getvalue()
 
@@ -113,14 +127,19 @@ def _count_reasons(losses: Iterable[Loss], title: str) -> list[str]:
     """Count equal reasons, most frequent first."""
     counts: Counter[tuple[str, str]] = Counter()
     pixels: Counter[tuple[str, str]] = Counter()
+    images: dict[tuple[str, str], dict[str, None]] = {}
     for loss in losses:
         counts[loss.kind, loss.reason] += 1
         pixels[loss.kind, loss.reason] += loss.pixels
+        images.setdefault((loss.kind, loss.reason), {})[loss.image] = None
     lines = [f"{title.capitalize()}:"] if counts else []
     for (kind, reason), count in counts.most_common():
         one, many = _UNITS[kind]
         lost = f" ({pixels[kind, reason]:,} px)" if pixels[kind, reason] else ""
-        lines.append(f"  {count:>8,} {one if count == 1 else many:<7} {reason}{lost}")
+        names = list(images[kind, reason])
+        more = ", ..." if len(names) > _MOST_NAMES else ""
+        where = f" [{', '.join(names[:_MOST_NAMES])}{more}]" if kind == "warning" else ""
+        lines.append(f"  {count:>8,} {one if count == 1 else many:<7} {reason}{lost}{where}")
     return lines
 
 

@@ -74,3 +74,24 @@ def test_pairs_when_a_folder_is_linked_or_holds_hidden_files_then_only_images_pa
     pairs, losses = pair_files(root / "im", root / "an", (".x",))
     assert names_of(pairs, root) == [("im/s/a.tif", "an/s/a.x")]
     assert losses == []
+
+
+def test_pairs_of_ome_tiffs_match_with_and_without_ome(make):
+    root = make("im/a.ome.tif", "im/b.ome.tif", "im/b.tif", "an/a.x", "an/b.x", "an/b.ome.x")
+    pairs, losses = pair_files(root / "im", root / "an", (".x",))
+    assert names_of(pairs, root) == [
+        ("im/a.ome.tif", "an/a.x"),
+        ("im/b.ome.tif", "an/b.ome.x"),
+        ("im/b.tif", "an/b.x"),
+    ]
+    assert losses == []
+
+
+def test_pairs_when_a_name_differs_then_the_nearest_is_named(make):
+    root = make("im/slide_01.tif", "im/zz.tif", "an/slide-1.x")
+    losses = pair_files(root / "im", root / "an", (".x",))[1]
+    assert [loss.hint for loss in losses] == [
+        "; the nearest is slide-1.x",
+        "",
+        "; the nearest is slide_01.tif",
+    ]
