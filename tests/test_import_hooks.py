@@ -45,9 +45,9 @@ def run_python(code: str, path: Path | None = None) -> subprocess.CompletedProce
         "from cellseg.inference import Predictor",
         "import mmengine",
         "import mmdet.apis; import cellseg",
-        "import cellseg; import mmdet.models",
-        "import cellseg, mmdet.registry",
-        "import cellseg.models.fp32_roi_extractor",
+        pytest.param("import cellseg; import mmdet.models", marks=pytest.mark.slow),
+        pytest.param("import cellseg, mmdet.registry", marks=pytest.mark.slow),
+        pytest.param("import cellseg.models.fp32_roi_extractor", marks=pytest.mark.slow),
     ],
 )
 def test_parts_when_imported_in_any_order_then_are_found(first) -> None:
