@@ -7,33 +7,24 @@ Without a compiled mmcv there is nothing to compare with: our own times stand al
 docs/ops.md. Times are processor seconds of one thread, which other programs disturb least.
 """
 
-import argparse
-import statistics
 import time
 from collections.abc import Callable
-from datetime import date
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from dense.report import describe_machine
+from frame import find_page, make_parser, spread, write_page, write_row, write_table
 from torch import Tensor
 
 import cellseg  # noqa: F401  (lets mmcv.ops be imported without compiled ops)
 from cellseg import ops
 
-ROOT = Path(__file__).resolve().parents[1]
 ROI_CASES = ((10, 7, 0), (100, 7, 0), (1000, 7, 0), (1000, 14, 0), (4000, 7, 0), (512, 7, 1))
-ALONE = "mmcv's compiled ops are not installed here, so that there is nothing to compare with."
+ALONE = " mmcv's compiled ops are not installed here, so there is nothing to compare with."
 
-TEXT = """# NMS and RoIAlign without a compiler
-
-Written by `python benchmarks/ops.py`, {date}. {machine}.
-
-Milliseconds of processor time of one thread, medians of {runs} runs with the smallest and largest;
-both sides take turns in one process. The ratio is ours to that of mmcv's compiled op: below 1 ours
-is faster. {remark}
+TEXT = """Milliseconds of processor time of one thread, medians of {runs} runs with the range in
+brackets; both sides take turns in one process. The ratio is our time to that of mmcv's compiled op:
+below 1 ours is faster.{remark}
 
 {table}
 
@@ -44,8 +35,8 @@ backward pass.
 """
 
 
-class Work(NamedTuple):
-    """One line of the table."""
+class Workload(NamedTuple):
+    """One row of the table."""
 
     name: str
     ours: Callable[[], Tensor]
@@ -54,30 +45,20 @@ class Work(NamedTuple):
 
 def main() -> None:
     """Time everything and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = make_parser(__doc__, "small inputs once")
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--quick", action="store_true", help="small inputs once, elsewhere")
-    parser.add_argument("--out", type=Path, help="the report; default docs/ops.md")
     args = parser.parse_args()
     runs = 1 if args.quick else args.runs
     torch.set_num_threads(1)
     is_compiled = has_compiled_ops()
-    works = list_works(args.quick)
-    lines = ["| | ours, ms | mmcv, ms | ratio |", "|---|---|---|---|"]
-    for work in works:
-        lines.append(time_work(work, runs, is_compiled))
-        print(lines[-1], flush=True)
-    folder = ROOT / ("work_dirs/benchmarks_quick" if args.quick else "docs")
-    out = args.out or folder / "ops.md"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    text = TEXT.format(
-        date=date.today().isoformat(),
-        machine=describe_machine(),
-        runs=runs,
-        remark="" if is_compiled else ALONE,
-        table="\n".join(lines),
-    )
-    out.write_text(text, encoding="utf-8")
+    rows = []
+    for work in list_workloads(args.quick):
+        rows.append(time_workload(work, runs, is_compiled))
+        print(write_row(rows[-1]), flush=True)
+    table = write_table(("", "ours, ms", "mmcv, ms", "ratio"), rows)
+    body = TEXT.format(runs=runs, remark="" if is_compiled else ALONE, table=table)
+    page = find_page(args, "ops")
+    write_page(page, "NMS and RoIAlign without a compiler", "ops.py", body)
 
 
 def has_compiled_ops() -> bool:
@@ -87,17 +68,17 @@ def has_compiled_ops() -> bool:
     return not mmcv._ext.__file__.endswith(".py")
 
 
-def list_works(is_quick: bool) -> list[Work]:
+def list_workloads(is_quick: bool) -> list[Workload]:
     """Draw the inputs; a hundredth of them for a quick run."""
     from mmcv import ops as theirs
 
-    works = []
+    workloads = []
     for number, has_sizes in ((1000, 0), (1000, 1), (8000, 0), (8000, 1), (40_000, 0)):
         number = number // 100 if is_quick else number
         boxes, scores = draw_boxes(number, bool(has_sizes))
         name = f"NMS, {number:,} boxes{' of several sizes' if has_sizes else ''}"
-        works.append(
-            Work(
+        workloads.append(
+            Workload(
                 name,
                 lambda b=boxes, s=scores: ops.nms(b, s, 0.7),
                 lambda b=boxes, s=scores: theirs.nms(b, s, 0.7)[1],
@@ -111,14 +92,14 @@ def list_works(is_quick: bool) -> list[Work]:
         rois = torch.cat([torch.zeros(number, 1), boxes], dim=1)
         name = f"RoIAlign, {number:,} boxes, {side} x {side}, "
         run = run_training if is_trained else run_prediction
-        works.append(
-            Work(
+        workloads.append(
+            Workload(
                 name + ("training" if is_trained else "prediction"),
                 lambda f=run, r=rois, s=side: f(ops.roi_align, features, r, s),
                 lambda f=run, r=rois, s=side: f(theirs.roi_align, features, r, s),
             )
         )
-    return works
+    return workloads
 
 
 def draw_boxes(number: int, has_sizes: bool = False) -> tuple[Tensor, Tensor]:
@@ -151,8 +132,8 @@ def run_training(align: Callable[..., Tensor], features: Tensor, rois: Tensor, s
     return torch.autograd.grad(values, features, values.detach())[0]
 
 
-def time_work(work: Work, runs: int, is_compiled: bool) -> str:
-    """Run both sides in turns, check that they agree, and write a line of the table."""
+def time_workload(work: Workload, runs: int, is_compiled: bool) -> list[str]:
+    """Run both sides in turns, check that they agree, and make a row of the table."""
     if is_compiled:
         torch.testing.assert_close(work.ours(), work.theirs(), rtol=1e-4, atol=1e-4)
     both: list[tuple[float, float]] = []
@@ -161,9 +142,9 @@ def time_work(work: Work, runs: int, is_compiled: bool) -> str:
         both.append((ours, time_once(work.theirs) if is_compiled else float("nan")))
     ours, theirs = ([1000 * seconds for seconds in side] for side in zip(*both, strict=True))
     if not is_compiled:
-        return f"| {work.name} | {spread(ours)} | - | - |"
+        return [work.name, spread(ours, write_ms), "-", "-"]
     ratios = [a / b for a, b in both]
-    return f"| {work.name} | {spread(ours)} | {spread(theirs)} | {spread(ratios)} |"
+    return [work.name, *(spread(values, write_ms) for values in (ours, theirs, ratios))]
 
 
 def time_once(function: Callable[[], Tensor]) -> float:
@@ -175,13 +156,9 @@ def time_once(function: Callable[[], Tensor]) -> float:
     return (time.process_time() - start) / calls
 
 
-def spread(values: list[float]) -> str:
-    """Write the median with the smallest and largest value, to three digits."""
-    median, *ends = (
-        f"{float(f'{value:.3g}'):,.10g}"
-        for value in (statistics.median(values), min(values), max(values))
-    )
-    return f"{median} ({' to '.join(ends)})"
+def write_ms(value: float) -> str:
+    """Write a number to three digits, with separators of thousands."""
+    return f"{float(f'{value:.3g}'):,.10g}"
 
 
 if __name__ == "__main__":

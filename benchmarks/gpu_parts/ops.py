@@ -48,7 +48,7 @@ def run(settings: Settings, report: Report) -> None:
             ),
         )
     for cells, (name, prepare, agree) in itertools.product(
-        settings.pick((8,), (100, 400, 1000)), WORKS
+        settings.pick((8,), (100, 400, 1000)), WORKLOADS
     ):
         scene = Scene(cells, settings.pick(128, 1024), 1, settings.scratch / "drawn")
         report.attempt(
@@ -182,7 +182,7 @@ def same_rles(on_cpu: list[dict], on_device: list[dict]) -> bool:
     return sum(differing) <= 1e-5 * sum(int(mask_api.area(rle)) for rle in on_cpu) + 1
 
 
-WORKS: tuple[tuple[str, Callable, Callable], ...] = (
+WORKLOADS: tuple[tuple[str, Callable, Callable], ...] = (
     ("RPN targets", prepare_rpn_targets, same_rpn_targets),
     ("mask targets of 128 RoIs", prepare_mask_targets, same_mask_targets),
     ("masks to RLE", prepare_detections_to_rle, same_rles),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from dense.report import describe_machine
+from frame import describe_machine
 
 from cellseg.fileio import write_atomically
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from benchmarks.recipes.anchors import AnchorRow, read_rows, renew_rows
+from benchmarks.recipes.anchors import AnchorRow, measure_dsb2018, read_rows, renew_rows
 from benchmarks.recipes.plan import BASELINE, CONFIG, TEST_ROWS, TRAIN_ROWS
 from benchmarks.recipes.report import BY_HAND, Outcome, compare, describe, write_report
 from benchmarks.recipes.runs import (
@@ -174,6 +174,15 @@ def test_anchor_rows_when_measured_again_then_those_of_other_data_stay(tmp_path)
     renew_rows(path, [make_row("dsb", 0.4), make_row("hw3", 0.5)])
     renew_rows(path, [make_row("dsb", 0.6)])
     assert read_rows(path) == [make_row("hw3", 0.5), make_row("dsb", 0.6)]
+
+
+def test_anchors_when_measured_on_drawn_cells_then_each_setting_has_a_row(tmp_path) -> None:
+    draw_sample_set(tmp_path, SamplePlan(num_train=1, num_val=1, size_px=96, num_cells=8))
+    rows = measure_dsb2018(tmp_path)
+    assert [row.anchors for row in rows] == ["default", "small", "fitted"]
+    assert {row.figures.num_boxes for row in rows} == {8}
+    small, middle, large = rows[0].sizes_px
+    assert 10 < small <= middle <= large < 288  # a drawn cell of 8 px is 3 times as large in the input
 
 
 def test_seeds_when_no_row_has_them_then_error(tmp_path) -> None:
