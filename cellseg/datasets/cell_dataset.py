@@ -24,8 +24,8 @@ from cellseg.datasets.splits import FoldAssignment, assign_folds, read_groups
 from cellseg.errors import CellDataError
 from cellseg.images import DEFAULT_MAX_PIXELS, check_image_format, check_intensity_range
 from cellseg.images.stain_check import warn_of_swapped_channels
-from cellseg.label_pieces import MERGED_LABELS_HINT
 from cellseg.palette import DEFAULT_PALETTE, choose_palette
+from cellseg.structures.label_pieces import MERGED_LABELS_HINT
 
 _MAX_LISTED = 20
 _MAX_NAMED = 5

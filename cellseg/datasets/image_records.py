@@ -21,7 +21,7 @@ from cellseg.datasets.label_maps import (
 )
 from cellseg.errors import CellDataError
 from cellseg.images import DEFAULT_MAX_PIXELS, read_label_map, summarize_image
-from cellseg.label_pieces import count_pieces, look_merged
+from cellseg.structures.label_pieces import count_pieces, look_merged
 from cellseg.structures.rle import decode_runs
 
 _UNSETTLED_NS = 2_000_000_000

@@ -182,7 +182,9 @@ def test_anchors_when_measured_on_drawn_cells_then_each_setting_has_a_row(tmp_pa
     assert [row.anchors for row in rows] == ["default", "small", "fitted"]
     assert {row.figures.num_boxes for row in rows} == {8}
     small, middle, large = rows[0].sizes_px
-    assert 10 < small <= middle <= large < 288  # a drawn cell of 8 px is 3 times as large in the input
+    assert (
+        10 < small <= middle <= large < 288
+    )  # a drawn cell of 8 px is 3 times as large in the input
 
 
 def test_seeds_when_no_row_has_them_then_error(tmp_path) -> None:

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from cellseg.formats.conversion.annotations import Annotation, Loss
 from cellseg.formats.conversion.names import IGNORED
-from cellseg.label_pieces import MERGED_LABELS_HINT, count_pieces, look_merged
+from cellseg.structures.label_pieces import MERGED_LABELS_HINT, count_pieces, look_merged
 from cellseg.structures.rle import find_runs
 from cellseg.structures.runs import Crop
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from cellseg.label_pieces import LabelPieces, count_pieces, look_merged
+from cellseg.structures.label_pieces import LabelPieces, count_pieces, look_merged
 from cellseg.structures.rle import find_runs
 
 RNG = np.random.default_rng(0)
