@@ -116,7 +116,7 @@ def _draw_pair(
     text = f"{cells}: {int((~outcome.found).sum()):,} missed, "
     text += f"{num_other:,} taken for another class, " if several else ""
     text += f"{int(outcome.false_positive.sum()):,} invented"
-    palette = given.palette
+    palette = given.colors
     left = draw_panel(image, truth.crops(), labels, filled, palette)
     shown = found[kept]
     right = draw_panel(image, shown.crops(), shown.labels, outcome.wrong, palette)
@@ -164,7 +164,7 @@ def _draw_cell(
     window = choose_window(own.boxes[index].tolist(), result.height, result.width)
     near = touches_window(others.boxes, window)
     near &= found.confidences >= score_thr if missed else ~truth.is_ignored
-    colour = color_of(int(own.labels[index]), given.palette)
+    colour = color_of(int(own.labels[index]), given.colors)
     return draw_crop(image, window, own[index].crops()[0], colour, others[near].crops())
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cellseg.analysis.training_logs import TrainingRun
 from cellseg.defaults import DEFAULT_SCORE_THR
 from cellseg.errors import CellsegError
-from cellseg.palette import Color
+from cellseg.palette import Color, choose_palette
 from cellseg.scoring.average_precision import DEFAULT_MAX_DETS
 from cellseg.scoring.results import ImageResult
 
@@ -46,7 +46,7 @@ class ReportInput:
     Attributes:
         title: Title of the page.
         class_names: The classes in order.
-        palette: RGB color of each class.
+        palette: The config's RGB colors, one per class; empty where it gives none.
         image_names: A name for each result's image.
         results: One result an image, with ground truth and masks.
         read_image: Returns the RGB pixels (H, W, 3) of the image of a result, by its place.
@@ -64,6 +64,11 @@ class ReportInput:
     run: TrainingRun | None = None
     sources: Mapping[str, str] = field(default_factory=dict)
     notes: Sequence[str] = ()
+
+    @property
+    def colors(self) -> list[Color]:
+        """Return the RGB color of each class."""
+        return choose_palette(len(self.class_names), self.palette)
 
 
 def find_config(work_dir: Path, config: str | Path | None = None) -> Path:

@@ -62,7 +62,7 @@ def build_report(given: ReportInput, options: ReportOptions | None = None) -> st
         "options": options,
         "num_images": len(given.results),
         "num_classes": len(classes),
-        "chart_colors": choose_chart_colors(given.palette, len(classes)),
+        "chart_colors": choose_chart_colors(given.colors, len(classes)),
     }
     return make_environment().get_template("report.html").render(context)
 

@@ -71,7 +71,7 @@ def test_warning_when_the_order_is_wrong_then_it_comes_once_and_names_the_option
     for _ in range(2):  # as train and val data of one folder
         warn_of_swapped_channels(drawn, {"channel_order": "rgb"}, "--channel-order {order}")
     assert len(warnings) == 1
-    assert "4 of 4 images" in warnings[0]
+    assert "3 of 4 images" in warnings[0]
     assert warnings[0].endswith("set --channel-order bgr.")
 
 
