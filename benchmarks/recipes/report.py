@@ -206,7 +206,8 @@ def write_runs(path: Path, runs: Sequence[Run]) -> None:
     write_atomically(path, f"[\n{lines}\n]\n")
 
 
-TEXT = """{num_train} training and {num_val} stained validation images of the 2018 Data Science
+TEXT = """\
+{num_train} training and {num_val} validation images, the stained ones of the 2018 Data Science
 Bowl, from random weights, {iterations} steps per run: `mask-rcnn_r18_small-anchor_dsb2018.py` with
 a shortened schedule. The final average of the weights is scored on val, never the best checkpoint.
 ± is the standard deviation over seeds. Such a short training ranks choices; it does not show what
