@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from cellseg.errors import CellDataError
+from cellseg.file_listing import list_files
 from cellseg.formats.conversion.annotations import (
     AnnotatedImage,
     Annotation,
@@ -26,6 +27,7 @@ from cellseg.formats.conversion.image_pairs import pair_files
 from cellseg.formats.conversion.json_files import read_json
 from cellseg.formats.conversion.names import name_folder
 from cellseg.images import read_stored_image
+from cellseg.images.kinds import SLIDE_SUFFIXES
 
 UNCLASSIFIED = "unclassified"
 """Class of objects that have none."""
@@ -38,6 +40,11 @@ OBJECT_TYPES = ("cell", "detection", "annotation")
 
 _NEVER_TAKEN = {"tmacore": "core of a tissue microarray", "tile": "tile", "root": "root object"}
 _ENDINGS = (".geojson", ".json")
+_SLIDE_ADVICE = (
+    "Whole slides are converted in tiles: run the script of docs/converters.md, 'Whole slides', in "
+    "QuPath, which writes images/ and masks/, then `cellseg convert labels images/ OUT --labels "
+    "masks/`."
+)
 
 
 class Plane(NamedTuple):
@@ -82,6 +89,7 @@ def read_qupath(
         CellDataError: If there is no GeoJSON file.
     """
     pairs, losses = pair_files(images, annotations, _ENDINGS)
+    losses = _name_slides(losses, images)
     kinds: set[tuple[str, str]] = set()
     unreadable: list[Loss] = []
     for pair in pairs:
@@ -202,7 +210,35 @@ def _load(
             Annotation(f"object {feature.get('id', place)}", name, draw, False, left_out)
         )
     _check_planes(path, planes, plane)
-    return read_stored_image(image, channel_order), annotations
+    return _read_image(image, channel_order), annotations
+
+
+def _read_image(image: Path, channel_order: str) -> NDArray[Any]:
+    """Read an image; for a whole slide, say how its cells can be converted."""
+    try:
+        return read_stored_image(image, channel_order)
+    except CellDataError as error:
+        if image.suffix.lower() not in SLIDE_SUFFIXES and "more than the limit" not in str(error):
+            raise
+        raise CellDataError(f"{error} {_SLIDE_ADVICE}") from error
+
+
+def _name_slides(losses: list[Loss], images: Path) -> list[Loss]:
+    """Say of annotations without image where these are those of a slide, what can be done."""
+    slides = {
+        path.stem.lower(): path.name
+        for path in list_files(images)
+        if path.suffix.lower() in SLIDE_SUFFIXES
+    }
+    named = []
+    for loss in losses:
+        base = Path(loss.image).name.lower().split(".")[0]
+        if loss.hint or base not in slides:
+            named.append(loss)
+        else:
+            hint = f"; {slides[base]} is a whole slide. {_SLIDE_ADVICE}"
+            named.append(loss._replace(hint=hint))
+    return named
 
 
 def _find_plane(feature: Mapping[str, Any]) -> Plane:

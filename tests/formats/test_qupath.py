@@ -2,10 +2,12 @@ import json
 
 import numpy as np
 import pytest
+import tifffile
 
 from cellseg.errors import CellDataError, CellsegError
 from cellseg.formats.conversion.converting import check_source
 from cellseg.formats.conversion.names import settle_classes
+from cellseg.formats.label_folders import read_label_folders
 from cellseg.formats.qupath import Plane, read_qupath
 
 SQUARE = [[2, 3], [8, 3], [8, 9], [2, 9], [2, 3]]
@@ -235,3 +237,29 @@ def test_geojson_of_other_names_is_told_with_the_nearest_before_classes(write):
         CellDataError, match=r"No annotated image.*a\.tif: .*the nearest is a_1\.geojson"
     ):
         check_source(source)
+
+
+def test_geojson_of_a_whole_slide_is_refused_with_a_way_that_works(write, run, monkeypatch):
+    folders = write([typed("cell", SQUARE)])
+    monkeypatch.setattr("cellseg.images.opening.DEFAULT_MAX_PIXELS", 100)
+    with pytest.raises(CellDataError, match=r"a\.tif: declares .* `cellseg convert labels images/"):
+        run(read_qupath(*folders))
+
+
+def test_geojson_of_a_slide_that_no_converter_reads_is_told_what_to_do(write, tmp_path):
+    folders = write([typed("cell", SQUARE)], "b.geojson")
+    (tmp_path / "images" / "b.mrxs").touch()
+    (tmp_path / "images" / "a.tif").unlink()
+    with pytest.raises(CellDataError, match=r"b\.mrxs is a whole slide.*convert labels"):
+        check_source(read_qupath(*folders))
+
+
+def test_labels_that_the_script_for_slides_writes_are_converted(run, tmp_path, draw_picture):
+    name = "slide [x=0,y=0,w=30,h=20].tif"
+    draw_picture(tmp_path / "images" / name)
+    (tmp_path / "masks").mkdir()
+    labels = np.zeros((20, 30), np.uint16)
+    labels[2:5, 3:6] = 300
+    tifffile.imwrite(tmp_path / "masks" / name, labels)
+    report = run(read_label_folders(tmp_path / "images", tmp_path / "masks"))
+    assert report.cells == {"cell": 1}
