@@ -83,7 +83,7 @@ class ConversionReport:
             lines += _count_reasons(
                 [loss for loss in self.losses if _KINDS[loss.kind] == kind], kind
             )
-        if not self.losses:
+        if all(loss.kind == "warning" for loss in self.losses):
             lines.append("Nothing was left out or changed.")
         return "\n".join(lines)
 
