@@ -128,7 +128,7 @@ def start_parent(folder: Path) -> tuple[subprocess.Popen, int]:
 def test_parent_when_told_to_stop_then_its_child_ends_too(tmp_path: Path, number: int) -> None:
     parent, child = start_parent(tmp_path)
     parent.send_signal(number)
-    assert parent.wait(30) == 128 + number
+    assert parent.wait(120) == 128 + number
     assert ends(child)
 
 
@@ -147,7 +147,7 @@ def test_command_when_it_ends_then_what_it_started_ends_too(tmp_path: Path) -> N
 def test_parent_when_killed_then_its_child_keeps_the_folder(tmp_path: Path) -> None:
     parent, child = start_parent(tmp_path)
     parent.kill()
-    parent.wait(30)
+    parent.wait(120)
     try:
         assert is_alive(child)
         with (
