@@ -172,8 +172,8 @@ def arm_kill(pattern: str, occurrence: int, moment: float | str) -> None:
             seen["armed"] = seen["count"] == occurrence
         return make_aside(**kwargs)
 
-    def fdopen(descriptor: int, *args: Any) -> Any:
-        file = open_aside(descriptor, *args)
+    def fdopen(descriptor: int, *args: Any, **kwargs: Any) -> Any:
+        file = open_aside(descriptor, *args, **kwargs)
         return DyingFile(file, moment) if seen["armed"] and moment != "renamed" else file
 
     def replace(self: Path, target: Path) -> Path:
