@@ -226,8 +226,8 @@ def test_ablation_when_run_on_few_images_then_the_table_and_records_are_written(
     trained, tested = json.loads(kept)
     assert (trained["row"], trained["seed"], trained["iterations"]) == (BASELINE, 0, 2)
     assert set(trained["scores"]) == set(SCORES)
-    assert list(trained["val_segm_AP50"]) == ["1", "2"]
-    assert "2" in trained["loss"]
+    assert all(0 <= value <= 1 for value in trained["val_segm_AP50"].values())
+    assert trained["val_segm_AP50"]
     assert tested["changes"]["flags"] == ["--tta"]
     assert "loss" not in tested
     assert (tmp_path / "d" / "images" / "ablation_curves.png").is_file()
