@@ -13,7 +13,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-# Windows locks bytes and lets nobody else read them. A byte past the text leaves that readable.
+# Windows locks bytes, which no other process can then read. A byte past the text spares that.
 _LOCKED_BYTE = 1 << 30
 
 

@@ -52,7 +52,7 @@ def draw_scene(scene: Scene) -> Path:
 
 
 def read_entries(scene: Scene) -> list[dict[str, Any]]:
-    """Read the data set entries of a scene, one dict an image."""
+    """Read the data set entries of a scene, one dict per image."""
     dataset = CellDataset(data_root=draw_scene(scene), channel_order="bgr", pipeline=[])
     return [dataset.get_data_info(index) for index in range(len(dataset))]
 

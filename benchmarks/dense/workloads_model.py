@@ -27,7 +27,7 @@ def prepare_r18_step(scene: Scene, side: str) -> Callable[[], dict[str, float]]:
 
 
 def prepare_r101_step(scene: Scene, side: str) -> Callable[[], dict[str, float]]:
-    """Prepare a training step of the headline config."""
+    """Prepare a training step of the main config."""
     return prepare_step("mask-rcnn_r101_small-anchor", scene, side)
 
 

@@ -19,7 +19,8 @@ from cellseg.scoring.scene import build_result_scene
 
 IntArray = NDArray[np.int64]
 
-BACKGROUND = "background"
+FALSE_POSITIVE = "false positive"
+"""Name of the row of predictions that match no cell."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,9 @@ class Confusion:
             normalise: Write shares of the row instead of counts; empty in a row without a cell.
 
         Returns:
-            Text with one line a true class.
+            Text with one line per true class.
         """
-        names = [*self.class_names, BACKGROUND]
+        names = [*self.class_names, FALSE_POSITIVE]
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["true \\ predicted", *names[:-1], "missed"])
@@ -63,7 +64,6 @@ class Confusion:
         if normalise:
             shares = self.shares.tolist()
             cells = [["" if share != share else f"{share:.6f}" for share in row] for row in shares]
-        names[-1] = "invented"
         writer.writerows([name, *row] for name, row in zip(names, cells, strict=True))
         return text.getvalue()
 
@@ -106,7 +106,7 @@ def confuse_results(
     """Match the cells of images and count which class each was taken for.
 
     Args:
-        results: One result an image, with ground truth and masks.
+        results: One result per image, with ground truth and masks.
         class_names: C names.
         score_thr: Predictions below this confidence are left out.
         iou_thr: Cells match when their mask IoU is greater.

@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from cellseg.analysis.confusion import Confusion
+from cellseg.analysis.confusion import FALSE_POSITIVE, Confusion
 
 _MAX_LABELLED = 30  # above this many classes the numbers in the fields cannot be read
 
@@ -45,7 +45,7 @@ def _draw_matrix(axes: Axes, confusion: Confusion, texts: list[list[str]]) -> No
     axes.imshow(shares, vmin=0, vmax=1, cmap="Blues")
     places = range(len(shares))
     axes.set_xticks(places, [*confusion.class_names, "missed"], rotation=35, ha="right")
-    axes.set_yticks(places, [*confusion.class_names, "invented"])
+    axes.set_yticks(places, [*confusion.class_names, FALSE_POSITIVE])
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     last = len(shares) - 1

@@ -35,7 +35,8 @@ def draw_data_report(
     axes = figure.subplots(3, 3)
     count = len(facts.class_names)
     colours = [
-        ink for _, ink, _ in choose_chart_colors(palette if len(palette) >= count else (), count)
+        light
+        for _, light, _ in choose_chart_colors(palette if len(palette) >= count else (), count)
     ]
     _draw_class_counts(axes[0, 0], facts, colours)
     _draw_per_image(axes[0, 1], facts)
@@ -73,7 +74,7 @@ def _draw_per_image(axes: Axes, facts: DataFacts) -> None:
 
 
 def _draw_sizes(axes: Axes, facts: DataFacts, colours: Sequence[str]) -> None:
-    """Draw sizes on a logarithmic scale, one line a class."""
+    """Draw sizes on a logarithmic scale, one line per class."""
     sizes = np.maximum(facts.cells.sizes_px, 1)
     if len(sizes):
         _draw_by_class(axes, facts, sizes, np.geomspace(sizes.min(), sizes.max() + 1, 40), colours)
@@ -83,7 +84,7 @@ def _draw_sizes(axes: Axes, facts: DataFacts, colours: Sequence[str]) -> None:
 
 
 def _draw_areas(axes: Axes, facts: DataFacts, colours: Sequence[str]) -> None:
-    """Draw areas on a logarithmic scale, one line a class."""
+    """Draw areas on a logarithmic scale, one line per class."""
     areas = np.maximum(facts.cells.areas, 1)
     if len(areas):
         bins = np.geomspace(areas.min(), areas.max() + 1, 40)
@@ -94,7 +95,7 @@ def _draw_areas(axes: Axes, facts: DataFacts, colours: Sequence[str]) -> None:
 
 
 def _draw_aspects(axes: Axes, facts: DataFacts, colours: Sequence[str]) -> None:
-    """Draw aspects on a logarithmic scale, one line a class."""
+    """Draw aspects on a logarithmic scale, one line per class."""
     aspects = facts.cells.aspects
     if len(aspects):
         reach = max(float(np.abs(np.log2(aspects)).max()), 1.0)
@@ -112,7 +113,7 @@ def _draw_by_class(
     bins: NDArray[np.float64],
     colours: Sequence[str],
 ) -> None:
-    """Draw one histogram line a class."""
+    """Draw one histogram line per class."""
     edges = bins.tolist()
     for label, (name, colour) in enumerate(zip(facts.class_names, colours, strict=True)):
         own = values[facts.cells.labels == label]
@@ -166,12 +167,12 @@ def _draw_suspicious(axes: Axes, facts: DataFacts) -> None:
     total = max(len(facts.cells.labels), 1)
     found = {f"cells {name}": int(mask.sum()) for name, mask in facts.suspicious.items()}
     shares = [100 * count / total for count in found.values()]
-    judged = [image for image in facts.images if not np.isnan(image.stain_contrast)]
-    swapped = sum(image.looks_swapped for image in judged)
+    checked = [image for image in facts.images if not np.isnan(image.stain_contrast)]
+    swapped = sum(image.looks_swapped for image in checked)
     names = [_break_line(name) for name in (*found, "images with brown tissue")]
-    shares.append(100 * swapped / max(len(judged), 1))
+    shares.append(100 * swapped / max(len(checked), 1))
     bars = axes.barh(names, shares, color=["C1"] * len(found) + ["saddlebrown"])
-    texts = [str(count) for count in found.values()] + [f"{swapped} of {len(judged)}"]
+    texts = [str(count) for count in found.values()] + [f"{swapped} of {len(checked)}"]
     axes.bar_label(bars, texts, padding=3, fontsize="small")
     axes.invert_yaxis()
     axes.margins(x=0.25)

@@ -46,7 +46,7 @@ class ImageFacts:
 
     @property
     def looks_swapped(self) -> bool:
-        """Tell whether red and blue seem to be swapped: brown cells, bluer surroundings."""
+        """Return whether red and blue seem to be swapped: brown cells, bluer surroundings."""
         return self.stain_contrast < _SWAPPED_CONTRAST
 
 
@@ -94,7 +94,7 @@ class DataFacts:
 
     Attributes:
         class_names: C names.
-        images: One entry an image.
+        images: One entry per image.
         cells: All cells.
         parts: Name of each fold or split to the indices of its images.
         tiny_px: Cells of a smaller area are tiny, in pixels.
@@ -344,13 +344,13 @@ def _format_suspicious(facts: DataFacts) -> str:
         f"cells {name}: {np.count_nonzero(found)} ({100 * np.count_nonzero(found) / total:.1f}%)"
         for name, found in facts.suspicious.items()
     ]
-    judged = [image for image in facts.images if not np.isnan(image.stain_contrast)]
-    swapped = [image.name for image in judged if image.looks_swapped]
-    lines.append(f"images with brown tissue: {len(swapped)} of {len(judged)} stained ones")
+    checked = [image for image in facts.images if not np.isnan(image.stain_contrast)]
+    swapped = [image.name for image in checked if image.looks_swapped]
+    lines.append(f"images with brown tissue: {len(swapped)} of {len(checked)} stained ones")
     if swapped:
         some = ", ".join(swapped[:5]) + (", ..." if len(swapped) > 5 else "")
         lines[-1] += f" ({some})"
-    if 2 * len(swapped) > len(judged):
+    if 2 * len(swapped) > len(checked):
         lines.append(
             "Red and blue seem to be swapped: the cells are redder than the tissue around them. "
             "Set the data set's channel_order to the other of 'rgb' and 'bgr'."

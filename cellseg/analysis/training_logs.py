@@ -249,7 +249,7 @@ def _number_keys(records: Sequence[Record]) -> list[str]:
 
 
 def _is_number(value: Any) -> bool:
-    """Tell whether a logged value is a finite number."""
+    """Return whether a logged value is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 

@@ -107,7 +107,7 @@ def _user_folder() -> Path:
 
 
 def _is_writable(folder: Path) -> bool:
-    """Tell whether a folder may be written to; its mode binds root too, whom it cannot stop."""
+    """Return whether a folder may be written to; its mode binds root too, whom it cannot stop."""
     try:
         has_write_bit = bool(folder.stat().st_mode & 0o222)
     except OSError:

@@ -141,7 +141,7 @@ class CellDataset(BaseDetDataset):
         """Read, check and split all images.
 
         Returns:
-            One entry an image, in order of name or, with a test index, of the index.
+            One entry per image, in order of name or, with a test index, of the index.
 
         Raises:
             CellDataError: If anything cannot be used, with all bad files in one message; with

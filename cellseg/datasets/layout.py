@@ -1,7 +1,8 @@
 """Find the files of each image of a data set, and complain about those that fit nowhere.
 
-Two layouts are known: a folder an image, `<id>/image.tif` beside `class{k}.tif` and `ignore.tif`;
-and a test index, a JSON list of `{file_name, id, height, width}` with the files in one folder.
+Two layouts are known: one folder per image, `<id>/image.tif` beside `class{k}.tif` and
+`ignore.tif`; and a test index, a JSON list of `{file_name, id, height, width}` with the files in
+one folder.
 """
 
 import json

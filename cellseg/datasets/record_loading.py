@@ -120,7 +120,7 @@ def _image_of(key: str) -> str:
 
 
 def _is_kept(key: str, mine: set[str], root: Path) -> bool:
-    """Tell whether a stored record belongs to an image that exists but was not asked for now."""
+    """Return whether a stored record belongs to an image that exists but was not asked for now."""
     return _image_of(key) not in mine and (root / _image_of(key)).is_file()
 
 

@@ -179,7 +179,7 @@ class AtomicCheckpointHook(CheckpointHook):
         self._best_paths = paths
 
     def _resumes_from_newest(self, runner: Runner) -> bool:
-        """Tell whether no checkpoint of a later step lies in the folder: nobody has gone back."""
+        """Return whether the folder holds no checkpoint of a later step, as after going back."""
         resumed = runner.epoch if self.by_epoch else runner.iter
         names = re.compile(_step_pattern(self.filename_tmpl))
         steps = (names.fullmatch(path.name) for path in Path(self.out_dir).iterdir())

@@ -68,7 +68,7 @@ class ChannelsLastHook(Hook):
 
 
 def trains_faster_channels_last(device: torch.device) -> bool:
-    """Tell whether a device trains convolutions faster in channels-last order."""
+    """Return whether a device trains convolutions faster in channels-last order."""
     return device.type != "cpu" or torch.backends.cpu.get_cpu_capability().startswith("AVX512")
 
 

@@ -203,7 +203,7 @@ def _require_dict(path: Path, checkpoint: object) -> dict[str, Any]:
         )
     for key in ("state_dict", "meta", "message_hub"):
         if not isinstance(checkpoint.get(key, {}), dict):
-            raise CheckpointError(f"The checkpoint {path} is damaged: its {key} is no dictionary.")
+            raise CheckpointError(f"The checkpoint {path} is damaged: its {key} must be a dict.")
     return checkpoint
 
 

@@ -73,7 +73,7 @@ def find_resumable_checkpoint(work_dir: str | Path, *other_folders: str | Path) 
 
 
 def is_whole_checkpoint(path: Path) -> bool:
-    """Tell whether a file is a complete checkpoint archive, checksums included.
+    """Return whether a file is a complete checkpoint archive, checksums included.
 
     Args:
         path: The file; it may be absent.
@@ -109,7 +109,7 @@ def _list_checkpoints(folders: list[Path]) -> list[Path]:
 
 
 def _is_newer(path: Path, recorded: Path, record: Path) -> bool:
-    """Tell whether a checkpoint was written after the record, for a later step of the same kind."""
+    """Return whether a checkpoint was written after the record, for a later step."""
     match, mark = _STEP_IN_NAME.fullmatch(path.name), _STEP_IN_NAME.fullmatch(recorded.name)
     if match is None or mark is None or path.stat().st_mtime < record.stat().st_mtime:
         return False

@@ -42,7 +42,7 @@ class ChildProcesses:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        """Let stop signals end the block, where nobody else cares for them."""
+        """Let stop signals end the block where no other handler is set."""
         if threading.current_thread() is threading.main_thread():
             for number in _STOP_SIGNALS:
                 if signal.getsignal(number) is signal.SIG_DFL:

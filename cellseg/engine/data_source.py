@@ -1,4 +1,4 @@
-"""Open the data that a tool is to judge or describe: a config's, or just a folder's."""
+"""Open the data that a tool evaluates or describes: a config's, or just a folder's."""
 
 import re
 from collections.abc import Mapping, Sequence

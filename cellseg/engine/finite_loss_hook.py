@@ -84,7 +84,7 @@ class FiniteLossHook(Hook):
             f"The loss is {total:g} at epoch {report['epoch']}, iteration {report['iter']}; the "
             f"names of the batch's images are in {path}. Look at these images and their labels, or "
             "set optim_wrapper.clip_grad, then --resume; or lower optim_wrapper.optimizer.lr and "
-            "train anew, since --resume goes on at the checkpoint's rate."
+            "train from scratch, since --resume goes on at the checkpoint's rate."
         )
 
 
@@ -113,7 +113,7 @@ def _describe_images(data_batch: Any) -> list[dict[str, Any]]:
         data_batch: What the dataloader gave; only a dict with data_samples can name its images.
 
     Returns:
-        One dict an image; empty if the batch does not name them.
+        One dict per image; empty if the batch does not name them.
     """
     samples = data_batch.get("data_samples", []) if isinstance(data_batch, dict) else []
     images = []

@@ -55,7 +55,7 @@ def read_coco(
     document = read_json(path)
     try:
         if not all(isinstance(document[key], list) for key in _PARTS):
-            raise TypeError("a part is no list")
+            raise TypeError("a part must be a list")
         categories = _read_categories(document["categories"], path)
         rows = {read_id(row["id"], f"{path}: the image id"): row for row in document["images"]}
         files = {key: find_inside(images, str(row["file_name"]), path) for key, row in rows.items()}
@@ -258,6 +258,6 @@ def _draw(segmentation: Any, height: int, width: int) -> Drawing:
         raise UnusableAnnotationError("has no mask, only a box")
     polygons = segmentation if isinstance(segmentation[0], list) else [segmentation]
     if any(not isinstance(polygon, list) or len(polygon) % 2 for polygon in polygons):
-        raise UnusableAnnotationError("outline is no list of x, y positions")
+        raise UnusableAnnotationError("outline must be a list of x, y positions")
     rings = [list(zip(polygon[::2], polygon[1::2], strict=True)) for polygon in polygons]
     return draw_polygons([[ring] for ring in rings], height, width)

@@ -1,4 +1,4 @@
-"""The 2018 Data Science Bowl: a folder an image, a PNG a nucleus."""
+"""The 2018 Data Science Bowl: one folder per image, one PNG per nucleus."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ def class_label_paths(path: Path, class_names: Sequence[str]) -> list[Path]:
         class_names: Names of all classes.
 
     Returns:
-        One file a class, no two the same.
+        One file per class, no two the same.
     """
     safe_names = [re.sub(r"[^\w-]+", "_", name) for name in class_names]
     counts = Counter(name.lower() for name in safe_names)

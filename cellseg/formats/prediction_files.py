@@ -94,7 +94,7 @@ def _load_rows(path: Path) -> list[Any]:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise CellsegError(
-            f"{path}: is no UTF-8 text ({error}); write it again as JSON."
+            f"{path}: is not UTF-8 text ({error}); write it again as JSON."
         ) from error
     except OSError as error:
         raise CellsegError(f"{path}: cannot be read ({error}); check the file.") from error
@@ -104,7 +104,7 @@ def _load_rows(path: Path) -> list[Any]:
         rows = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise CellsegError(
-            f"{path}: is no sound JSON ({error}); it may have been cut off. Write it again."
+            f"{path}: is not valid JSON ({error}); it may have been cut off. Write it again."
         ) from error
     if not isinstance(rows, list):
         raise CellsegError(

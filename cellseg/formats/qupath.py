@@ -285,7 +285,7 @@ def _draw(geometry: Any, height: int, width: int) -> Drawing:
     polygons = [nested] if kind == "Polygon" else nested
     lists = isinstance(polygons, list) and all(isinstance(rings, list) for rings in polygons)
     if not lists or not all(isinstance(ring, list) for rings in polygons for ring in rings):
-        raise UnusableAnnotationError("outline is no list of x, y positions")
+        raise UnusableAnnotationError("outline must be a list of x, y positions")
     drawing = draw_polygons(polygons, height, width)
     if any(ring and ring[0] != ring[-1] for rings in polygons for ring in rings):
         return drawing._replace(changes=(*drawing.changes, "open outline closed"))

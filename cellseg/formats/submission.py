@@ -117,7 +117,7 @@ def write_submission(
         The zip file.
 
     Raises:
-        CellsegError: If a result does not fit the index, so the grader would refuse or misjudge it.
+        CellsegError: If a result does not fit the index, so the grader would refuse or misread it.
     """
     check_submission(results, index)
     buffer = io.BytesIO()
@@ -201,7 +201,7 @@ def _convert_box(box: Sequence[float], box_format: BoxFormat) -> list[float]:
 
 
 def _find_fault(result: Mapping[str, Any], sizes: Mapping[int, list[int]]) -> str | None:
-    """Return the first reason why the grader would refuse or misjudge a result."""
+    """Return the first reason why the grader would refuse or misread a result."""
     image_id, category_id, score = (result[key] for key in ("image_id", "category_id", "score"))
     if image_id not in sizes:
         return f"image_id {image_id} is not in the index"

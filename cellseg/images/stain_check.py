@@ -3,7 +3,7 @@
 Hematoxylin, which nuclei take, holds back much more red than blue; eosin, around them, hardly
 differs. So the darker part of a tissue is bluer than the lighter one, whatever the tint of the
 scanner, and redder where the channels are swapped. Brown stains (DAB) hold back blue most, and
-swapped hematoxylin green most; images on dark ground, and gray ones, are not judged.
+swapped hematoxylin green most; images on dark ground, and gray ones, are not checked.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ class DetectionLimits:
 
     The config's limits are meant for the input size of its test pipeline. On a larger image they
     would starve the detector; on a smaller tile they would let through proposals that it never has
-    to judge otherwise, so that tiles and whole images would differ.
+    to predict otherwise, so that tiles and whole images would differ.
 
     Args:
         model: The detector; models without such limits are left alone.

@@ -149,7 +149,7 @@ def _search(folder: Path, skip: Path | None, left_out: set[Path]) -> Iterator[Pa
 
 
 def _is_label_map(path: Path) -> bool:
-    """Tell whether a file is a label map of the data layout: it lies beside image.tif."""
+    """Return whether a file is a label map of the data layout: it lies beside image.tif."""
     stem = path.stem.lower()
     is_label_name = stem == "ignore" or (stem.startswith("class") and stem[5:].isdigit())
     return is_label_name and path.with_name("image.tif").exists()

@@ -51,7 +51,7 @@ class PredictionJob:
         images: From `find_input_images`.
         options: What to write.
         settings: Whatever else decides the result (checkpoint, flags); outputs made with other
-            settings are made anew.
+            settings are made again.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class PredictionJob:
             announce: Called once, before the first tile, with the tiles that this process will do.
 
         Returns:
-            One outcome an image, in their order; in processes other than 0, those of their share.
+            One outcome per image, in their order; in processes other than 0, those of their share.
 
         Raises:
             CellsegError: If an output would replace one of the images or the outputs of another

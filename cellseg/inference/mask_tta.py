@@ -120,7 +120,7 @@ class CellTTAModel(BaseTTAModel):
             originals: The data samples to put the result in; the first view's when None.
 
         Returns:
-            One data sample an image.
+            One data sample per image.
         """
         originals = originals or [views[0] for views in data_samples_list]
         return [

@@ -132,7 +132,7 @@ class SparseMaxIoUAssigner(MaxIoUAssigner):
         if ignored is not None:
             best.of_priors[ignored] = -1
         if self.match_low_quality:
-            self._claim_for_lonely_gts(claims, best.of_gts, ignored)
+            self._claim_for_unmatched_gts(claims, best.of_gts, ignored)
         gt_inds = self._threshold(best.of_priors, best.gt_inds)
         gt_inds = torch.where(claims > 0, claims, gt_inds)
         labels = gt_labels.long().index_select(0, (gt_inds - 1).clamp(min=0))
@@ -165,7 +165,7 @@ class SparseMaxIoUAssigner(MaxIoUAssigner):
             prior_inds = firsts[gt_inds]
         claims.scatter_reduce_(0, prior_inds, gt_inds + 1, "amax")
 
-    def _claim_for_lonely_gts(
+    def _claim_for_unmatched_gts(
         self, claims: Tensor, gt_best: Tensor, ignored: Tensor | None
     ) -> None:
         """Let a cell that overlaps nothing claim all priors, if so low an overlap may match.
@@ -176,9 +176,9 @@ class SparseMaxIoUAssigner(MaxIoUAssigner):
         lowest = 0.0
         if ignored is not None and not everywhere.any():
             everywhere, lowest = torch.ones_like(everywhere), -1.0
-        lonely = (gt_best == 0) & (torch.full_like(gt_best, lowest) >= self.min_pos_iou)
+        unmatched = (gt_best == 0) & (torch.full_like(gt_best, lowest) >= self.min_pos_iou)
         numbers = torch.arange(1, len(gt_best) + 1, device=claims.device)
-        last = torch.where(lonely, numbers, 0).max()
+        last = torch.where(unmatched, numbers, 0).max()
         if not self.gt_max_assign_all:
             places = torch.arange(len(claims), device=claims.device)
             everywhere = places == everywhere.byte().argmax()
@@ -234,6 +234,6 @@ def _intersect(boxes1: Tensor, boxes2: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _are_equal(boxes: Tensor, others: Tensor) -> bool:
-    """Tell whether two tensors agree in kind and in every value."""
+    """Return whether two tensors agree in kind and in every value."""
     same_kind = boxes.dtype == others.dtype and boxes.device == others.device
     return same_kind and boxes.shape == others.shape and torch.equal(boxes, others)

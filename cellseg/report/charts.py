@@ -26,7 +26,7 @@ class Series:
 
     Attributes:
         name: For the legend.
-        ink: CSS class that sets its colour.
+        color_class: CSS class that sets its colour.
         xs: (P,) values across; P may be 0.
         ys: (P,) values up.
         dash: Which dash pattern; tells lines apart without colour.
@@ -37,7 +37,7 @@ class Series:
     """
 
     name: str
-    ink: str
+    color_class: str
     xs: ArrayLike
     ys: ArrayLike
     dash: int = 0
@@ -60,7 +60,7 @@ class Line:
     """A series in pixels; `points` is what an SVG polyline takes."""
 
     name: str
-    ink: str
+    color_class: str
     points: str
     places: list[tuple[float, float]]
     dash: int
@@ -181,14 +181,16 @@ def draw_size_bands(
         ticks.append(Tick(x, f"{band.low_px:g}"))
     ticks.append(Tick(float(_RIGHT), f"{bands[-1].high_px:g}"))
     lines = []
-    for place, (name, ink, own) in enumerate(classes):
+    for place, (name, color_class, own) in enumerate(classes):
         offset = step * (0.5 + (place + 0.5 - len(classes) / 2) * 0.6 / max(len(classes), 1))
         points = [
             (_LEFT + index * step + offset, float(up(band.recall)))
             for index, band in enumerate(own)
             if band.num_cells >= min_cells
         ]
-        lines.append(Line(name, ink, "", points, place % _NUM_DASHES, None, "", True, False))
+        lines.append(
+            Line(name, color_class, "", points, place % _NUM_DASHES, None, "", True, False)
+        )
     y_ticks = [Tick(float(up(v)), f"{v:g}") for v in (0, 0.2, 0.4, 0.6, 0.8, 1)]
     axes = ("cell diameter (px)", "share found")
     return Chart(title, summary, *axes, ticks, y_ticks, lines, bars)
@@ -206,7 +208,15 @@ def _place_line(
     dot = None if line.dot is None else (float(across(line.dot[0])), float(up(line.dot[1])))
     dash = line.dash % _NUM_DASHES
     return Line(
-        line.name, line.ink, points, places, dash, dot, line.note, line.dots_only, line.faint
+        line.name,
+        line.color_class,
+        points,
+        places,
+        dash,
+        dot,
+        line.note,
+        line.dots_only,
+        line.faint,
     )
 
 
@@ -229,6 +239,6 @@ def _ends_of(values: NDArray[np.float64]) -> Range:
 
 
 def _inside(value: float, ends: Range) -> bool:
-    """Tell whether a tick lies on the axis."""
+    """Return whether a tick lies on the axis."""
     slack = 1e-9 * (ends[1] - ends[0])
     return ends[0] - slack <= value <= ends[1] + slack

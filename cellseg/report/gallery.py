@@ -1,4 +1,4 @@
-"""Draw the report's best and worst images, and its galleries of missed and invented cells."""
+"""Draw the report's best and worst images, and galleries of missed cells and false positives."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from cellseg.report.pictures import (
     encode_picture,
     touches_window,
 )
-from cellseg.report.sections import choose_cells, ink_of, rank_images
+from cellseg.report.sections import choose_cells, color_class_of, rank_images
 from cellseg.scoring.outcomes import CellOutcomes, measure_diameters
 from cellseg.scoring.results import ImageResult
 from cellseg.structures.cells import Cells
@@ -44,7 +44,7 @@ class CellCrop:
 
     picture: Picture
     class_name: str
-    ink: str
+    color_class: str
     image_name: str
     details: list[str]
 
@@ -60,12 +60,12 @@ def draw_pictures(
         options: How much to show.
 
     Returns:
-        `groups` of image pairs, the crops `missed` and `invented`, and how many there are in all.
+        `groups` of image pairs, the crops `missed` and `false_positives`, and the number of each.
     """
     worst, best = rank_images(outcomes, options.max_images)
     num_panels = 2 * max(len(worst) + len(best), 6)
-    missed, invented = list_errors(given.results, outcomes)
-    chosen = [choose_cells(cells, options.max_cells) for cells in (missed, invented)]
+    missed, false_positives = list_errors(given.results, outcomes)
+    chosen = [choose_cells(cells, options.max_cells) for cells in (missed, false_positives)]
     crop_bytes = PICTURE_BYTES // 4 // max(sum(map(len, chosen)), 24)
     return {
         "groups": [
@@ -77,26 +77,26 @@ def draw_pictures(
             if order
         ],
         "missed": _draw_crops(given, chosen[0], True, options, crop_bytes),
-        "invented": _draw_crops(given, chosen[1], False, options, crop_bytes),
+        "false_positives": _draw_crops(given, chosen[1], False, options, crop_bytes),
         "num_missed": len(missed),
-        "num_invented": len(invented),
+        "num_false_positives": len(false_positives),
     }
 
 
 def list_errors(
     results: Sequence[ImageResult], outcomes: Sequence[CellOutcomes]
 ) -> tuple[list[tuple[int, int, float]], list[tuple[int, int, float]]]:
-    """List the missed cells by size and the invented ones by score, as (image, cell, weight)."""
+    """List missed cells by size and false positives by score, as (image, cell, weight)."""
     missed: list[tuple[int, int, float]] = []
-    invented: list[tuple[int, int, float]] = []
+    false_positives: list[tuple[int, int, float]] = []
     for image, (result, outcome) in enumerate(zip(results, outcomes, strict=True)):
         if result.ground_truth is None:
             continue
         for cell in outcome.gt_index[~outcome.found].tolist():
             missed.append((image, cell, float(result.ground_truth.areas[cell])))
         for cell in outcome.pred_index[outcome.false_positive].tolist():
-            invented.append((image, cell, float(result.predictions.confidences[cell])))
-    return missed, invented
+            false_positives.append((image, cell, float(result.predictions.confidences[cell])))
+    return missed, false_positives
 
 
 def _draw_pair(
@@ -115,7 +115,8 @@ def _draw_pair(
     cells = f"{len(outcome.gt_index):,} cell{'' if len(outcome.gt_index) == 1 else 's'}"
     text = f"{cells}: {int((~outcome.found).sum()):,} missed, "
     text += f"{num_other:,} taken for another class, " if several else ""
-    text += f"{int(outcome.false_positive.sum()):,} invented"
+    num_unmatched = int(outcome.false_positive.sum())
+    text += f"{num_unmatched:,} false positive{'' if num_unmatched == 1 else 's'}"
     palette = given.colors
     left = draw_panel(image, truth.crops(), labels, filled, palette)
     shown = found[kept]
@@ -125,7 +126,7 @@ def _draw_pair(
         f"filled, because missed{' or taken for another class' if several else ''}: "
         f"{int(filled.sum()):,}.",
         f"Image {name}, {len(kept):,} predictions outlined; "
-        f"filled, because invented{' or of another class' if several else ''}: "
+        f"filled, because a false positive{' or of another class' if several else ''}: "
         f"{int(outcome.wrong.sum()):,}.",
     )
     pictures = [encode_picture(*side, max_bytes) for side in ((left, alts[0]), (right, alts[1]))]
@@ -157,7 +158,7 @@ def _draw_cell(
     missed: bool,
     score_thr: float,
 ) -> NDArray[np.uint8]:
-    """Draw a missed cell and the predictions around it, or an invented one and the truth."""
+    """Draw a missed cell with the predictions around it, or a false positive with the truth."""
     result = given.results[place]
     truth, found = _take_sides(result, given.image_names[place])
     own, others = (truth, found) if missed else (found, truth)
@@ -186,9 +187,11 @@ def _describe_crop(
     if not missed:
         details.insert(0, f"score {found.confidences[index]:.2f}")
     name = given.class_names[label]
-    word = "Missed" if missed else "Invented"
+    word = "Missed" if missed else "False positive:"
     alt = f"{word} {name} in image {image_name} at x {x}, y {y}: {', '.join(details)}."
-    return CellCrop(encode_picture(drawn, alt, max_bytes), name, ink_of(label), image_name, details)
+    return CellCrop(
+        encode_picture(drawn, alt, max_bytes), name, color_class_of(label), image_name, details
+    )
 
 
 def _take_sides(result: ImageResult, name: str) -> tuple[Cells, Cells]:

@@ -29,7 +29,7 @@ class ReportOptions:
         iou_thr: Cells match when their mask IoU is greater.
         max_dets: The best-scored predictions that count in AP, for each image and class.
         max_images: Best and worst images at most, of each.
-        max_cells: Missed and invented cells at most, of each.
+        max_cells: Missed cells and false positives at most, of each.
     """
 
     score_thr: float = DEFAULT_SCORE_THR
@@ -48,7 +48,7 @@ class ReportInput:
         class_names: The classes in order.
         palette: The config's RGB colors, one per class; empty where it gives none.
         image_names: A name for each result's image.
-        results: One result an image, with ground truth and masks.
+        results: One result per image, with ground truth and masks.
         read_image: Returns the RGB pixels (H, W, 3) of the image of a result, by its place.
         run: What training logged; None without a log.
         sources: What is said about where all this comes from: label to text.

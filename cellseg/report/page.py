@@ -36,7 +36,7 @@ def build_report(given: ReportInput, options: ReportOptions | None = None) -> st
         The HTML.
 
     Raises:
-        CellsegError: If there is no annotated cell to judge by, or a result does not fit.
+        CellsegError: If there is no annotated cell to compare with, or a result does not fit.
     """
     options = options or ReportOptions()
     classes = list(given.class_names)
@@ -49,7 +49,7 @@ def build_report(given: ReportInput, options: ReportOptions | None = None) -> st
     if not scores.any_class.num_cells:
         raise CellsegError(
             f"{given.title}: the {len(given.results)} images hold no annotated cell, so there is "
-            "nothing to judge the predictions by. Choose a split with annotations by --split."
+            "nothing to compare the predictions with. Choose a split with annotations by --split."
         )
     context = {
         **_summarise(scores, precision, confusion, options),
@@ -84,17 +84,17 @@ def _summarise(
     confusion: Confusion,
     options: ReportOptions,
 ) -> dict[str, Any]:
-    """Collect the sentence, the headline figures and the table."""
+    """Collect the sentence, the main figures and the table."""
     class_summary = sections.make_class_summary(confusion)
     totals = {
         key: sum(getattr(row, key) for row in class_summary)
-        for key in ("num_cells", "found", "other", "missed", "invented")
+        for key in ("num_cells", "found", "other", "missed", "false_positives")
     }
     several = len(scores.classes) > 1
     mean = ", mean of classes" if several else ""
     means = precision.means
     every = scores.any_class.values
-    headline = [
+    key_figures = [
         ("AP50", means["mAP_50"], f"average precision at mask IoU 0.50{mean}"),
         ("AP", means["mAP"], f"over mask IoU 0.50 to 0.95{mean}"),
         ("PQ", scores.means["PQ"], f"panoptic quality{mean}"),
@@ -107,7 +107,7 @@ def _summarise(
     return {
         "class_summary": class_summary,
         "totals": totals,
-        "headline": [(name, f"{value:.3f}", text) for name, value, text in headline],
+        "key_figures": [(name, f"{value:.3f}", text) for name, value, text in key_figures],
         "columns": sections.COLUMNS,
         "rows": sections.make_result_rows(scores, precision),
         "extremes": (ranked[0], ranked[-1]) if several and len(ranked) > 1 else None,

@@ -153,8 +153,8 @@ def draw_crop(
             for crop, x0, y0 in crops
             for outline in find_outlines(crop, x0 - left, y0 - top)
         ]
-        for ink, thickness in strokes or (((20, 16, 30), 5), (colour, 3)):
-            cv2.polylines(shown, points, True, ink, thickness, cv2.LINE_AA, _FRACTION_BITS)
+        for color, thickness in strokes or (((20, 16, 30), 5), (colour, 3)):
+            cv2.polylines(shown, points, True, color, thickness, cv2.LINE_AA, _FRACTION_BITS)
     return shown
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cellseg.analysis.confusion import Confusion
+from cellseg.analysis.confusion import FALSE_POSITIVE, Confusion
 from cellseg.analysis.curves import make_curves
 from cellseg.analysis.training_logs import Axis, TrainingRun
 from cellseg.report.charts import Chart, Series, draw_lines, draw_size_bands
@@ -48,7 +48,7 @@ class ResultRow:
     """A row of the result table; `values` is empty where there is nothing to measure."""
 
     name: str
-    ink: str
+    color_class: str
     num_cells: str
     num_predicted: str
     values: list[str]
@@ -56,16 +56,16 @@ class ResultRow:
 
 
 @dataclass(frozen=True)
-class LedgerRow:
+class ClassSummaryRow:
     """What became of the cells of one class; widths are in percent of the longest row."""
 
     name: str
-    ink: str
+    color_class: str
     num_cells: int
     found: int
     other: int
     missed: int
-    invented: int
+    false_positives: int
     widths: dict[str, float]
 
 
@@ -79,7 +79,7 @@ class Field:
     kind: str
 
 
-def ink_of(label: int) -> str:
+def color_class_of(label: int) -> str:
     """Return the CSS class that carries a class's colour."""
     return f"class-{label}"
 
@@ -100,7 +100,7 @@ def make_result_rows(scores: Scores, precision: AveragePrecision) -> list[Result
         values = [own.ap, own.ap_50, own.ap_75, *(group.values.get(name) for name in names)]
         texts = [_write_share(value) for value in values] if group.values else []
         counts = f"{group.num_cells:,}", f"{group.num_predicted:,}"
-        rows.append(ResultRow(group.name, ink_of(label), *counts, texts))
+        rows.append(ResultRow(group.name, color_class_of(label), *counts, texts))
     if len(rows) > 1 and scores.means:
         means = [precision.means[name] for name in ("mAP", "mAP_50", "mAP_75")]
         texts = [_write_share(v) for v in [*means, *(scores.means[name] for name in names)]]
@@ -110,14 +110,14 @@ def make_result_rows(scores: Scores, precision: AveragePrecision) -> list[Result
     return rows
 
 
-def make_class_summary(confusion: Confusion) -> list[LedgerRow]:
-    """Say for each class how many cells were found, misnamed, missed and invented.
+def make_class_summary(confusion: Confusion) -> list[ClassSummaryRow]:
+    """Say for each class how many cells were found, misnamed or missed, and the false positives.
 
     Args:
         confusion: The matrix.
 
     Returns:
-        One row a class, longest bars 100 % wide.
+        One row per class, longest bars 100 % wide.
     """
     counts = confusion.counts
     rows = []
@@ -125,26 +125,27 @@ def make_class_summary(confusion: Confusion) -> list[LedgerRow]:
         cells = int(counts[label].sum())
         found, missed = int(counts[label, label]), int(counts[label, -1])
         parts = {"found": found, "other": cells - found - missed, "missed": missed}
-        parts["invented"] = int(counts[-1, label])
+        parts["false-positives"] = int(counts[-1, label])
         rows.append((label, name, cells, parts))
-    # A class of few cells and many inventions must not squeeze the others to nothing.
+    # A class of few cells and many false positives must not squeeze the others to nothing.
     longest = max(
-        (min(1 + p["invented"] / cells, 2.0) for _, _, cells, p in rows if cells), default=1.0
+        (min(1 + p["false-positives"] / cells, 2.0) for _, _, cells, p in rows if cells),
+        default=1.0,
     )
     made = []
     for label, name, cells, parts in rows:
         widths = {k: 100 * v / max(cells, 1) / longest for k, v in parts.items()}
         room = 100 - sum(widths[key] for key in ("found", "other", "missed"))
-        widths["invented"] = min(widths["invented"], room)
+        widths["false-positives"] = min(widths["false-positives"], room)
         made.append(
-            LedgerRow(
+            ClassSummaryRow(
                 name=name,
-                ink=ink_of(label),
+                color_class=color_class_of(label),
                 num_cells=cells,
                 found=parts["found"],
                 other=parts["other"],
                 missed=parts["missed"],
-                invented=parts["invented"],
+                false_positives=parts["false-positives"],
                 widths=widths,
             )
         )
@@ -153,7 +154,7 @@ def make_class_summary(confusion: Confusion) -> list[LedgerRow]:
 
 def make_confusion_rows(confusion: Confusion) -> list[tuple[str, list[Field | None]]]:
     """Lay the confusion matrix out: a name and fields for each row, None for the empty corner."""
-    names = [*confusion.class_names, "invented"]
+    names = [*confusion.class_names, FALSE_POSITIVE]
     last = len(names) - 1
     shares = confusion.shares
     rows: list[tuple[str, list[Field | None]]] = []
@@ -252,7 +253,7 @@ def draw_precision_recall(
         series.append(
             Series(
                 curve.name,
-                ink_of(label),
+                color_class_of(label),
                 RECALL_LEVELS[:reached],
                 levels[:reached],
                 label,
@@ -272,7 +273,7 @@ def draw_recall_by_size(
     """Draw the share of cells found in bands of size, for all cells and for each class.
 
     Args:
-        results: One result an image, with at least one cell in all.
+        results: One result per image, with at least one cell in all.
         outcomes: What became of its cells.
         class_names: The classes.
 
@@ -289,7 +290,7 @@ def draw_recall_by_size(
             own = labels == label
             if own.any():
                 classes.append(
-                    (name, ink_of(label), band_recall(diameters[own], found[own], edges))
+                    (name, color_class_of(label), band_recall(diameters[own], found[own], edges))
                 )
     weakest = min(bands, key=lambda band: band.recall if band.num_cells else 2.0)
     summary = (

@@ -1,6 +1,6 @@
 """COCO average precision of many cells, with one limit on detections in every figure.
 
-pycocotools and MMDetection's CocoMetric take the mean AP at 100 detections an image whatever they
+pycocotools and MMDetection's CocoMetric take the mean AP at 100 detections per image whatever they
 are told, so perfect predictions on 200 cells score 0.505. Here every figure uses the same limit.
 The protocol (Lin et al., "Microsoft COCO", 2014) is otherwise COCO's own; faster-coco-eval runs it.
 """
@@ -70,7 +70,7 @@ def compute_average_precision(
     """Judge predictions against ground truth by the COCO protocol.
 
     Args:
-        results: One result an image, in any order; may be empty.
+        results: One result per image, in any order; may be empty.
         class_names: K names; a label is an index into them.
         iou_type: Match by masks ('segm') or by boxes ('bbox').
         max_dets: The best-scored predictions that count, for each image and class.
@@ -136,7 +136,7 @@ def _check_result(result: ImageResult, num_classes: int, iou_type: IouType) -> N
     """Raise ValueError for labels and masks that cannot be scored; see the caller."""
     truth, predictions = result.ground_truth, result.predictions
     if truth is None:
-        raise ValueError(f"Image {result.img_id} came without ground truth to judge it by.")
+        raise ValueError(f"Image {result.img_id} came without ground truth.")
     for what, cells in (("ground truth", truth), ("predictions", predictions)):
         lowest = -1 if cells is truth else 0
         if len(cells.labels) and not lowest <= cells.labels.min() <= cells.labels.max() < (
@@ -148,7 +148,7 @@ def _check_result(result: ImageResult, num_classes: int, iou_type: IouType) -> N
             )
         if iou_type == "segm" and cells.masks is None and len(cells):
             raise ValueError(
-                f"The {what} of image {result.img_id} hold no masks; judge boxes only with "
+                f"The {what} of image {result.img_id} hold no masks; score boxes only with "
                 "metric='bbox'."
             )
         size = (result.height, result.width)

@@ -47,7 +47,7 @@ class DumpCellResults(DumpResults):
         """Write the gathered results.
 
         Args:
-            results: One dict an image.
+            results: One dict per image.
 
         Returns:
             An empty dict: a dump has no score.

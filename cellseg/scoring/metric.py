@@ -123,7 +123,7 @@ class CellMetric(BaseMetric):
         """Compute all figures from the gathered results, in any order, and log a table of them.
 
         Args:
-            results: One result an image; repeated images count once.
+            results: One result per image; repeated images count once.
 
         Returns:
             The figures by key, without the prefix; empty with format_only.

@@ -66,7 +66,7 @@ def trace_precision_recall(
     """Trace the curve of each class over all images.
 
     Args:
-        results: One result an image, with ground truth and masks; may be empty.
+        results: One result per image, with ground truth and masks; may be empty.
         class_names: K names; a label is an index into them.
         iou_thr: A prediction finds a cell when their mask IoU is at least this.
         max_dets: The best-scored predictions that count, for each image and class.
@@ -83,7 +83,7 @@ def trace_precision_recall(
     for result in order_results(results):
         truth, found = result.ground_truth, result.predictions
         if truth is None or truth.masks is None or found.masks is None:
-            raise ValueError(f"Image {result.img_id} came without the masks to judge it by.")
+            raise ValueError(f"Image {result.img_id} came without masks to score.")
         counted = truth.labels[~truth.is_ignored & (truth.labels >= 0)]
         num_cells += np.bincount(counted, minlength=len(class_names))
         order, hit = _match_greedily(truth, found, len(class_names), iou_thr, max_dets)

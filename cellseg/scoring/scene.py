@@ -131,7 +131,7 @@ def build_result_scene(
     """
     truth, found = result.ground_truth, result.predictions
     if truth is None or truth.masks is None or found.masks is None:
-        raise ValueError(f"Image {result.img_id} came without the masks to judge it by.")
+        raise ValueError(f"Image {result.img_id} came without masks to score.")
     try:
         return build_scene(truth, found, num_classes, score_thr)
     except ValueError as error:

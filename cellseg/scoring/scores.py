@@ -53,7 +53,7 @@ class Scores:
     """The scores of a data set.
 
     Attributes:
-        classes: One entry a class, in class order.
+        classes: One entry per class, in class order.
         any_class: All cells, whatever their class.
         means: Score name to its mean over the classes that have ground-truth cells; empty when
             there is none.

@@ -68,7 +68,7 @@ def draw_sample(sample: Mapping[str, Any], style: PageStyle) -> NDArray[np.uint8
     return np.concatenate((caption, shown), axis=0)
 
 
-def lay_out_page(tiles: Sequence[NDArray[np.uint8]], columns: int) -> NDArray[np.uint8]:
+def arrange_page(tiles: Sequence[NDArray[np.uint8]], columns: int) -> NDArray[np.uint8]:
     """Lay tiles out in rows.
 
     Args:

@@ -75,7 +75,7 @@ class FoundCells:
         return cls(name, image, cells, measure_cells(cells, source), palette)
 
     def at(self, score_thr: float) -> FoundCells:
-        """Keep the cells that reach a score, numbered anew, which needs no network."""
+        """Keep the cells that reach a score, renumbered, which needs no network."""
         keep = np.flatnonzero(self.cells.confidences >= np.float32(score_thr))
         table: Table = {
             name: [column[index] for index in keep.tolist()]

@@ -22,7 +22,7 @@ FOLDERS = ("GRADIO_TEMP_DIR", "GRADIO_EXAMPLES_CACHE", "HF_HOME")
 
 
 def prepare_gradio(folder: Path) -> None:
-    """Settle, before Gradio is imported, that it asks nobody and writes into one folder.
+    """Make Gradio, before its import, send no network requests and write into one folder.
 
     Args:
         folder: For everything that Gradio writes; its caller removes it.

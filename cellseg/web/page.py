@@ -55,12 +55,12 @@ def build_page(service: CellService, model_name: str, score_thr: float = 0.5) ->
         The page, not yet served.
     """
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=_UPLOADS_KEPT_S) as page:
-        parts = _lay_out(service, model_name, score_thr)
+        parts = _build_page(service, model_name, score_thr)
         _connect(page, parts, service)
     return page.queue(max_size=32, api_open=False)
 
 
-def _lay_out(service: CellService, model_name: str, score_thr: float) -> Parts:
+def _build_page(service: CellService, model_name: str, score_thr: float) -> Parts:
     """Place the components."""
     classes = ", ".join(service.finder.class_names)
     gr.Markdown(f"# {TITLE}\nModel `{model_name}` for {classes}. Images stay on this server.")
@@ -80,7 +80,7 @@ def _lay_out(service: CellService, model_name: str, score_thr: float) -> Parts:
                 max(score_thr, service.finder.score_thr),
                 step=0.01,
                 label="Lowest score",
-                info="Cells that the model is less sure of are left out.",
+                info="Cells with a lower score are left out.",
                 elem_id="score-thr",
                 buttons=[],
             )
@@ -208,7 +208,7 @@ def _show(shown: FoundCells, token: str, score_thr: float, with_scores: bool) ->
     height, width = shown.image.pixels.shape[:2]
     words = f"{count:,} {'cell' if count == 1 else 'cells'} in {width:,} x {height:,} pixels."
     if count > _MOST_ROWS:
-        words += f" The table shows the {_MOST_ROWS:,} surest; the CSV holds all."
+        words += f" The table shows the {_MOST_ROWS:,} highest-scoring; the CSV holds all."
     return [
         fragments.make_status(words),
         fragments.make_picture(shown, token, score_thr, with_scores),

@@ -40,7 +40,7 @@ class CellFinder(Protocol):
 
 
 class SupersededError(Exception):
-    """Say that nobody waits for this result any more."""
+    """Cancel this result: it is no longer needed."""
 
 
 class CellService:

@@ -42,7 +42,7 @@ class Session:
 
     Attributes:
         folder: Its files.
-        token: Its name in addresses, which nobody can guess.
+        token: Its name in addresses, which cannot be guessed.
         upload: The file that it sent last, until it was looked at.
         found: The cells of its image.
         closed: Whether the page is gone.

@@ -1,4 +1,4 @@
-"""Images that strangers send: everything about them is checked before a pixel is decoded."""
+"""Untrusted uploads: everything about them is checked before a pixel is decoded."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Cascade Mask R-CNN, Swin-S, from the COCO weights of Mask R-CNN with Swin-S.
 
 MMDetection publishes no Cascade with Swin-S: backbone, neck and RPN come from its Mask R-CNN, the
-three box heads and the mask heads learn anew. Not measured here: it wants a GPU.
+three box heads and the mask heads learn from scratch. Not measured here: it wants a GPU.
 
 Train: python tools/train.py configs/cell/cascade-mask-rcnn_swin-s_coco.py
 Test:  python tools/test.py configs/cell/cascade-mask-rcnn_swin-s_coco.py CHECKPOINT --tta

@@ -1,4 +1,4 @@
-"""The headline with MMDetection's own anchors (32 to 512 px, 3 ratios): the comparison's other side."""
+"""The main model with MMDetection's own anchors (32 to 512 px, 3 ratios): the comparison's other side."""
 
 _base_ = "./mask-rcnn_r101_small-anchor.py"
 

@@ -1,4 +1,4 @@
-"""The headline: Mask R-CNN, ResNet-101 FPN, anchors that fit cells (16 to 96 px, 8 ratios), Adam.
+"""The main model: Mask R-CNN, ResNet-101 FPN, anchors that fit cells (16 to 96 px, 8 ratios), Adam.
 
 Train: python tools/train.py configs/cell/mask-rcnn_r101_small-anchor.py
 Test:  python tools/test.py configs/cell/mask-rcnn_r101_small-anchor.py work_dirs/mask-rcnn_r101_small-anchor/best_*.pth

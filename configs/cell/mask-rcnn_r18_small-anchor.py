@@ -1,4 +1,4 @@
-"""The headline with a ResNet-18: the cheapest backbone of the comparison."""
+"""The main model with a ResNet-18: the cheapest backbone of the comparison."""
 
 _base_ = "./mask-rcnn_r101_small-anchor.py"
 

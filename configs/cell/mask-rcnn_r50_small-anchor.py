@@ -1,4 +1,4 @@
-"""The headline with a ResNet-50: how much of the result is the backbone's depth?"""
+"""The main model with a ResNet-50: how much of the result is the backbone's depth?"""
 
 _base_ = "./mask-rcnn_r101_small-anchor.py"
 

@@ -37,7 +37,9 @@ def confuse_image(
     return confuse_outcomes([outcomes], [str(k) for k in range(num_classes)]).counts
 
 
-def test_confuse_image_when_cells_are_swapped_missed_and_invented_then_each_counts_once() -> None:
+def test_confuse_image_when_cells_are_swapped_missed_and_false_positive_then_each_counts_once() -> (
+    None
+):
     truth = hold(row_of_cells(0, 1, 2, 3), [0, 0, 1, 1])
     found = hold(row_of_cells(0, 1, 2, 7), [0, 1, 1, 1], [0.9] * 4)
     counts = confuse_image(truth, found, 2)
@@ -53,7 +55,7 @@ def test_confuse_image_when_two_classes_claim_a_cell_then_the_better_score_is_ma
         assert counts[2].tolist() == [*expected[::-1], 0]
 
 
-def test_confuse_image_when_invented_cells_are_ignored_or_unsure_then_not_counted() -> None:
+def test_confuse_image_when_false_positives_are_ignored_or_unsure_then_not_counted() -> None:
     truth = hold(row_of_cells(0), [0])
     found = hold(row_of_cells(4, 5, 6), [0, 0, 0], [0.9, 0.4, 0.9])
     region = replace(hold(row_of_cells(4), [-1]), ignored=np.ones(1, bool))
@@ -101,11 +103,11 @@ def test_to_csv_when_a_class_has_no_cell_then_its_shares_are_empty() -> None:
         'true \\ predicted,"small, round",b,missed',
         '"small, round",3,1,0',
         "b,0,0,0",
-        "invented,1,0,0",
+        "false positive,1,0,0",
     ]
     shares = confusion.to_csv(normalise=True).splitlines()
     assert shares[1:] == [
         '"small, round",0.750000,0.250000,0.000000',
         "b,,,",
-        "invented,1.000000,0.000000,0.000000",
+        "false positive,1.000000,0.000000,0.000000",
     ]

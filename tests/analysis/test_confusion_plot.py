@@ -14,7 +14,7 @@ def test_draw_confusion_when_drawn_then_every_field_but_the_corner_has_its_numbe
     texts = [t.get_text() for t in right.texts]
     assert texts == ["75.0", "25.0", "0.0", "", "", "", "100.0", "0.0"]
     assert [t.get_text() for t in left.get_xticklabels()] == ["a", "b", "missed"]
-    assert [t.get_text() for t in left.get_yticklabels()] == ["a", "b", "invented"]
+    assert [t.get_text() for t in left.get_yticklabels()] == ["a", "b", "false positive"]
 
 
 def test_draw_confusion_when_there_are_many_classes_then_no_numbers() -> None:

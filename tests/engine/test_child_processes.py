@@ -50,7 +50,7 @@ def is_alive(pid: int) -> bool:
 
 
 def ends(pid: int) -> bool:
-    """Tell whether a process ends within a moment, as one that was killed does."""
+    """Return whether a process ends within a moment, as one that was killed does."""
     until = time.monotonic() + 5
     while is_alive(pid) and time.monotonic() < until:
         time.sleep(0.02)

@@ -111,7 +111,7 @@ RLE_TEXT = good_rows()[1]["segmentation"]["counts"]
         (json.dumps(good_rows())[:-40], "cut off"),
         ({"annotations": []}, "holds a JSON dict"),
         ([3], "is not an object"),
-        (f"[{'9' * 5000}]", "no sound JSON"),
+        (f"[{'9' * 5000}]", "not valid JSON"),
         (changed(image_id=9), r"image_id 9, which is not among the 2 images"),
         (changed(image_id="3"), "image_id '3'"),
         (changed(category_id=3), "category_id 3; the classes are 1 to 2"),
@@ -157,7 +157,7 @@ def test_read_predictions_when_json_is_no_utf_8_or_starts_with_a_mark_then_said_
     path.write_bytes(b"\xef\xbb\xbf" + json.dumps(good_rows()).encode())
     assert len(read_predictions(path, IMAGES, NAMES).by_image) == 2
     path.write_bytes('[{"image_id": "ü"}]'.encode("latin-1"))
-    with pytest.raises(CellsegError, match="is no UTF-8 text"):
+    with pytest.raises(CellsegError, match="is not UTF-8 text"):
         read_predictions(path, IMAGES, NAMES)
 
 

@@ -75,7 +75,7 @@ def test_job_run_again_keeps_what_is_finished(make_job, tmp_path):
 
 
 @pytest.mark.parametrize("change", ["file gone", "other settings", "more formats", "image changed"])
-def test_job_run_again_makes_anew_what_is_no_longer_right(make_job, tmp_path, folder, change):
+def test_job_run_again_makes_again_what_is_no_longer_right(make_job, tmp_path, folder, change):
     make_job(settings={"weights": 1}).run()
     formats, settings = ["labels"], {"weights": 1}
     if change == "file gone":

@@ -153,7 +153,7 @@ def test_suppress_duplicates_when_a_chain_overlaps_keeps_both_ends():
     assert kept.tolist() == [True, False, True]
 
 
-def test_merge_views_by_nms_keeps_the_surest_view_of_each_cell():
+def test_merge_views_by_nms_keeps_the_highest_scoring_view_of_each_cell():
     views = [
         cells_of([(10, 10, 30, 30), (60, 60, 80, 80)], [0.8, 0.4]),
         cells_of([(11, 10, 31, 30)], [0.9]),

@@ -126,7 +126,7 @@ def test_assign_when_two_cells_claim_a_prior_as_best_then_the_last_gets_it():
 
 
 @pytest.mark.parametrize("assign_all", [True, False])
-def test_assign_when_min_pos_iou_is_zero_then_a_lonely_cell_claims_priors(assign_all):
+def test_assign_when_min_pos_iou_is_zero_then_an_unmatched_cell_claims_priors(assign_all):
     priors = torch.tensor([[0.0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10]])
     gt_boxes = torch.tensor([[80.0, 80, 90, 90], [20, 0, 30, 9], [60, 60, 70, 70], [40, 0, 50, 9]])
     settings_ = dict(RPN, min_pos_iou=0.0, gt_max_assign_all=assign_all)

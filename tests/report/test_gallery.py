@@ -9,12 +9,12 @@ from cellseg.scoring.scene import build_result_scene
 from tests.report.test_page import make_input
 
 
-def test_list_errors_when_cells_are_missed_and_invented_then_each_is_listed_once() -> None:
+def test_list_errors_when_cells_are_missed_and_false_positive_then_each_is_listed_once() -> None:
     given = make_input()
     outcomes = [classify_cells(build_result_scene(result, 3)) for result in given.results]
-    missed, invented = list_errors(given.results, outcomes)
+    missed, false_positives = list_errors(given.results, outcomes)
     assert missed == [(1, 1, 81.0), (1, 2, 100.0)]
-    assert invented == [(1, 1, 0.7)]
+    assert false_positives == [(1, 1, 0.7)]
 
 
 def test_draw_pictures_when_each_image_is_read_then_few_reads_are_needed() -> None:
@@ -30,9 +30,9 @@ def test_draw_pictures_when_each_image_is_read_then_few_reads_are_needed() -> No
     drawn = draw_pictures(counted, outcomes, ReportOptions(max_images=1))
     assert [title for title, _ in drawn["groups"]] == ["Worst images", "Best images"]
     assert sorted(reads) == [0, 1, 1, 1]  # one each for the pairs, one for each gallery
-    alts = [crop.picture.alt for crop in (*drawn["missed"], *drawn["invented"])]
+    alts = [crop.picture.alt for crop in (*drawn["missed"], *drawn["false_positives"])]
     assert alts == [
         "Missed square in image second at x 45, y 45: 11 px across.",
         "Missed round in image second at x 24, y 8: 10 px across.",
-        "Invented round in image second at x 64, y 14: score 0.70, 10 px across.",
+        "False positive: round in image second at x 64, y 14: score 0.70, 10 px across.",
     ]

@@ -119,8 +119,8 @@ def test_build_report_when_results_are_known_then_says_what_became_of_the_cells(
         "Of 6 annotated cells in 4 images, 3 were found in the right class, 1 was taken for "
         "another class and 2 were missed. 1 prediction matched no cell." in text
     )
-    assert "2 of 4 found, 1 taken for another class, 1 missed, 1 invented" in text
-    assert "absent no cell in the ground truth, 0 invented" in text
+    assert "2 of 4 found, 1 taken for another class, 1 missed, 1 false positive" in text
+    assert "absent no cell in the ground truth, 0 false positives" in text
     assert "no cell in the ground truth, so left out of the means" in text
     assert "nan" not in text.lower().split()
 
@@ -128,8 +128,8 @@ def test_build_report_when_results_are_known_then_says_what_became_of_the_cells(
 def test_build_report_when_written_then_has_every_part(page) -> None:
     ids = {attrs.get("id") for _, attrs in parse(page).tags}
     parts = ("classes", "figures", "training", "precision", "confusion", "size", "images")
-    assert {*parts, "missed", "invented"} <= ids
-    links = re.findall(r'href="#(\w+)"', page)
+    assert {*parts, "missed", "false-positives"} <= ids
+    links = re.findall(r'href="#([\w-]+)"', page)
     assert set(links) <= ids
     assert "Worst images" in page
     assert "Best images" in page
@@ -138,7 +138,7 @@ def test_build_report_when_written_then_has_every_part(page) -> None:
 def test_build_report_when_written_then_every_picture_has_an_alt_text_and_is_inline(page) -> None:
     tags = parse(page).tags
     pictures = [attrs for tag, attrs in tags if tag == "img"]
-    assert len(pictures) == 2 * 3 + 2 + 1  # three images that hold cells, two missed, one invented
+    assert len(pictures) == 2 * 3 + 2 + 1  # three images with cells, two missed, one unmatched
     for attrs in pictures:
         assert len(attrs["alt"] or "") > 20
         kind, _, data = (attrs["src"] or "").partition("base64,")
@@ -185,7 +185,7 @@ def test_build_report_when_there_is_one_class_and_no_log_then_leaves_parts_out()
     assert "another class" not in text
     assert 'id="training"' not in html
     assert "None: no cell was missed." in text
-    assert "None: no cell was invented." in text
+    assert "None: every prediction matches a cell." in text
     assert "Best images" not in html
 
 

@@ -33,7 +33,7 @@ def make_confusion(counts) -> Confusion:
 def test_make_class_summary_when_counts_are_known_then_rows_and_widths_follow() -> None:
     rows = make_class_summary(make_confusion([[6, 1, 3], [0, 0, 0], [5, 100, 0]]))
     first, absent = rows
-    assert (first.found, first.other, first.missed, first.invented) == (6, 1, 3, 5)
+    assert (first.found, first.other, first.missed, first.false_positives) == (6, 1, 3, 5)
     assert first.widths["found"] == 40
     assert sum(first.widths.values()) == 100
     assert absent.num_cells == 0
@@ -63,11 +63,11 @@ def test_make_class_summary_when_counts_are_any_then_no_bar_leaves_the_page(coun
 
 def test_make_confusion_rows_when_a_class_is_absent_then_shares_are_left_empty() -> None:
     rows = make_confusion_rows(make_confusion([[1, 1, 0], [0, 0, 0], [0, 2, 0]]))
-    (_, first), (_, absent), (name, invented) = rows
+    (_, first), (_, absent), (name, unmatched) = rows
     assert [field.share for field in first] == ["50.0 %", "50.0 %", "0.0 %"]
     assert [field.share for field in absent] == ["", "", ""]
-    assert name == "invented"
-    assert invented[-1] is None
+    assert name == "false positive"
+    assert unmatched[-1] is None
     assert first[0].kind == "right"
     assert first[1].kind == "wrong"
 

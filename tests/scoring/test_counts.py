@@ -208,9 +208,9 @@ def test_count_result_when_regions_are_ignored_then_as_count_image() -> None:
     assert counts_at_first(count_result(make_result(), 1, score_thr=0.95), 0) == [0, 0, 1]
 
 
-def test_count_result_when_it_cannot_be_judged_then_the_image_is_named() -> None:
+def test_count_result_when_it_cannot_be_scored_then_the_image_is_named() -> None:
     with pytest.raises(ValueError, match="Image 4: The prediction 0 has class 3"):
         count_result(make_result(pred_label=3), 1)
     without = replace(make_result(), ground_truth=None)
-    with pytest.raises(ValueError, match="Image 4 came without the masks"):
+    with pytest.raises(ValueError, match="Image 4 came without masks"):
         count_result(without, 1)

@@ -70,7 +70,7 @@ def run_metric(samples: list[dict], **options: Any) -> dict[str, float]:
 
 
 def draw_scene(rng: np.random.Generator, num_images: int, num_cells: int, size: int) -> list[dict]:
-    """Draw cells, jittered and invented predictions with tied scores, and regions to ignore."""
+    """Draw cells, jittered and false-positive predictions with tied scores, and ignored regions."""
     samples = []
     for number in range(num_images):
         boxes = np.column_stack(
@@ -88,13 +88,13 @@ def draw_scene(rng: np.random.Generator, num_images: int, num_cells: int, size: 
         found = boxes[rng.random(num_cells) < 0.8]
         found[:, :2] = np.maximum(found[:, :2] + rng.integers(-2, 3, (len(found), 2)), 0)
         found[:, 2:] = np.maximum(found[:, 2:] + rng.integers(-1, 2, (len(found), 2)), 1)
-        invented = np.column_stack(
+        unmatched = np.column_stack(
             [
                 rng.integers(0, size - 8, (num_cells // 3, 2)),
                 rng.integers(2, 9, (num_cells // 3, 2)),
             ]
         )
-        guesses = np.concatenate([found, invented])
+        guesses = np.concatenate([found, unmatched])
         guesses[:, 2:] = np.minimum(guesses[:, 2:], size - guesses[:, :2])
         scores = rng.integers(1, 6, len(guesses)) / 5  # five values: many ties, over images too
         guessed_labels = rng.integers(0, 2, len(guesses))
@@ -283,7 +283,7 @@ def test_cell_metric_when_there_is_no_image_then_means_are_absent() -> None:
 def test_cell_metric_when_a_class_has_no_cell_then_means_leave_it_out() -> None:
     one = perfect_sample(10)
     cells = one["pred_instances"]
-    cells["labels"][0] = 2  # an invented neutrophil costs an epithelial cell, not a class
+    cells["labels"][0] = 2  # a false-positive neutrophil costs an epithelial cell, not a class
     figures = run_metric([one])
     assert math.isnan(figures["coco/segm_neutrophil_AP"])
     present = (figures["coco/segm_epithelial_AP"] + figures["coco/segm_lymphocyte_AP"]) / 2

@@ -89,11 +89,11 @@ def test_compute_scores_when_cells_are_missed_or_false_then_f1_is_the_known_one(
 
 def test_compute_scores_when_an_image_lacks_a_class_then_false_positives_cost_there() -> None:
     good = count_maps(draw_disks(1), draw_disks(1))
-    invented = count_maps(draw_disks(0), draw_disks(1)[:, :30])
+    unmatched = count_maps(draw_disks(0), draw_disks(1)[:, :30])
     empty = count_maps(draw_disks(0), draw_disks(0))
     alone = compute_scores([good, empty], NAMES).classes[0].values
     assert alone["PQ_image_mean"] == alone["PQ"] == 1  # an image without the class says nothing
-    both = compute_scores([good, empty, invented], NAMES).classes[0].values
+    both = compute_scores([good, empty, unmatched], NAMES).classes[0].values
     assert both["PQ_image_mean"] == both["AJI_image_mean"] == both["Dice_image_mean"] == 0.5
     assert both["PQ"] == pytest.approx(1 / 1.5)
 

@@ -18,7 +18,7 @@ CONFIG = "configs/cell/mask-rcnn_r18_small-anchor_demo.py"
 
 
 def run(command: list[str], **variables: str) -> str:
-    """Run a tool in the repository's root with one thread a process, and return its log."""
+    """Run a tool in the repository's root with one thread per process, and return its log."""
     env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHON": sys.executable, "OMP_NUM_THREADS": "1"}
     env.update(variables)
     done = subprocess.run(

@@ -277,7 +277,7 @@ def test_confusion_matrix_when_a_class_is_mistaken_then_counted_and_drawn(
     assert rows[1:] == [
         ["class1", "20", "4", "0"],
         ["class2", "0", "24", "0"],
-        ["invented", "0", "0", "0"],
+        ["false positive", "0", "0", "0"],
     ]
     shares = list(csv.reader((out / "confusion_shares.csv").open()))
     assert float(shares[1][2]) == pytest.approx(4 / 24, abs=1e-6)
@@ -294,7 +294,7 @@ def test_confusion_matrix_when_a_class_is_mistaken_then_counted_and_drawn(
     assert rows[1:] == [
         ["class1", "24", "0", "0"],
         ["class2", "0", "24", "0"],
-        ["invented", "0", "0", "0"],
+        ["false positive", "0", "0", "0"],
     ]
 
 

@@ -10,7 +10,7 @@ from mmengine.structures import InstanceData
 
 from cellseg.structures.label_map_masks import LabelMapMasks
 from cellseg.structures.rle import encode_label_map
-from cellseg.visualization.sample_page import PageStyle, draw_sample, lay_out_page
+from cellseg.visualization.sample_page import PageStyle, arrange_page, draw_sample
 
 BLUE = (20, 40, 240)
 STYLE = PageStyle(["cell"], [BLUE], tile_px=128, ids="never")
@@ -78,8 +78,8 @@ def test_draw_sample_when_channels_are_bgr_then_the_page_is_rgb() -> None:
     assert draw_sample(sample, STYLE)[-1, -1].tolist() == [200, 200, 10]
 
 
-def test_lay_out_page_when_tiles_differ_then_none_is_cut() -> None:
+def test_arrange_page_when_tiles_differ_then_none_is_cut() -> None:
     tiles = [np.full((h, w, 3), 9, dtype=np.uint8) for h, w in ((5, 8), (7, 3), (2, 20))]
-    page = lay_out_page(tiles, columns=2)
+    page = arrange_page(tiles, columns=2)
     assert (page == 9).all(axis=2).sum() == 5 * 8 + 7 * 3 + 2 * 20
     assert page.shape == (7 + 8 + 2 + 8, 28, 3)

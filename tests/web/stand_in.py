@@ -17,7 +17,7 @@ CLASS_NAMES = ("epithelial", "<b>round</b>")
 
 
 class BlobFinder:
-    """Take every dark blob for a cell; the first one is the surest.
+    """Take every dark blob for a cell; the first one has the highest score.
 
     Attributes:
         calls: Size (H, W) of every image it was given.

@@ -66,7 +66,7 @@ def test_found_cells_when_they_come_in_any_order_then_numbers_are_those_of_the_l
         assert labels[round(y), round(x)] == number
 
 
-def test_rows_when_limited_then_the_surest_come_first():
+def test_rows_when_limited_then_the_highest_scoring_come_first():
     rows = _find(9).rows(3)
     assert [row[0] for row in rows] == [1, 2, 3]
     assert [row[2] for row in rows] == ["0.950", "0.850", "0.750"]

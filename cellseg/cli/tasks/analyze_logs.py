@@ -12,8 +12,6 @@ from cellseg.analysis.training_logs import TrainingRun, read_run
 from cellseg.cli.running import write_result
 from cellseg.errors import as_cellseg_error
 
-RUNS_HELP = "work dirs (joined across resumes) or JSON logs"
-
 
 def read_runs(paths: list[Path], names: list[str] | None = None) -> list[TrainingRun]:
     """Read runs and name them; runs of the same name are told apart by their paths."""

@@ -15,7 +15,7 @@ from cellseg.engine.configs import dataset_config, parse_cfg_options, read_confi
 from cellseg.errors import CellDataError, CellsegError
 from cellseg.palette import choose_palette
 from cellseg.visualization.cell_visualizer import write_image
-from cellseg.visualization.sample_page import PageStyle, draw_sample, lay_out_page
+from cellseg.visualization.sample_page import PageStyle, arrange_page, draw_sample
 
 
 def build_samples(args: argparse.Namespace) -> Any:
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> None:
     per_page = args.columns * args.rows
     starts = range(0, count, per_page)
     for number, start in enumerate(starts, start=1):
-        page = lay_out_page(tiles[start : start + per_page], args.columns)
+        page = arrange_page(tiles[start : start + per_page], args.columns)
         write_image(Path(args.save_dir) / f"page_{number}.png", page)
         if args.show:
             from matplotlib import pyplot as plt

@@ -165,12 +165,12 @@ def write_table(folds: Sequence[Scores], classes: Sequence[str]) -> str:
         cells = "".join(f"{_describe(column):>18}" for column in columns)
         lines.append(f"{name:<16}{counted:>6}{cells}")
         if absent:
-            notes.append(f"{name}: no cell to judge by in fold {', '.join(absent)}")
+            notes.append(f"{name}: no annotated cell in fold {', '.join(absent)}")
     return "\n".join([*lines, *notes])
 
 
 def _read(scores: Scores, key: str) -> float | None:
-    """Return a score, or None where there was nothing to judge: nan, or COCO's -1."""
+    """Return a score, or None where nothing was annotated: nan, or COCO's -1."""
     value = scores.get(key)
     return None if value is None or math.isnan(value) or value < 0 else value
 

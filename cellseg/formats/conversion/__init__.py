@@ -1,4 +1,4 @@
-"""Bring other people's annotations into this project's layout, a folder an image.
+"""Convert annotations of other formats into this project's layout, one folder per image.
 
 A format is a function that returns a `Source`; `convert` does the rest for all of them.
 """

@@ -39,7 +39,7 @@ def convert(
 ) -> ConversionReport:
     """Convert a data set; run again, it goes on where it stopped.
 
-    An image that an earlier run finished is converted anew where its fingerprint has changed.
+    An image that an earlier run finished is converted again where its fingerprint has changed.
 
     Args:
         source: The data.
@@ -76,7 +76,7 @@ def convert(
             report.losses.append(Loss("image", image.name, "", "", str(error)))
         else:
             report.add(log, "written" if earlier is None else "renewed")
-    report.strangers = _list_strangers(out, source)
+    report.orphans = _list_orphans(out, source)
     write_atomically(out / "conversion.txt", report.to_text() + "\n")
     write_atomically(out / "conversion.csv", report.to_csv())
     return report
@@ -125,7 +125,7 @@ def _convert_image(
     return log
 
 
-def _list_strangers(out: Path, source: Source) -> list[str]:
+def _list_orphans(out: Path, source: Source) -> list[str]:
     """List the folders that earlier runs wrote for images that are not in the data now."""
     names = {image.name for image in source.images}
     folders = sorted(log.parent.name for log in out.glob(f"*/{LOG_NAME}"))

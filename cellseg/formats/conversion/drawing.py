@@ -158,7 +158,7 @@ def _read_ring(ring: Ring) -> NDArray[np.float64]:
     try:
         points = np.array([(position[0], position[1]) for position in ring], dtype=np.float64)
     except (TypeError, ValueError, IndexError, KeyError, OverflowError) as error:
-        raise UnusableAnnotationError("outline is no list of x, y positions") from error
+        raise UnusableAnnotationError("outline must be a list of x, y positions") from error
     points = points.reshape(-1, 2)
     if not (np.abs(points) < _FURTHEST_PX).all():
         raise UnusableAnnotationError("coordinates are not finite, or absurdly large")

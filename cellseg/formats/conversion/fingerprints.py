@@ -1,4 +1,4 @@
-"""Tell whether what an image is made from has changed since an earlier run."""
+"""Return whether what an image is made from has changed since an earlier run."""
 
 import hashlib
 import json

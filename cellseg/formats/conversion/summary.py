@@ -39,10 +39,10 @@ class ConversionReport:
         images: Number of images with a cell, by class.
         ignored_regions: Regions to ignore, and images that have any.
         written: Images that this run wrote for the first time.
-        renewed: Images that this run wrote anew, since what they are made from has changed.
+        renewed: Images that this run wrote again, since what they are made from has changed.
         finished_before: Images that were there already.
         losses: Everything that was left out or changed.
-        strangers: Folders of images that are not in the data any more.
+        orphans: Folders of images that are not in the data any more.
     """
 
     classes: tuple[str, ...]
@@ -53,7 +53,7 @@ class ConversionReport:
     renewed: int = 0
     finished_before: int = 0
     losses: list[Loss] = field(default_factory=list)
-    strangers: list[str] = field(default_factory=list)
+    orphans: list[str] = field(default_factory=list)
 
     def add(self, log: ImageLog, outcome: Literal["written", "renewed", "kept"]) -> None:
         """Count an image."""
@@ -91,16 +91,16 @@ class ConversionReport:
         """Say how many images there are, which runs wrote them, and what is there besides."""
         total = self.written + self.renewed + self.finished_before
         before = f", {self.finished_before:,} of them by an earlier run"
-        anew = f", {self.renewed:,} anew because the image or its annotations changed"
+        again = f", {self.renewed:,} again because the image or its annotations changed"
         lines = [
             f"{total:,} images written{before if self.finished_before else ''}"
-            f"{anew if self.renewed else ''}."
+            f"{again if self.renewed else ''}."
         ]
-        if self.strangers:
-            more = ", ..." if len(self.strangers) > _MOST_NAMES else ""
+        if self.orphans:
+            more = ", ..." if len(self.orphans) > _MOST_NAMES else ""
             lines.append(
-                f"{len(self.strangers):,} more there, of images that are not in this data: "
-                f"{', '.join(self.strangers[:_MOST_NAMES])}{more}."
+                f"{len(self.orphans):,} more there, of images that are not in this data: "
+                f"{', '.join(self.orphans[:_MOST_NAMES])}{more}."
             )
         return lines
 

@@ -127,7 +127,7 @@ def test_table_when_a_class_is_absent_from_a_fold_then_it_says_so() -> None:
     table = task.write_table(folds, ["often", "rare"])
     assert "0.500 ± 0.100" in table
     assert "0.400 ± 0.100" in table
-    assert "rare: no cell to judge by in fold 0, 2" in table
+    assert "rare: no annotated cell in fold 0, 2" in table
     assert "often: no cell" not in table
 
 

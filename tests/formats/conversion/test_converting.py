@@ -101,7 +101,7 @@ def test_conversion_when_run_again_then_finished_images_are_kept_and_reported(
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.tif")} == stamps
 
 
-def test_conversion_when_an_image_has_changed_then_it_alone_is_converted_anew(
+def test_conversion_when_an_image_has_changed_then_it_alone_is_converted_again(
     source, run, tmp_path, read
 ):
     run(source)
@@ -110,7 +110,7 @@ def test_conversion_when_an_image_has_changed_then_it_alone_is_converted_anew(
     changed = image("two", *cells, fingerprint="corrected")  # of class a now, none of class b
     report = run(Source([source.images[0], changed, source.images[2]], ["a", "b"]))
     assert (report.written, report.renewed, report.finished_before) == (0, 1, 2)
-    assert "3 images written, 2 of them by an earlier run, 1 anew because" in report.to_text()
+    assert "3 images written, 2 of them by an earlier run, 1 again because" in report.to_text()
     assert report.cells == {"a": 4, "b": 1}
     assert read("two/class1.tif").max() == 2
     names = sorted(path.name for path in (tmp_path / "out").rglob("*"))
@@ -134,12 +134,12 @@ def test_conversion_when_an_image_has_become_bad_then_nothing_older_of_it_stays(
 def test_conversion_when_an_image_is_not_there_any_more_then_the_report_names_it(source, run):
     run(source)
     fewer = run(Source(source.images[:1], ["a", "b"]))
-    assert fewer.strangers == ["empty", "two"]
+    assert fewer.orphans == ["empty", "two"]
     text = "2 more there, of images that are not in this data: empty, two."
     assert text in fewer.to_text()
 
 
-def test_conversion_when_a_log_tells_no_state_then_the_image_is_converted_anew(
+def test_conversion_when_a_log_tells_no_state_then_the_image_is_converted_again(
     source, run, tmp_path
 ):
     run(source)

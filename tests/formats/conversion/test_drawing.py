@@ -108,10 +108,10 @@ def test_polygon_beyond_the_edge_when_drawn_then_cut_and_said():
         ([(math.nan, 1), (50, 1), (50, 9)], "not finite"),
         ([(1, 1), (math.inf, 1), (50, 9)], "not finite"),
         ([(1, 1), (1e300, 1), (50, 9)], "absurdly large"),
-        ([(1, 1), ("x", 1), (50, 9)], "no list of x, y"),
-        ([(1, 1), (2,), (50, 9)], "no list of x, y"),
-        ([1, 2, 3], "no list of x, y"),
-        ({"x": 1}, "no list of x, y"),
+        ([(1, 1), ("x", 1), (50, 9)], "must be a list of x, y"),
+        ([(1, 1), (2,), (50, 9)], "must be a list of x, y"),
+        ([1, 2, 3], "must be a list of x, y"),
+        ({"x": 1}, "must be a list of x, y"),
     ],
 )
 def test_polygon_when_of_no_use_then_reason(ring, reason):
