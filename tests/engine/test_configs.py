@@ -99,9 +99,10 @@ def test_cell_metric_when_among_several_evaluators_then_it_is_found() -> None:
 def test_of_a_concat_dataset_the_first_is_found_and_can_be_changed(tmp_path: Path) -> None:
     path = tmp_path / "config.py"
     path.write_text(
-        "first = dict(type='CellDataset', data_root='first', metainfo=dict(classes=('nucleus',)))\n"
-        "train_dataloader = dict(dataset=dict(type='ConcatDataset', datasets=[\n"
-        "    dict(type='RepeatDataset', times=2, dataset=first), dict(first, data_root='second')]))\n"
+        "first = dict(type='CellDataset', data_root='first')\n"
+        "repeated = dict(type='RepeatDataset', times=2, dataset=first)\n"
+        "both = [repeated, dict(first, data_root='second')]\n"
+        "train_dataloader = dict(dataset=dict(type='ConcatDataset', datasets=both))\n"
     )
     cfg = read_config(path)
 
