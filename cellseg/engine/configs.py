@@ -87,7 +87,7 @@ def read_config(config: str | Path | Config, options: Mapping[str, Any] | None =
 
 
 def find_dataset_key(config: Config, split: str) -> str:
-    """Find where a config describes the data set of one split, inside any RepeatDataset.
+    """Find where a config describes the data set of one split, inside its wrappers.
 
     Args:
         config: The config.
@@ -125,13 +125,19 @@ def list_datasets(config: Config) -> dict[str, ConfigDict]:
 
 
 def _find_dataset(config: Config, split: str) -> tuple[str, ConfigDict]:
-    """Find the dotted name and the settings of a split's data set, without its wrappers."""
+    """Find the dotted name and the settings of a split's data set, without its wrappers.
+
+    Of a ConcatDataset the first one counts: it says what the model is for, the others add images.
+    """
     key = f"{split}_dataloader.dataset"
     dataset = (config.get(f"{split}_dataloader") or {}).get("dataset")
     if dataset is None:
         raise CellsegError(f"{config.filename} has no data set in {split}_dataloader.")
-    while "dataset" in dataset:
-        key, dataset = f"{key}.dataset", dataset["dataset"]
+    while "dataset" in dataset or "datasets" in dataset:
+        if "dataset" in dataset:
+            key, dataset = f"{key}.dataset", dataset["dataset"]
+        else:
+            key, dataset = f"{key}.datasets.0", dataset["datasets"][0]
     return key, dataset
 
 

@@ -1,6 +1,7 @@
 """Model parts that make dense images cheap; importing them registers them with mmdet."""
 
 from cellseg.models.cropped_mask_head import CroppedMaskHead
+from cellseg.models.efficientnet_lite import EfficientNetLite
 from cellseg.models.fp32_heads import Fp32RPNHead, Fp32Shared2FCBBoxHead
 from cellseg.models.fp32_roi_extractor import Fp32SingleRoIExtractor
 from cellseg.models.rle_roi_heads import RleCascadeRoIHead, RleRoIHead
@@ -9,6 +10,7 @@ from cellseg.models.sparse_iou_assigner import SparseMaxIoUAssigner
 
 __all__ = [
     "CroppedMaskHead",
+    "EfficientNetLite",
     "Fp32RPNHead",
     "Fp32Shared2FCBBoxHead",
     "Fp32SingleRoIExtractor",

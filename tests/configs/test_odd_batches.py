@@ -40,7 +40,10 @@ def load_batch(cfg: Config, data_root: Path, indices: list[int]) -> dict[str, An
     """Load images through the config's own training data set, wrappers included."""
     init_default_scope("mmdet")
     list_datasets(cfg)["train"].update(data_root=str(data_root), num_folds=0, cache=False)
-    dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    settings = cfg.train_dataloader.dataset
+    if "datasets" in settings:  # the first is what the model is for, and has the images now
+        settings.datasets = settings.datasets[:1]
+    dataset = DATASETS.build(settings)
     random.seed(0)
     np.random.seed(0)
     return pseudo_collate([dataset[index] for index in indices])

@@ -324,3 +324,23 @@ def test_load_when_a_weight_is_not_finite_then_the_file_is_refused(
         CheckpointError, match=r"diverged\.pth holds NaN.* in 1 of its 2 .*line\.bias"
     ):
         load_checkpoint_file(tmp_path / "diverged.pth")
+
+
+@pytest.mark.parametrize("name", ["no_such_package_of_weights", "../secret", "json"])
+def test_weights_of_a_package_that_is_not_there_are_refused(name: str) -> None:
+    with pytest.raises(CheckpointError, match="not installed|holds 0"):
+        CheckpointLoader.load_checkpoint(f"package://{name}")
+
+
+def test_a_package_with_two_weight_files_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "two_files_of_weights"
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+    for name in ("a.pth", "b.pth"):
+        torch.save({"weight": torch.zeros(1)}, folder / name)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    with pytest.raises(CheckpointError, match="holds 2"):
+        CheckpointLoader.load_checkpoint("package://two_files_of_weights")

@@ -94,3 +94,21 @@ def test_cell_metric_when_among_several_evaluators_then_it_is_found() -> None:
     assert find_cell_metric(Config({"test_evaluator": [dict(type="Other"), metric]})).max_dets == 7
     assert find_cell_metric(Config({"test_evaluator": dict(type="Other")})) is None
     assert find_cell_metric(Config({})) is None
+
+
+def test_of_a_concat_dataset_the_first_is_found_and_can_be_changed(tmp_path: Path) -> None:
+    path = tmp_path / "config.py"
+    path.write_text(
+        "first = dict(type='CellDataset', data_root='first')\n"
+        "repeated = dict(type='RepeatDataset', times=2, dataset=first)\n"
+        "both = [repeated, dict(first, data_root='second')]\n"
+        "train_dataloader = dict(dataset=dict(type='ConcatDataset', datasets=both))\n"
+    )
+    cfg = read_config(path)
+
+    key = find_dataset_key(cfg, "train")
+    cfg.merge_from_dict({f"{key}.data_root": "other"})
+
+    assert key == "train_dataloader.dataset.datasets.0.dataset"
+    assert dataset_config(cfg, "train").data_root == "other"
+    assert cfg.train_dataloader.dataset.datasets[1].data_root == "second"
