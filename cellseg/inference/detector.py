@@ -7,7 +7,10 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from mmcv.cnn import ConvModule
+from mmcv.cnn.utils.fuse_conv_bn import fuse_conv_bn
 from mmdet.registry import MODELS
 from mmengine.config import Config
 
@@ -18,9 +21,9 @@ from cellseg.errors import CellsegError
 
 
 class DetectionLimits:
-    """How many proposals and cells a detector keeps, in proportion to the area it looks at.
+    """Which proposals and cells a detector keeps: how many, and from which score on.
 
-    The config's limits are meant for the input size of its test pipeline. On a larger image they
+    The config's numbers are meant for the input size of its test pipeline. On a larger image they
     would starve the detector; on a smaller tile they would let through proposals that it never has
     to predict otherwise, so that tiles and whole images would differ.
 
@@ -38,11 +41,29 @@ class DetectionLimits:
                     self._limits.append((test_cfg, name, test_cfg[name]))
             if isinstance(getattr(part, "max_per_img", None), int):
                 self._limits.append((vars(part), "max_per_img", part.max_per_img))
+        # A model that merges several views or models needs their low scores, and has no RoI head.
+        settings = getattr(getattr(model, "roi_head", None), "test_cfg", None)
+        self._scored = settings if isinstance(settings, dict) and "score_thr" in settings else {}
+        self._config_score_thr = float(self._scored.get("score_thr", 0.0))
 
     def scale(self, factor: float) -> None:
         """Set every limit to the config's times factor; limits that keep all (below 1) stay."""
         for holder, name, value in self._limits:
             holder[name] = max(math.ceil(value * factor), 1) if value > 0 else value
+
+    def drop_below(self, score_thr: float) -> None:
+        """Drop detections below a score before their masks are computed.
+
+        Those that stay are the same as without: non-maximum suppression goes from the highest
+        score down, so that what is dropped suppresses only what is dropped as well.
+
+        Args:
+            score_thr: Detections of this score stay; never under the config's own threshold.
+        """
+        if self._scored:
+            # mmdet keeps what is above its threshold, and compares in float32
+            below = float(np.nextafter(np.float32(score_thr), np.float32(-1)))
+            self._scored["score_thr"] = max(self._config_score_thr, below)
 
 
 def find_device(name: str | None) -> torch.device:
@@ -75,6 +96,37 @@ def build_detector(cfg: Config, checkpoint: str | Path | None) -> torch.nn.Modul
     weights = {name.removeprefix("module."): value for name, value in weights.items()}
     model.load_state_dict({name: weights[name] for name in model.state_dict()})
     return model
+
+
+@torch.no_grad()
+def fold_batch_norms(model: torch.nn.Module) -> torch.nn.Module:
+    """Fold batch norms into the convolutions before them, where this leaves the features alike.
+
+    mmcv folds by the order in which layers are registered, which need not be the order in which
+    they run; so the features of a small random image are compared, and the model is returned as it
+    was where they differ, or where it cannot be asked for features.
+
+    Args:
+        model: A detector; it is put into evaluation mode.
+
+    Returns:
+        A copy with fewer layers whose features are equal up to rounding (1e-4), or the model.
+    """
+    model.eval()
+    if not hasattr(model, "extract_feat") or any(
+        isinstance(part, ConvModule) and part.order[0] != "conv" for part in model.modules()
+    ):
+        return model
+    folded = fuse_conv_bn(copy.deepcopy(model))
+    image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 4 - 2
+    before, after = model.extract_feat(image), folded.extract_feat(image)
+    is_alike = all(map(_are_alike, before, after))
+    return folded if is_alike else model
+
+
+def _are_alike(features: torch.Tensor, others: torch.Tensor) -> bool:
+    """Return whether features differ by rounding only, relative to the largest of them."""
+    return bool((features - others).abs().max() <= 1e-4 * features.abs().max().clamp(min=1e-6))
 
 
 def _forget_init(part: Any) -> None:

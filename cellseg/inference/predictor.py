@@ -30,7 +30,12 @@ from cellseg.engine.class_counts import check_class_counts
 from cellseg.engine.configs import find_test_dataset, read_class_names, read_config, read_palette
 from cellseg.errors import CellsegError
 from cellseg.images import ArraySource, ImageSize, ImageSource, open_image
-from cellseg.inference.detector import DetectionLimits, build_detector, find_device
+from cellseg.inference.detector import (
+    DetectionLimits,
+    build_detector,
+    find_device,
+    fold_batch_norms,
+)
 from cellseg.inference.ensemble import CellEnsemble
 from cellseg.inference.mask_tta import CellTTAModel
 from cellseg.inference.merging import merge_tiles
@@ -122,7 +127,7 @@ class Predictor:
         ]
         self._input_size = _find_input_size(self._pipeline_cfg)
         check_tiling(self.tiling, self._input_size)
-        model = build_detector(self.cfg, checkpoint)
+        model = fold_batch_norms(build_detector(self.cfg, checkpoint))
         self.class_names: tuple[str, ...] = read_class_names(dataset)
         self.palette = read_palette(dataset)
         if ensemble:
@@ -239,7 +244,7 @@ class Predictor:
                 f"The models of an ensemble must know the same classes; {cfg.filename} has "
                 f"{', '.join(names)} in place of {', '.join(self.class_names)}."
             )
-        return build_detector(cfg, checkpoint)
+        return fold_batch_norms(build_detector(cfg, checkpoint))
 
     def _read_ahead(
         self, source: ImageSource, plan: TilePlan, batches: Sequence[tuple[int, ...]]
@@ -278,6 +283,7 @@ class Predictor:
         else:
             height, width = images[0].shape[:2]  # as are the others'
             self._limits.scale(height * width * scale**2 / math.prod(self._input_size))
+        self._limits.drop_below(self.score_thr)
         lower = torch.bfloat16 if self.device.type == "cpu" else torch.float16
         precision = torch.autocast(self.device.type, dtype=lower) if self.amp else nullcontext()
         with precision:

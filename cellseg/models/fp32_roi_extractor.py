@@ -15,9 +15,9 @@ class Fp32SingleRoIExtractor(SingleRoIExtractor):
 
     The stock extractor casts the RoIs to bfloat16 or float16 with the features, where x = 1017.2
     becomes 1016. mmcv's RoIAlign has no bfloat16 kernel on a CPU, and reads features as if they
-    were contiguous: channels-last ones would silently give wrong values. So features become
-    contiguous, too. With contiguous float32 features this is the stock extractor, without a copy.
-    On a CPU RoIAlign is `RowRoIAlign`, equal but for the rounding of sums.
+    were contiguous: channels-last ones would silently give wrong values. Here RoIAlign is
+    `RowRoIAlign`, which reads either, equal but for the rounding of sums; other layers get
+    contiguous features. With contiguous float32 features this is the stock extractor.
     """
 
     def build_roi_layers(self, layer_cfg: dict, featmap_strides: list[int]) -> nn.ModuleList:
@@ -58,13 +58,40 @@ class Fp32SingleRoIExtractor(SingleRoIExtractor):
         Returns:
             (n, C, side, side), float32 unless the features are float64.
         """
-        feats = widen_features(feats)
+        rois = rois.to(torch.promote_types(feats[0].dtype, torch.float32)).contiguous()
         with torch.autocast(rois.device.type, enabled=False):
-            return super().forward(feats, rois.to(feats[0].dtype).contiguous(), roi_scale_factor)
+            if torch.is_grad_enabled() or not len(rois):
+                return super().forward(widen_features(feats), rois, roi_scale_factor)
+            return self._sample(widen_features(feats), rois, roi_scale_factor)
+
+    def _sample(
+        self, feats: tuple[Tensor, ...], rois: Tensor, roi_scale_factor: float | None
+    ) -> Tensor:
+        """Sample without gradients: as the stock extractor does, with no zeros to write before."""
+        levels = self.map_roi_levels(rois, len(feats))
+        if roi_scale_factor is not None:
+            rois = self.roi_rescale(rois, roi_scale_factor)
+        parts, places = [], []
+        for level, (layer, features) in enumerate(zip(self.roi_layers, feats, strict=False)):
+            inds = (levels == level).nonzero()[:, 0]
+            if not isinstance(layer, RowRoIAlign):
+                features = features.contiguous()
+            if len(inds) == len(rois):
+                return layer(features, rois)
+            if len(inds):
+                parts.append(layer(features, rois[inds]))
+                places.append(inds)
+        sampled = parts[0].new_empty(len(rois), *parts[0].shape[1:])
+        for inds, part in zip(places, parts, strict=True):
+            sampled[inds] = part
+        return sampled
 
 
 def widen_features(feats: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Make features contiguous and float32 (float64 stays); those that are, are not copied.
+    """Make features float32 (float64 stays), and contiguous where gradients are computed.
+
+    Without gradients channels-last features stay so: RoIAlign reads the features pixel by pixel.
+    Features that are as wanted are not copied.
 
     Args:
         feats: One (B, C, h, w) map a level, of any floating type and memory format.
@@ -72,9 +99,8 @@ def widen_features(feats: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     Returns:
         The maps with the same shapes and values.
     """
+    layout = torch.contiguous_format if torch.is_grad_enabled() else torch.preserve_format
     return tuple(
-        level.to(
-            torch.promote_types(level.dtype, torch.float32), memory_format=torch.contiguous_format
-        )
+        level.to(torch.promote_types(level.dtype, torch.float32), memory_format=layout)
         for level in feats
     )

@@ -20,6 +20,6 @@ class RowRoIAlign(RoIAlign):
             (n, C, rows, columns) in the features' type.
         """
         if self.pool_mode != "avg":
-            return super().forward(input, rois)
+            return super().forward(input.contiguous(), rois)
         size = self.output_size
         return roi_align(input, rois, size, self.spatial_scale, self.sampling_ratio, self.aligned)

@@ -10,6 +10,7 @@ from pycocotools import mask
 from cellseg.errors import CellsegError
 from cellseg.images import ArraySource, read_label_map
 from cellseg.inference import Predictor, TileOptions
+from cellseg.inference.detector import build_detector, fold_batch_norms
 from cellseg.inference.overlaps import measure_overlaps
 from cellseg.inference.tile_plan import group_tiles
 from cellseg.structures.rle import encode_label_map
@@ -292,10 +293,69 @@ def test_real_model_loads_its_weights_and_predicts(tmp_path):
     torch.manual_seed(0)
     first = Predictor(cfg, None, device="cpu", score_thr=0.0)
     path = tmp_path / "weights.pth"
-    torch.save({"state_dict": first.model.state_dict(), "meta": {}}, path)
+    torch.manual_seed(0)
+    model = build_detector(cfg, None)
+    torch.save({"state_dict": model.state_dict(), "meta": {}}, path)
     second = Predictor(cfg, path, device="cpu", score_thr=0.0)
     image = np.random.default_rng(0).integers(0, 256, (64, 80, 3), dtype=np.uint8)
     cells = second(image)
     assert len(cells) > 0
     assert cells.rles == first(image).rles
     assert cells.rles[0]["size"] == [64, 80]
+
+
+def test_cells_above_a_score_are_those_found_without_it():
+    cfg = _small_mask_rcnn()
+    torch.manual_seed(0)
+    predictor = Predictor(cfg, None, device="cpu", score_thr=0.0)
+    image = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
+    every = predictor(image)
+    threshold = float(every.scores[len(every) // 2])  # a score itself stays
+    shown = []
+    forward = predictor.model.roi_head.mask_head.forward
+    predictor.model.roi_head.mask_head.forward = lambda x: (shown.append(len(x)), forward(x))[1]
+
+    predictor.score_thr = threshold
+    fewer = predictor(image)
+    predictor.score_thr = 0.0
+    again = predictor(image)
+
+    kept = every[every.scores >= np.float32(threshold)]
+    assert 0 < len(kept) < len(every)
+    assert fewer.rles == kept.rles
+    np.testing.assert_array_equal(fewer.scores, kept.scores)
+    assert shown == [len(kept), len(every)]  # no mask was computed in vain
+    assert again.rles == every.rles
+
+
+def test_batch_norms_are_folded_and_change_nothing():
+    cfg = _small_mask_rcnn()
+    torch.manual_seed(0)
+    model = build_detector(cfg, None).eval()
+    for part in model.modules():
+        if isinstance(part, torch.nn.BatchNorm2d):
+            part.running_mean.uniform_(-0.2, 0.2)
+            part.running_var.uniform_(0.5, 1.5)
+    folded = fold_batch_norms(model)
+    image = torch.randn(2, 3, 96, 128)
+
+    with torch.no_grad():
+        for one, other in zip(folded.extract_feat(image), model.extract_feat(image), strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+    norms = [part for part in folded.modules() if isinstance(part, torch.nn.BatchNorm2d)]
+    assert norms == []
+
+
+def test_batch_norms_that_run_before_their_convolution_are_not_folded():
+    class NormFirst(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = torch.nn.Conv2d(3, 3, 3, padding=1)
+            self.norm = torch.nn.BatchNorm2d(3)
+            self.norm.running_mean.fill_(0.5)
+
+        def extract_feat(self, images):
+            return (self.conv(self.norm(images)),)
+
+    model = NormFirst()
+    assert fold_batch_norms(model) is model

@@ -6,6 +6,7 @@ from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
 from mmdet.registry import MODELS
 
 from cellseg.models.fp32_roi_extractor import Fp32SingleRoIExtractor
+from cellseg.models.roi_align_rows import RowRoIAlign
 
 SETTINGS = dict(
     roi_layer=dict(type="RoIAlign", output_size=7, sampling_ratio=0),
@@ -70,17 +71,31 @@ def test_extract_when_features_are_bfloat16_then_gradients_reach_them():
     assert all(level.grad.dtype == torch.bfloat16 and level.grad.any() for level in feats)
 
 
-def test_extract_when_features_are_float32_then_makes_no_copy(monkeypatch):
+def test_extract_without_gradients_equals_the_way_with_them(device):
+    extractor = Fp32SingleRoIExtractor(**SETTINGS)
+    feats = tuple(level.to(device) for level in draw_features())
+    rois = draw_rois().to(device)
+    expected = extractor(feats, rois, 1.3)
+    for shown in (rois, rois[:1], rois[:0]):
+        for layout in (torch.contiguous_format, torch.channels_last):
+            with torch.inference_mode():
+                values = extractor([f.contiguous(memory_format=layout) for f in feats], shown, 1.3)
+            torch.testing.assert_close(values, expected[: len(shown)], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("has_gradients", [True, False])
+def test_extract_when_features_are_float32_then_makes_no_copy(monkeypatch, has_gradients):
     seen = []
-    forward = SingleRoIExtractor.forward
+    forward = RowRoIAlign.forward
 
-    def watch(self, feats, *args):
-        seen.extend(level.data_ptr() for level in feats)
-        return forward(self, feats, *args)
+    def watch(self, features, rois):
+        seen.append(features.data_ptr())
+        return forward(self, features, rois)
 
-    monkeypatch.setattr(SingleRoIExtractor, "forward", watch)
+    monkeypatch.setattr(RowRoIAlign, "forward", watch)
     feats = draw_features()
-    Fp32SingleRoIExtractor(**SETTINGS)(feats, draw_rois())
+    with torch.set_grad_enabled(has_gradients):
+        Fp32SingleRoIExtractor(**SETTINGS)(feats, draw_rois())
     assert seen == [level.data_ptr() for level in feats]
 
 

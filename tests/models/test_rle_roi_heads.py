@@ -3,13 +3,12 @@
 import pytest
 import torch
 from mmdet.models.detectors import BaseDetector
-from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 
-import cellseg.models  # noqa: F401  registers the heads
+from cellseg.models import Fp32SingleRoIExtractor
 
 CLASSES = 2
 
@@ -89,13 +88,13 @@ def test_predict_when_one_image_of_two_has_no_proposal_then_its_masks_are_an_emp
 
 def test_predict_when_features_are_bfloat16_then_widens_them_once(monkeypatch):
     seen = []
-    forward = SingleRoIExtractor.forward
+    forward = Fp32SingleRoIExtractor.forward
 
     def watch(self, feats, *args):
         seen.append((feats[0].dtype, feats[0].data_ptr()))
         return forward(self, feats, *args)
 
-    monkeypatch.setattr(SingleRoIExtractor, "forward", watch)
+    monkeypatch.setattr(Fp32SingleRoIExtractor, "forward", watch)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         predict(build_roi_head("RleRoIHead"), [3], dtype=torch.bfloat16)
     assert len(seen) == 2
