@@ -13,7 +13,7 @@ from statistics import median
 import numpy as np
 from frame import find_page, is_met, make_parser, spread, time_in_turns, write_page, write_table
 
-from cellseg.formats.coco_json import write_coco_results
+from cellseg.formats.coco_results import write_coco_results
 from cellseg.formats.geojson import write_geojson
 from cellseg.formats.label_tiff import write_label_tiffs
 from cellseg.formats.tables import write_csv

@@ -229,7 +229,8 @@ def describe_config(path: Path) -> tuple[str, ...]:
     config = Config.fromfile(path)
     model, data = config.model, dataset_config(config, "train")
     resize = next(s for s in config.test_dataloader.dataset.pipeline if "Resize" in s["type"])
-    side = " x ".join(map(str, resize["scale"]))
+    side = f"{resize['scale_factor']} times" if "scale_factor" in resize else ""
+    side = side or " x ".join(map(str, resize["scale"]))
     rate, size = config.optim_wrapper.optimizer, config.train_dataloader.batch_size
     return (
         f"`{path.name}`",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from cellseg.defaults import DEFAULT_SCORE_THR, SPLITS
+from cellseg.errors import CellsegError
 
 LAUNCHERS = ("none", "pytorch", "slurm", "mpi")
 
@@ -65,6 +66,17 @@ def add_files_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_truth_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add ground truth and predictions, and the flags on how both are read."""
+    parser.add_argument(
+        "truth", help="config, or folder of <id>/image.tif with class1.tif and so on"
+    )
+    parser.add_argument("predictions", help="COCO result .json, or folder of label TIFFs")
+    add_split_argument(parser, "test")
+    add_files_argument(parser)
+    add_data_arguments(parser)
+
+
 def add_score_argument(
     parser: argparse.ArgumentParser, text: str = "predictions below count in AP only"
 ) -> None:
@@ -85,6 +97,12 @@ def add_matching_argument(parser: argparse.ArgumentParser) -> None:
         default=0.5,
         help="cells match above this mask IoU (default: %(default)s)",
     )
+
+
+def check_matching(args: argparse.Namespace) -> None:
+    """Raise CellsegError if --iou-thr makes no sense."""
+    if not 0 <= args.iou_thr < 1:
+        raise CellsegError(f"--iou-thr must be at least 0 and below 1, not {args.iou_thr}.")
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:

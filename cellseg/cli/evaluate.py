@@ -6,6 +6,9 @@
 Predictions are a COCO result JSON or a folder of label TIFFs, such as `cellseg predict`, Cellpose
 and StarDist write. No pickle is read. In the JSON of --out a figure that does not exist, such as
 the AP of small cells where there is none, is null.
+
+Scores are pooled over all images unless their names end in _image_mean. --per-image writes those of
+every image; --tissues adds PQ_tissue_mean, as PanNuke reports it.
 """
 
 from __future__ import annotations
@@ -14,28 +17,33 @@ import argparse
 
 from cellseg.cli.arguments import (
     add_config_options,
-    add_data_arguments,
-    add_files_argument,
     add_score_argument,
-    add_split_argument,
+    add_truth_arguments,
 )
 from cellseg.config_files import find_source
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of evaluation."""
-    parser.add_argument(
-        "truth", help="config, or folder of <id>/image.tif with class1.tif and so on"
-    )
-    parser.add_argument("predictions", help="COCO result .json, or folder of label TIFFs")
-    add_split_argument(parser, "test")
-    add_files_argument(parser)
-    add_data_arguments(parser)
+    add_truth_arguments(parser)
     parser.add_argument(
         "--ignore-classes", action="store_true", help="match cells whatever their class"
     )
     add_score_argument(parser)
     parser.add_argument("--out", help="also write all figures to this .json")
+    parser.add_argument(
+        "--per-image",
+        metavar="CSV",
+        help="also write PQ, DQ, SQ, AJI, Dice, AP = TP / (TP + FP + FN), F1, precision and recall "
+        "of every image, class by class, to this .csv; its last rows are pooled over the images "
+        "(counts summed first) and averaged over them",
+    )
+    parser.add_argument(
+        "--tissues",
+        metavar="FILE",
+        help="file of 'image,tissue' lines: adds PQ_tissue_mean, PanNuke's mPQ and bPQ (mean over "
+        "the classes of an image, then the images of a tissue, then the tissues)",
+    )
     add_config_options(parser)
 
 

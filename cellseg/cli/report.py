@@ -19,6 +19,7 @@ from cellseg.cli.arguments import (
     add_matching_argument,
     add_score_argument,
     add_split_argument,
+    check_matching,
 )
 from cellseg.config_files import find_config
 from cellseg.errors import CellsegError
@@ -51,8 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def check(args: argparse.Namespace) -> None:
     """Raise CellsegError if the flags make no sense."""
-    if not 0 <= args.iou_thr < 1:
-        raise CellsegError(f"--iou-thr must be at least 0 and below 1, not {args.iou_thr}.")
+    check_matching(args)
     if args.max_images < 0 or args.max_cells < 0:
         raise CellsegError("--max-images and --max-cells must not be negative.")
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cellseg.formats.coco_json import write_coco_results
+from cellseg.formats.coco_results import write_coco_results
 from cellseg.formats.geojson import write_geojson
 from cellseg.formats.label_tiff import class_label_paths, write_label_tiffs
 from cellseg.formats.overlay import write_overlay

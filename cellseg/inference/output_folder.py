@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 from cellseg.errors import CellsegError
 from cellseg.file_locks import open_lock_file, try_lock
 from cellseg.fileio import write_atomically
-from cellseg.formats.coco_json import join_coco_results
+from cellseg.formats.coco_results import join_coco_results
 from cellseg.formats.outputs import FORMATS, output_files
 from cellseg.inference.image_list import RECORD_SUFFIX, InputImage, list_written_names
 from cellseg.inference.tiles import check_range

@@ -28,6 +28,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from cellseg.scoring.counts import IOU_THRS, ImageCounts
 
+ALL_CLASSES = "all classes"
+"""Name of the group of all cells, whatever their class."""
 _ABSENT = "no cell in the ground truth, so left out of the mean"
 
 
@@ -113,7 +115,7 @@ def compute_scores(
             )
     groups = [
         _score_group(counts, index, name, iou_thrs, with_ap)
-        for index, name in enumerate((*class_names, "all classes"))
+        for index, name in enumerate((*class_names, ALL_CLASSES))
     ]
     present = [group for group in groups[:-1] if group.num_cells]
     names = present[0].values if present else ()
@@ -122,6 +124,27 @@ def compute_scores(
         means["PQ_tissue_mean"] = _mean_of_tissues(counts, tissues, slice(0, -1))
         groups[-1].values["PQ_tissue_mean"] = _mean_of_tissues(counts, tissues, slice(-1, None))
     return Scores(tuple(groups[:-1]), groups[-1], means, len(counts))
+
+
+def score_image(
+    counts: ImageCounts, class_names: Sequence[str], iou_thrs: Sequence[float] = IOU_THRS
+) -> tuple[ClassScores, ...]:
+    """Score one image alone, as the means over images take it.
+
+    Args:
+        counts: Those of the image.
+        class_names: Names of the classes.
+        iou_thrs: The thresholds that the counts were made with.
+
+    Returns:
+        The scores of each class and, last, of all cells. Those of a class are 0 where there are
+        only predictions, and left out where there is neither a cell nor a prediction.
+    """
+    names = (*class_names, ALL_CLASSES)
+    return tuple(
+        _score_group([counts], index, name, iou_thrs, True, min_cells=0)
+        for index, name in enumerate(names)
+    )
 
 
 def format_scores(scores: Scores) -> str:
@@ -133,12 +156,16 @@ def format_scores(scores: Scores) -> str:
     Returns:
         Lines without a trailing newline. A class without ground-truth cells says so.
     """
-    columns = (
+    columns: tuple[str, ...] = (
         *("PQ", "DQ", "SQ", "F1_50", "F1_75", "precision_50", "recall_50", "AJI", "Dice"),
         "PQ_image_mean",
     )
+    if "PQ_tissue_mean" in scores.means:
+        columns = (*columns, "PQ_tissue_mean")
     rows = [(g.name, f"{g.num_cells}", f"{g.num_predicted}", g.values) for g in scores.classes]
-    if len(rows) > 1:
+    if len(rows) == 1:
+        rows = [(*rows[0][:3], scores.means)]  # the only class's own, with PQ_tissue_mean
+    else:
         total = scores.any_class
         rows.append(("mean of classes", "", "", scores.means))
         rows.append((total.name, f"{total.num_cells}", f"{total.num_predicted}", total.values))
@@ -152,7 +179,10 @@ def format_scores(scores: Scores) -> str:
 
 
 def _format_values(values: dict[str, float], columns: Sequence[str]) -> str:
-    return "  ".join(f"{values[name]:>{max(6, len(name))}.4f}" for name in columns)
+    shown = (f"{values[name]:.4f}" if name in values else "" for name in columns)
+    return "  ".join(
+        f"{text:>{max(6, len(name))}}" for name, text in zip(columns, shown, strict=True)
+    )
 
 
 def _score_group(
@@ -161,15 +191,16 @@ def _score_group(
     name: str,
     iou_thrs: Sequence[float],
     with_ap: bool,
+    min_cells: int = 1,
 ) -> ClassScores:
-    """Compute the scores of one class, or of all cells."""
+    """Compute the scores of one class, or of all cells, where there are at least min_cells."""
     num_thrs = len(iou_thrs)
     tp, fp, fn = (
         np.array([getattr(image, field)[index] for image in counts]).reshape(-1, num_thrs)
         for field in ("true_positives", "false_positives", "false_negatives")
     )  # each (images, T)
     num_cells, num_predicted = int((tp + fn)[:, 0].sum()), int((tp + fp)[:, 0].sum())
-    if not num_cells:
+    if num_cells < min_cells or not num_cells + num_predicted:
         return ClassScores(name, num_cells, num_predicted)
     iou_sums = np.array([image.iou_sums[index] for image in counts])
     pixels = {

@@ -1,22 +1,16 @@
 """Label maps to instances to COCO, against the plain way of one mask at a time."""
 
-import io
-import json
-from contextlib import redirect_stdout
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pycocotools import mask as coco_mask
-from pycocotools.coco import COCO
 
 from cellseg.datasets.label_maps import (
     count_overlap_px,
     find_instances,
     split_pieces,
-    to_coco,
     to_data_instances,
 )
 
@@ -91,22 +85,3 @@ def test_to_data_instances_when_min_area_then_small_cells_drop_but_not_ignored(l
     assert [c["area"] for c in to_data_instances(found, (2, -1))] == [13, 10, 13]
     kept = to_data_instances(found, (2, -1), min_area_px=14)
     assert [(c["bbox_label"], c["ignore_flag"], c["layer"]) for c in kept] == [(-1, 1, 1)]
-
-
-def test_to_coco_when_read_by_pycocotools_then_masks_and_crowds_are_there(label_map, tmp_path):
-    cells = label_map.astype(np.int32)
-    found = find_instances([cells, (cells == 7).astype(np.int32)])
-    instances = to_data_instances(found, (1, -1))
-    entry = {"img_id": 5, "file_name": "a/image.tif", "height": 12, "width": 16}
-    empty = {**entry, "img_id": 6, "instances": []}
-    path = tmp_path / "coco.json"
-    path.write_text(json.dumps(to_coco([{**entry, "instances": instances}, empty], ("x", "y"))))
-    with redirect_stdout(io.StringIO()):
-        coco = COCO(path)
-    assert coco.getImgIds() == [5, 6]
-    assert [a["category_id"] for a in coco.loadAnns(coco.getAnnIds(iscrowd=False))] == [2, 2]
-    crowds = coco.loadAnns(coco.getAnnIds(iscrowd=True))
-    assert [a["category_id"] for a in crowds] == [1, 2]
-    first = coco.loadAnns(coco.getAnnIds(imgIds=[5]))[0]
-    assert first["bbox"] == [0, 1, 6, 11]
-    np.testing.assert_array_equal(coco.annToMask(first), label_map == 7)

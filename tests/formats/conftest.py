@@ -1,7 +1,9 @@
 """Helpers to convert a source and look at the layout that comes out."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,6 +44,20 @@ def draw_picture() -> Callable[..., Path]:
         return path
 
     return draw
+
+
+@pytest.fixture
+def write_objects(tmp_path, draw_picture) -> Callable[..., tuple[Path, Path]]:
+    """Return a function that writes an image of 20 x 30 pixels and its GeoJSON."""
+
+    def call(document: Any, name: str = "a.geojson") -> tuple[Path, Path]:
+        draw_picture(tmp_path / "images" / "a.tif")
+        (tmp_path / "geojson").mkdir(exist_ok=True)
+        text = document if isinstance(document, str) else json.dumps(document)
+        (tmp_path / "geojson" / name).write_text(text)
+        return tmp_path / "images", tmp_path / "geojson"
+
+    return call
 
 
 def reasons(report: ConversionReport) -> list[tuple[str, str]]:

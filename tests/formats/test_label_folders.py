@@ -136,3 +136,14 @@ def test_labels_that_stand_for_many_cells_are_warned_of_and_can_be_split(
     assert report.cells == {"cell": 6}
     assert {loss.kind for loss in report.losses} == {"change"}
     assert np.unique(read("a/class1.tif")).tolist() == [0, 1, 2, 3, 4, 5, 6]
+
+
+def test_labels_that_the_script_for_slides_writes_are_converted(run, tmp_path, draw_picture):
+    name = "slide [x=0,y=0,w=30,h=20].tif"
+    draw_picture(tmp_path / "images" / name)
+    (tmp_path / "masks").mkdir()
+    labels = np.zeros((20, 30), np.uint16)
+    labels[2:5, 3:6] = 300
+    tifffile.imwrite(tmp_path / "masks" / name, labels)
+    report = run(read_label_folders(tmp_path / "images", tmp_path / "masks"))
+    assert report.cells == {"cell": 1}

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from cellseg.errors import CellsegError
-from cellseg.formats.coco_json import cells_to_coco_results
+from cellseg.formats.coco_results import cells_to_coco_results
 from cellseg.formats.submission import (
     make_submission,
     read_image_index,
@@ -13,7 +13,7 @@ from cellseg.formats.submission import (
     write_submission,
 )
 
-from .test_coco_json import draw_cells
+from .test_coco_results import draw_cells
 
 
 def check_schema(rows, index):

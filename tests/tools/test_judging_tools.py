@@ -231,6 +231,40 @@ def test_evaluate_when_a_mean_is_over_nothing_then_null_is_written(
     assert all(value is None or value >= 0 for value in figures.values())
 
 
+def test_evaluate_when_asked_per_image_and_by_tissue_then_a_table_and_the_mean_are_written(
+    run: Callable[..., tuple[int, str]], root: Path, tmp_path: Path
+) -> None:
+    results = write_results(root, tmp_path / "r.json", {"a": 1, "b": 2})  # none for c and d
+    out, table, tissues = (tmp_path / name for name in ("f.json", "t.csv", "tissues.csv"))
+    tissues.write_text("image,tissue\na,colon\nb,colon\nc,colon\nd,breast\n")
+    more = ["--per-image", table, "--tissues", tissues, "--out", out]
+    status, said = run("evaluate.py", root, results, *more)
+    assert status == 0, said
+    rows = list(csv.DictReader(table.open()))
+    assert len(rows) == (4 + 2) * 3
+    pq = {(row["image"], row["class"]): float(row["PQ"]) for row in rows}
+    figures = json.loads(out.read_text())["figures"]
+    assert pq["c", "class1"] == pq["d", "all classes"] == 0
+    assert pq["(pooled)", "class1"] == pytest.approx(figures["class1_PQ"], abs=1e-6)
+    mean = figures["class2_PQ_image_mean"]
+    assert pq["(mean of images)", "class2"] == pytest.approx(mean, abs=1e-6)
+    per_image = {name: (pq[name, "class1"] + pq[name, "class2"]) / 2 for name in "abcd"}
+    colon = (per_image["a"] + per_image["b"] + per_image["c"]) / 3
+    assert figures["mPQ_tissue_mean"] == pytest.approx((colon + per_image["d"]) / 2, abs=1e-6)
+    assert f"{figures['mPQ_tissue_mean']:.4f}" in said
+    assert f"{figures['any_PQ_tissue_mean']:.4f}" in said
+
+
+def test_evaluate_when_an_image_has_no_tissue_then_named(
+    run: Callable[..., tuple[int, str]], root: Path, tmp_path: Path
+) -> None:
+    results = write_results(root, tmp_path / "r.json", ALL_IDS)
+    (tmp_path / "tissues.csv").write_text("a,colon\n")
+    status, said = run("evaluate.py", root, results, "--tissues", tmp_path / "tissues.csv")
+    assert status == 1
+    assert "tissues.csv: gives no tissue for 3 of 4 images (b, ...)" in said
+
+
 @pytest.mark.parametrize("tool", ["evaluate.py", "analysis_tools/confusion_matrix.py"])
 def test_tools_when_judging_refuses_the_data_then_one_sentence(
     run: Callable[..., tuple[int, str]],

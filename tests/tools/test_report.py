@@ -73,7 +73,7 @@ def test_report_when_given_a_work_dir_then_writes_the_page(run, work_dir: Path) 
     page = (work_dir / "report.html").read_text(encoding="utf-8")
     assert page.startswith("<!doctype html>")
     assert 'id="training"' in page
-    assert "at most 77 an image and class" in page
+    assert "at most 77 per image and class" in page
     assert page.count("<img") == 2 * 2 + 1
 
 

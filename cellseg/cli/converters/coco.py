@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> None:
     """Convert and print what became of the data."""
     from cellseg.cli.tasks.convert import run_conversion
-    from cellseg.formats.coco import read_coco
+    from cellseg.formats.coco_data import read_coco
 
     source = read_coco(args.annotations, args.images, args.channel_order, args.crowds_as_cells)
     write_result(run_conversion(source, args, "COCO"))

@@ -38,9 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> None:
     """Convert and print what became of the data."""
     from cellseg.cli.tasks.convert import run_conversion
-    from cellseg.formats.qupath import Plane, read_qupath
+    from cellseg.formats.geojson import read_geojson
+    from cellseg.formats.qupath_objects import Plane
 
-    source = read_qupath(
+    source = read_geojson(
         args.images,
         args.annotations,
         args.channel_order,

@@ -12,8 +12,7 @@ from cellseg.cli.running import write_result
 from cellseg.engine.configs import parse_cfg_options
 from cellseg.engine.data_source import open_data
 from cellseg.fileio import write_atomically
-from cellseg.formats.coco_json import cells_to_coco_results
-from cellseg.formats.prediction_files import read_coco_results
+from cellseg.formats.coco_results import cells_to_coco_results, read_coco_results
 from cellseg.formats.prediction_set import PredictionSet, TruthImage, list_truth
 from cellseg.inference.merging import merge_views
 from cellseg.structures.cells import Cells

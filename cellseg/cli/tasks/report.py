@@ -7,13 +7,11 @@ import numpy as np
 
 from cellseg.analysis.training_logs import TrainingRun, read_run
 from cellseg.cli.running import write_result
+from cellseg.cli.tasks.comparison import open_comparison
 from cellseg.datasets.cell_dataset import CellDataset
-from cellseg.engine.configs import parse_cfg_options
-from cellseg.engine.data_source import find_max_dets, open_data
+from cellseg.engine.data_source import find_max_dets
 from cellseg.errors import CellDataError, CellsegError, as_cellseg_error
 from cellseg.fileio import write_atomically
-from cellseg.formats.prediction_files import read_predictions
-from cellseg.formats.prediction_set import join_results, list_truth
 from cellseg.images import read_cell_image
 from cellseg.palette import choose_palette
 from cellseg.report.inputs import (
@@ -47,10 +45,8 @@ def gather(args: argparse.Namespace) -> tuple[ReportInput, ReportOptions]:
     """Find and read all that the page is made from."""
     config = find_config(args.work_dir, args.config)
     results = find_results(args.work_dir, config, args.results)
-    options = parse_cfg_options(args.cfg_options)
-    dataset = open_data(config, args.split, options)
-    images, classes = list_truth(dataset), list(dataset.metainfo["classes"])
-    predictions = read_predictions(results, images, classes, args.files)
+    both = open_comparison(config, results, args)
+    dataset, predictions, classes = both.dataset, both.predictions, both.classes
     if not predictions.has_classes and len(classes) > 1:
         raise CellsegError(
             f"{results}: the predictions have no classes, but the data has {len(classes)}; "
@@ -58,22 +54,21 @@ def gather(args: argparse.Namespace) -> tuple[ReportInput, ReportOptions]:
         )
     notes = []
     if predictions.absent:
-        some = ", ".join(predictions.absent[:5]) + (", ..." if len(predictions.absent) > 5 else "")
-        notes.append(f"There is no prediction for {len(predictions.absent)} images: {some}.")
+        notes.append(f"There is no prediction for {len(predictions.absent)} images: {both.absent}.")
     if not predictions.has_scores:
         notes.append("The predictions have no scores, each counts as 1.0: AP ranks them by file.")
     given = ReportInput(
         args.work_dir.resolve().name,
         classes,
-        choose_palette(len(dataset.metainfo["classes"]), dataset.metainfo.get("palette")),
-        [image.name for image in images],
-        join_results(images, predictions),
+        choose_palette(len(classes), dataset.metainfo.get("palette")),
+        [image.name for image in both.images],
+        both.results,
         lambda place: read_rgb(dataset, place),
         find_run(args.work_dir, args.logs),
         {"Config": str(config), "Predictions": str(results), "Data": f"{args.split} split"},
         notes,
     )
-    max_dets = find_max_dets(config, options)
+    max_dets = find_max_dets(config, both.options)
     return given, ReportOptions(
         args.score_thr, args.iou_thr, max_dets, args.max_images, args.max_cells
     )

@@ -7,9 +7,9 @@ from typing import Any
 
 from cellseg.cli.running import write_result
 from cellseg.datasets.cell_dataset import CellDataset
-from cellseg.datasets.label_maps import to_coco
 from cellseg.errors import as_cellseg_error
 from cellseg.fileio import write_atomically
+from cellseg.formats.coco_data import to_coco
 
 
 def build_dataset(args: argparse.Namespace) -> CellDataset:

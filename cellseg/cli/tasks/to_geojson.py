@@ -12,8 +12,7 @@ from cellseg.cli.running import write_result
 from cellseg.datasets.cell_dataset import CellDataset
 from cellseg.errors import as_cellseg_error
 from cellseg.formats.conversion.image_folder import write_tiff
-from cellseg.formats.geojson import write_geojson
-from cellseg.formats.qupath import IGNORED_CLASS
+from cellseg.formats.geojson import IGNORED_CLASS, write_geojson
 from cellseg.images import read_stored_image
 from cellseg.palette import IGNORED_COLOR, choose_palette
 from cellseg.structures.cells import Cells

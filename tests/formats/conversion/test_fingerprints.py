@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cellseg.formats.coco import read_coco
+from cellseg.formats.coco_data import read_coco
 from cellseg.formats.conversion.fingerprints import fingerprint_files
 from cellseg.formats.dsb2018 import read_dsb2018
+from cellseg.formats.geojson import read_geojson
 from cellseg.formats.label_folders import read_label_folders
 from cellseg.formats.monusac import read_monusac
 from cellseg.formats.pannuke import read_pannuke
-from cellseg.formats.qupath import read_qupath
 
 
 def test_fingerprint_when_a_file_changes_then_so_does_it(tmp_path):
@@ -48,7 +48,7 @@ def _write(path, text):
 @pytest.mark.parametrize(
     ("read", "others"),
     [
-        (lambda root: read_qupath(root, root), {"a.geojson": "[]", "b.geojson": "[]"}),
+        (lambda root: read_geojson(root, root), {"a.geojson": "[]", "b.geojson": "[]"}),
         (lambda root: read_label_folders(root), {"a_masks.png": None, "b_masks.png": None}),
         (lambda root: read_monusac(root), {"a.xml": "<Annotations/>", "b.xml": "<Annotations/>"}),
     ],

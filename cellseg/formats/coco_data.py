@@ -1,9 +1,9 @@
-"""COCO instance annotations: polygons, run-length encodings and crowds."""
+"""COCO data sets, images with instance annotations: read them, and write data sets as one."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -261,3 +261,45 @@ def _draw(segmentation: Any, height: int, width: int) -> Drawing:
         raise UnusableAnnotationError("outline must be a list of x, y positions")
     rings = [list(zip(polygon[::2], polygon[1::2], strict=True)) for polygon in polygons]
     return draw_polygons([[ring] for ring in rings], height, width)
+
+
+def to_coco(data_list: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> dict[str, Any]:
+    """Write data set entries as one COCO data set.
+
+    Args:
+        data_list: Entries with `img_id`, `file_name`, `height`, `width` and `instances`.
+        classes: Class names; category ids are 1, 2, ... in this order.
+
+    Returns:
+        COCO dict of `images`, `annotations` (RLE masks) and `categories`. A region to ignore
+        becomes one crowd annotation a class, since it belongs to none.
+    """
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for entry in data_list:
+        keys = ("file_name", "height", "width")
+        images.append({"id": entry["img_id"], **{key: entry[key] for key in keys}})
+        for instance in entry["instances"]:
+            is_ignored = bool(instance["ignore_flag"])
+            labels = range(len(classes)) if is_ignored else [instance["bbox_label"]]
+            for label in labels:
+                annotation = _to_annotation(instance, is_ignored)
+                annotation |= {
+                    "id": len(annotations) + 1,
+                    "image_id": entry["img_id"],
+                    "category_id": label + 1,
+                }
+                annotations.append(annotation)
+    categories = [{"id": k, "name": name} for k, name in enumerate(classes, start=1)]
+    return {"images": images, "annotations": annotations, "categories": categories}
+
+
+def _to_annotation(instance: Mapping[str, Any], is_ignored: bool) -> dict[str, Any]:
+    """Return the part of a COCO annotation that does not depend on its class."""
+    x1, y1, x2, y2 = instance["bbox"]
+    return {
+        "bbox": [x1, y1, x2 - x1, y2 - y1],
+        "area": instance["area"],
+        "segmentation": instance["mask"],
+        "iscrowd": int(is_ignored),
+    }

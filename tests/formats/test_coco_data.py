@@ -1,10 +1,14 @@
+import io
 import json
+from contextlib import redirect_stdout
 
 import numpy as np
 import pytest
+from pycocotools.coco import COCO
 
+from cellseg.datasets.label_maps import find_instances, to_data_instances
 from cellseg.errors import CellDataError, CellsegError
-from cellseg.formats.coco import read_coco
+from cellseg.formats.coco_data import read_coco, to_coco
 from cellseg.formats.conversion.names import settle_classes
 
 SQUARE = [2, 3, 8, 3, 8, 9, 2, 9]
@@ -236,3 +240,25 @@ def test_coco_image_that_is_missing_is_named_with_the_nearest(write, run):
     rows = [{"id": 1, "file_name": "a/B 1.tif"}]
     with pytest.raises(CellDataError, match=r"the image is missing; the nearest is b\.tif"):
         run(read_coco(*write(images=rows)))
+
+
+def test_to_coco_when_read_by_pycocotools_then_masks_and_crowds_are_there(tmp_path):
+    cells = np.zeros((12, 16), np.int32)
+    cells[1:4, 2:6] = 7
+    cells[8:10, 10:15] = 70_000
+    cells[11, 0] = 7
+    found = find_instances([cells, (cells == 7).astype(np.int32)])
+    instances = to_data_instances(found, (1, -1))
+    entry = {"img_id": 5, "file_name": "a/image.tif", "height": 12, "width": 16}
+    empty = {**entry, "img_id": 6, "instances": []}
+    path = tmp_path / "coco.json"
+    path.write_text(json.dumps(to_coco([{**entry, "instances": instances}, empty], ("x", "y"))))
+    with redirect_stdout(io.StringIO()):
+        coco = COCO(path)
+    assert coco.getImgIds() == [5, 6]
+    assert [a["category_id"] for a in coco.loadAnns(coco.getAnnIds(iscrowd=False))] == [2, 2]
+    crowds = coco.loadAnns(coco.getAnnIds(iscrowd=True))
+    assert [a["category_id"] for a in crowds] == [1, 2]
+    first = coco.loadAnns(coco.getAnnIds(imgIds=[5]))[0]
+    assert first["bbox"] == [0, 1, 6, 11]
+    np.testing.assert_array_equal(coco.annToMask(first), cells == 7)
