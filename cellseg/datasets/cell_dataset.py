@@ -10,6 +10,7 @@ from mmdet.datasets import BaseDetDataset
 from mmdet.registry import DATASETS
 from mmengine.logging import print_log
 
+from cellseg.datasets.folder_facts import FolderFacts, join_folder_facts
 from cellseg.datasets.image_records import ImageFiles, ImageRecord
 from cellseg.datasets.label_maps import to_data_instances
 from cellseg.datasets.layout import (
@@ -42,13 +43,16 @@ class CellDataset(BaseDetDataset):
 
     Args:
         data_root: Folder of image folders, or several.
-        metainfo: `classes` (and `palette`) in the order of the class files.
+        metainfo: `classes` (and `palette`) in the order of the class files; without classes, those
+            in the folder's dataset.json (see `folder_facts`), else `METAINFO`'s.
         image_name: Name of the image in its folder.
         label_names: Name, or names, of the label maps of each class; class1.tif, class2.tif, ... in
             the order of the classes by default. A file that is absent means no such cells.
         ignore_name: Label map of regions that are neither cells nor background; None for none.
         unknown_labels: 'error' or 'ignore': what to do with other TIFFs beside the image.
-        channel_order: Order of the channels in the files, 'rgb' or 'bgr'.
+        channel_order: Order of the channels in the files, 'rgb' or 'bgr'; what dataset.json says,
+            else 'rgb', when None.
+        pixel_size_um: Side of a pixel in micrometers; what dataset.json says when None.
         intensity_range: How images that are not 8 bit are mapped: (low, high), or
             dict(percentile=(low, high)) of each image.
         min_area_px: Smaller cells are dropped, in pixels.
@@ -81,7 +85,8 @@ class CellDataset(BaseDetDataset):
         label_names: Mapping[str, str | Sequence[str]] | None = None,
         ignore_name: str | None = "ignore.tif",
         unknown_labels: str = "error",
-        channel_order: str = "rgb",
+        channel_order: str | None = None,
+        pixel_size_um: float | None = None,
         intensity_range: Any = None,
         min_area_px: int = 1,
         include: str | Path | Sequence[str] | None = None,
@@ -106,13 +111,18 @@ class CellDataset(BaseDetDataset):
             )
         roots = [data_root] if isinstance(data_root, (str, Path)) else list(data_root)
         self.roots = [Path(root) for root in roots]
+        given = {"classes": (metainfo or {}).get("classes"), "channel_order": channel_order}
+        settled = [name for name, value in given.items() if value is not None]
+        facts = join_folder_facts(self.roots, settled)
+        metainfo = _add_classes(metainfo, facts)
+        self.pixel_size_um = pixel_size_um or facts.pixel_size_um
         self.classes = _check_classes(self._load_metainfo(metainfo)["classes"])
         label_files = name_label_files(self.classes, label_names)
         allow_unknown = unknown_labels == "ignore"
         self.file_names = FileNames(image_name, label_files, ignore_name, allow_unknown)
         self.image_format = check_image_format(
             {
-                "channel_order": channel_order,
+                "channel_order": channel_order or facts.channel_order or "rgb",
                 "intensity_range": intensity_range,
                 "max_pixels": max_pixels,
             }
@@ -351,6 +361,14 @@ class CellDataset(BaseDetDataset):
     def _roots_text(self) -> str:
         """Name the data roots in a message."""
         return ", ".join(str(root) for root in self.roots)
+
+
+def _add_classes(metainfo: Mapping[str, Any] | None, facts: FolderFacts) -> dict[str, Any] | None:
+    """Return the meta information with a folder's own classes where the config names none."""
+    given = dict(metainfo or {})
+    if facts.classes is not None and given.get("classes") is None:
+        given["classes"] = facts.classes
+    return given or None
 
 
 def _check_choice(option: str, value: Any, choices: Sequence[str]) -> None:

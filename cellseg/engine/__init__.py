@@ -8,5 +8,6 @@ from cellseg.engine.cpu_amp import CpuAmpOptimWrapper
 from cellseg.engine.finite_loss_hook import FiniteLossHook, NonFiniteLossError
 from cellseg.engine.keep_memory_hook import KeepMemoryHook
 from cellseg.engine.process_group import LaunchError, init_process_group, set_thread_counts
+from cellseg.engine.record_hook import ModelRecordHook
 from cellseg.engine.visualization_hook import CellVisualizationHook
 from cellseg.engine.weight_fit import WeightFitHook

@@ -9,7 +9,7 @@ from mmdet.registry import DATASETS
 from mmengine.config import Config
 
 from cellseg.defaults import SPLITS
-from cellseg.engine.configs import list_datasets
+from cellseg.engine.configs import list_datasets, read_own_classes
 from cellseg.errors import CellsegError
 
 # What they count are other things: objects of any class, or those of a pretraining.
@@ -20,12 +20,13 @@ def list_class_names(config: Config) -> dict[str, tuple[str, ...]]:
     """List the class names of a config's data sets by split.
 
     Returns:
-        The names that the config gives, else those that the data set has by itself; a split without
-        a data set, or without names, is left out. "test" stands for "val" where there is no other.
+        The names that the config gives, else those of the folder's dataset.json, else those that
+        the data set has by itself; a split without a data set, or without names, is left out.
+        "test" stands for "val" where there is no other.
     """
     found: dict[str, tuple[str, ...]] = {}
     for split, settings in list_datasets(config).items():
-        names = (settings.get("metainfo") or {}).get("classes")
+        names = (settings.get("metainfo") or {}).get("classes") or read_own_classes(settings)
         if names is None:
             kind = DATASETS.get(str(settings.get("type")))
             names = getattr(kind, "METAINFO", {}).get("classes")

@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 
 from cellseg.config_files import find_config
+from cellseg.datasets.folder_facts import join_folder_facts
 from cellseg.defaults import SPLITS
 from cellseg.engine.option_checks import check_options, settle_workers
 from cellseg.engine.options_action import OptionsAction
@@ -158,17 +159,24 @@ def find_test_dataset(config: Config) -> ConfigDict:
 
 
 def read_class_names(dataset: Mapping[str, Any]) -> tuple[str, ...]:
-    """Read the class names from a data set's settings.
+    """Read the class names from a data set's settings, else from its folder's dataset.json.
 
     Raises:
         CellsegError: If there are none.
     """
-    names = (dataset.get("metainfo") or {}).get("classes")
+    names = (dataset.get("metainfo") or {}).get("classes") or read_own_classes(dataset)
     if names is None:
         raise CellsegError(
             "The config's test data set names no classes; set metainfo=dict(classes=(...))."
         )
     return (names,) if isinstance(names, str) else tuple(names)
+
+
+def read_own_classes(dataset: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Read the class names that a data set's folders give; None where they give none."""
+    roots = dataset.get("data_root") or ()
+    roots = [roots] if isinstance(roots, str | Path) else roots
+    return join_folder_facts(roots, ["channel_order"]).classes
 
 
 def read_palette(dataset: Mapping[str, Any]) -> list[Color]:

@@ -9,6 +9,7 @@ import numpy as np
 from mmdet.registry import DATASETS
 
 from cellseg.datasets.cell_dataset import CellDataset
+from cellseg.datasets.folder_facts import read_folder_facts
 from cellseg.engine.configs import dataset_config, find_cell_metric, list_datasets, read_config
 from cellseg.errors import CellDataError, CellsegError, as_cellseg_error
 from cellseg.scoring.average_precision import DEFAULT_MAX_DETS
@@ -46,7 +47,8 @@ def open_data(
             `<id>/image.tif` with class1.tif, class2.tif, ... beside it, all of which is.
         split: 'train', 'val' or 'test'; of a config only.
         options: Settings of the config to override.
-        classes: Class names of a folder; class1, class2, ... up to the last file when None.
+        classes: Class names of a folder; when None, those in its dataset.json, else class1,
+            class2, ... up to the last file.
         channel_order: Order of the channels in a folder's images.
 
     Returns:
@@ -82,7 +84,10 @@ def build_dataset(settings: Mapping[str, Any]) -> CellDataset:
 
 
 def name_classes(root: Path) -> list[str]:
-    """Name the classes of a folder after its label files, class1 up to the highest number."""
+    """Name the classes of a folder as its dataset.json does, else class1 up to the last file."""
+    own = read_folder_facts(root).classes
+    if own is not None:
+        return list(own)
     numbers = [
         int(found.group(1))
         for path in root.rglob("class*.tif")

@@ -9,6 +9,7 @@ from xml.parsers import expat
 
 from numpy.typing import NDArray
 
+from cellseg.datasets.folder_facts import agree_on_pixel_size, is_pixel_size
 from cellseg.errors import CellDataError
 from cellseg.formats.conversion.annotations import (
     AnnotatedImage,
@@ -64,9 +65,12 @@ def read_monusac(folder: Path, channel_order: str = "rgb") -> Source:
     pairs, losses = pair_files(folder, folder, (".xml",))
     found: dict[str, None] = {}
     unreadable: list[Loss] = []
+    sizes: list[float | None] = []
     for pair in pairs:
         try:
-            found |= dict.fromkeys(region.class_name for region in read_regions(pair.annotations))
+            reader = _read_file(pair.annotations)
+            found |= dict.fromkeys(region.class_name for region in reader.regions)
+            sizes.append(reader.pixel_size_um)
         except CellDataError as error:  # raised again when its turn comes
             unreadable.append(Loss("image", str(pair.annotations), "", "", str(error)))
     images = [
@@ -78,7 +82,15 @@ def read_monusac(folder: Path, channel_order: str = "rgb") -> Source:
         )
         for pair in pairs
     ]
-    return Source(images, list(found), CLASSES, frozenset({_AMBIGUOUS}), losses, unreadable)
+    return Source(
+        images,
+        list(found),
+        CLASSES,
+        frozenset({_AMBIGUOUS}),
+        losses,
+        unreadable,
+        agree_on_pixel_size(sizes),
+    )
 
 
 def read_regions(path: Path) -> list[Region]:
@@ -95,6 +107,11 @@ def read_regions(path: Path) -> list[Region]:
         CellDataError: If the file is no such XML, is truncated, or declares a document type or
             entities, which could make a small file expand without end.
     """
+    return _read_file(path).regions
+
+
+def _read_file(path: Path) -> _RegionReader:
+    """Read a file; see `read_regions`."""
     reader = _RegionReader(path)
     try:
         with path.open("rb") as file:
@@ -111,7 +128,7 @@ def read_regions(path: Path) -> list[Region]:
             f"{path}: holds <{reader.root}>, not the <Annotations> of ImageScope; give the XML "
             "files of the annotations only."
         )
-    return reader.regions
+    return reader
 
 
 class _RegionReader:
@@ -120,6 +137,7 @@ class _RegionReader:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.root = ""
+        self.pixel_size_um: float | None = None
         self.regions: list[Region] = []
         self._stack: list[str] = []
         self._names: list[str] = []
@@ -137,7 +155,10 @@ class _RegionReader:
         )
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
-        self.root = self.root or tag
+        if not self._stack:
+            self.root = tag
+            size = _to_number(attributes.get("MicronsPerPixel"))
+            self.pixel_size_um = size if is_pixel_size(size) else None
         self._stack.append(tag)
         place = tuple(self._stack)
         if place == _LAYER:

@@ -21,6 +21,8 @@ from cellseg.images.label_maps import check_labels
 CLASSES = ("neoplastic", "inflammatory", "connective", "dead", "epithelial")
 """The channels of masks.npy in order; a sixth one holds the background."""
 
+_PIXEL_SIZE_UM = 0.25  # all of it was brought to 40x
+
 
 def read_pannuke(folder: Path) -> Source:
     """Read one fold, or a folder of them, as it comes out of the zip files.
@@ -58,7 +60,7 @@ def read_pannuke(folder: Path) -> Source:
             )
             for index in range(count)
         ]
-    return Source(images, CLASSES, CLASSES, losses=losses)
+    return Source(images, CLASSES, CLASSES, losses=losses, pixel_size_um=_PIXEL_SIZE_UM)
 
 
 def _find_images(masks: Path) -> Path | None:

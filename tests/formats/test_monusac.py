@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from cellseg.datasets.folder_facts import read_folder_facts
 from cellseg.errors import CellDataError, CellsegError
 from cellseg.formats.conversion.names import settle_classes
 from cellseg.formats.monusac import read_monusac, read_regions
@@ -48,7 +49,7 @@ def draw(tmp_path):
 
 @pytest.mark.parametrize("suffix", [".svs", ".tif"])
 def test_monusac_when_converted_then_classes_and_ambiguous_regions_lie_apart(
-    draw, run, read, suffix
+    draw, run, read, suffix, tmp_path
 ):
     folder = draw(
         document(
@@ -67,6 +68,7 @@ def test_monusac_when_converted_then_classes_and_ambiguous_regions_lie_apart(
     assert report.classes == ("epithelial", "lymphocyte", "neutrophil", "macrophage")
     assert report.cells == {"epithelial": 1, "macrophage": 1}
     assert report.losses == []
+    assert read_folder_facts(tmp_path / "out").pixel_size_um == 0.25
 
 
 def test_monusac_when_svs_and_tif_are_there_then_one_image(draw):

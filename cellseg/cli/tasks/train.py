@@ -7,6 +7,7 @@ from mmengine.runner import Runner
 from cellseg.engine.checkpoints import configure_resume
 from cellseg.engine.class_counts import check_class_counts
 from cellseg.engine.process_group import init_process_group
+from cellseg.engine.record_hook import ModelRecordHook
 from cellseg.engine.run_config import (
     check_batches,
     enable_amp,
@@ -28,5 +29,6 @@ def run(args: argparse.Namespace) -> None:
     init_process_group(cfg, args.launcher)
     runner = Runner.from_cfg(cfg)
     runner.register_hook(WeightFitHook())
+    runner.register_hook(ModelRecordHook())
     check_batches(runner)
     runner.train()

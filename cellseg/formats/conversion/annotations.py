@@ -98,6 +98,8 @@ class Source:
         ignored_classes: Names whose annotations are regions to ignore.
         losses: What was left out before any image was read.
         unreadable: Losses of images whose annotations could not be read for their classes.
+        pixel_size_um: Side of a pixel in micrometers, where the data says it and it is the same in
+            all images.
     """
 
     images: Sequence[AnnotatedImage]
@@ -106,3 +108,4 @@ class Source:
     ignored_classes: frozenset[str] = frozenset()
     losses: list[Loss] = field(default_factory=list)
     unreadable: list[Loss] = field(default_factory=list)
+    pixel_size_um: float | None = None

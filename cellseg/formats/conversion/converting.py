@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cellseg.datasets.folder_facts import FolderFacts, write_folder_facts
 from cellseg.errors import CellDataError
 from cellseg.fileio import write_atomically
 from cellseg.formats.conversion.annotations import AnnotatedImage, Loss, Source
@@ -45,7 +46,8 @@ def convert(
         source: The data.
         table: The class of each name, from `names.settle_classes`.
         out: Folder of the image folders. The report goes there, too, as conversion.txt, and as
-            conversion.csv with a row for everything that did not come through.
+            conversion.csv with a row for everything that did not come through; and what is known of
+            the images as dataset.json.
         settings: What else decides the result, to notice a run with other ones.
         skip_bad: Leave out images that cannot be used, instead of raising.
         split_pieces: Make every connected piece of an annotation a cell of its own.
@@ -76,6 +78,7 @@ def convert(
             report.losses.append(Loss("image", image.name, "", "", str(error)))
         else:
             report.add(log, "written" if earlier is None else "renewed")
+    write_folder_facts(out, FolderFacts(tuple(table.classes), "rgb", source.pixel_size_um))
     report.orphans = _list_orphans(out, source)
     write_atomically(out / "conversion.txt", report.to_text() + "\n")
     write_atomically(out / "conversion.csv", report.to_csv())

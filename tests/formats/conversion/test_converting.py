@@ -277,3 +277,12 @@ def test_conversion_when_a_log_is_damaged_then_error_names_the_folder(source, ru
         (tmp_path / "out" / "conversion.json").write_text(text)
         with pytest.raises(CellDataError, match="other data, classes or options"):
             run(source)
+
+
+def test_conversion_when_done_then_the_data_set_needs_no_classes(source, run, tmp_path):
+    run(replace(source, pixel_size_um=0.25))
+    dataset = CellDataset(data_root=tmp_path / "out", cache=False)
+    assert dataset.metainfo["classes"] == ("a", "b")
+    assert dataset.pixel_size_um == 0.25
+    run(source)  # says no size: the known one stays
+    assert CellDataset(data_root=tmp_path / "out", cache=False).pixel_size_um == 0.25

@@ -1,0 +1,79 @@
+"""The record of a model: written as plain data, read back, refused where it cannot be."""
+
+import json
+import math
+
+import pytest
+
+from cellseg.engine import model_record
+from cellseg.engine.model_record import (
+    RECORD_KEY,
+    ModelRecord,
+    RecordError,
+    find_record,
+    read_record,
+    to_plain_data,
+)
+
+RECORD = ModelRecord(
+    classes=("nucleus", "other"),
+    channel_order="rgb",
+    palette=((1, 2, 3), (4, 5, 6)),
+    normalization={"mean": [127.0, 127.0, 127.0]},
+    pixel_size_um=0.25,
+    test_scale=1.6,
+    train_scale=(1.0, 2.0),
+    diameters_px={"5": 14.0, "50": 29.5, "95": 57.4},
+    num_images=3,
+    num_cells=70,
+    network={"type": "MaskRCNN", "roi_head": {"num_classes": 2}},
+    pipeline=({"type": "Resize", "scale_factor": 1.6, "keep_ratio": True},),
+)
+
+
+def test_record_when_written_as_json_then_comes_back():
+    assert read_record(json.loads(json.dumps(RECORD.to_dict()))) == RECORD
+    assert RECORD.list_unknown() == []
+
+
+def test_record_when_little_is_known_then_says_what_is_not():
+    record = read_record(ModelRecord(("nucleus",)).to_dict())
+    assert record.median_diameter_px is None
+    assert len(record.list_unknown()) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"version": 99}, "version 99"),
+        ({"classes": []}, "names no classes"),
+        ({"classes": "nucleus"}, "names no classes"),
+        ({"channel_order": "xyz"}, "channel order"),
+        ({"pixel_size_um": -1}, "pixel_size_um"),
+        ({"test_scale": "big"}, "test_scale"),
+        ({"train_scale": [1]}, "train_scale"),
+        ({"diameters_px": {"50": 0}}, "diameters_px"),
+        ({"network": [1]}, "network"),
+        ({"pipeline": ["Resize"]}, "pipeline"),
+    ],
+)
+def test_record_when_impossible_then_is_refused(change, reason):
+    with pytest.raises(RecordError, match=reason):
+        read_record({**RECORD.to_dict(), **change})
+
+
+def test_record_of_a_checkpoint_when_damaged_then_is_left_out_with_a_warning(monkeypatch):
+    told = []
+    monkeypatch.setattr(model_record, "print_log", lambda text, *_: told.append(text))
+    assert find_record({"meta": {RECORD_KEY: RECORD.to_dict()}}, "a.pth") == RECORD
+    assert find_record({"state_dict": {}}, "a.pth") is None
+    assert told == []
+    assert find_record({"meta": {RECORD_KEY: {"version": 1}}}, "a.pth") is None
+    assert "a.pth" in told[0]
+
+
+def test_plain_data_when_settings_hold_objects_then_are_refused():
+    assert to_plain_data({"a": (1, [2.5, None, "x"])}) == {"a": [1, [2.5, None, "x"]]}
+    for value in (object(), math.inf, {"a": {1, 2}}):
+        with pytest.raises(RecordError):
+            to_plain_data(value)
