@@ -23,6 +23,7 @@ MAX_PICTURE_PIXELS = 2**28
 PICTURE_FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
 _GRAY_MODES = {"1", "L", "LA", "La", "I", "F"}  # and 'I;16' in either byte order
 _LABEL_MODES = {"1", "L", "P", "I"}
+_LOSSLESS = ("PNG", "BMP")
 _ORIENTATION = 0x0112
 _PNG_MARK, _PNG_DEPTH_AT, _PNG_COLORS = b"\x89PNG\r\n\x1a\n", 24, {2, 4, 6}
 
@@ -73,6 +74,11 @@ def read_picture_labels(path: Path, max_pixels: int) -> NDArray[Any]:
         CellDataError: If the file cannot be read, or does not store one number per pixel.
     """
     with _open_picture(path, max_pixels) as picture:
+        if picture.format not in _LOSSLESS:
+            raise CellDataError(
+                f"{path}: is a {picture.format}, which may change the ids of a label map; save it "
+                "as 16-bit PNG or TIFF."
+            )
         if picture.mode not in _LABEL_MODES and not _is_16_bit_gray(picture):
             raise CellDataError(
                 f"{path}: a label map must be gray with one number per pixel, not {picture.mode}; "

@@ -71,6 +71,7 @@ def paint_annotations(
             painted.losses.append(Loss("change", *facts, "each of its pieces became a cell"))
         drawn.setdefault(place, []).extend((annotation, piece) for piece in pieces)
     painted.losses += warn_of_enclosing(drawn, shape, image)
+    labels = [annotation.label for own in drawn.values() for annotation, _ in own]
     num_drawn = sum(map(len, drawn.values()))
     kind = np.uint16 if num_drawn < 2**16 else np.uint32
     next_id = 1
@@ -85,7 +86,7 @@ def paint_annotations(
         painted.layers[place] = ids[layer]
         painted.counts[place] = len(kept)
         next_id += len(kept)
-    painted.losses += warn_of_merged(painted.layers, image)
+    painted.losses += warn_of_merged(painted.layers, labels, image)
     return painted
 
 
