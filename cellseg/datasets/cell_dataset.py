@@ -286,7 +286,8 @@ class CellDataset(BaseDetDataset):
             more = ", ..." if len(merged) > _MAX_NAMED else ""
             _warn(
                 f"{self._roots_text()}: in {len(merged)} of {len(images)} images labels are in "
-                f"several pieces ({', '.join(merged[:_MAX_NAMED])}{more}): {MERGED_LABELS_HINT}."
+                f"several pieces, or only 255 ({', '.join(merged[:_MAX_NAMED])}{more}): "
+                f"{MERGED_LABELS_HINT}."
             )
 
     def _to_data_info(self, files: ImageFiles, record: ImageRecord) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from cellseg.datasets.label_maps import (
 )
 from cellseg.errors import CellDataError
 from cellseg.images import DEFAULT_MAX_PIXELS, read_label_map, summarize_image
-from cellseg.structures.label_pieces import count_pieces, look_merged
+from cellseg.structures.label_pieces import count_pieces, is_yes_no_mask, look_merged
 from cellseg.structures.rle import decode_runs
 
 _UNSETTLED_NS = 2_000_000_000
@@ -126,6 +126,8 @@ def _look_merged(found: LayerInstances, num_classes: int, height: int) -> bool:
         for layer in range(num_classes)
     )
     counts = np.bincount(found.layers, minlength=num_classes).tolist()
+    if any(is_yes_no_mask(found.label_ids[found.layers == k].tolist()) for k in range(num_classes)):
+        return True
     return look_merged(
         count_pieces(runs, count, height)
         for runs, count in zip(runs_of_layers, counts, strict=False)

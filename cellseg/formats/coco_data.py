@@ -140,7 +140,10 @@ def _read_categories(rows: list[dict[str, Any]], path: Path) -> dict[CocoId, str
     """Read the categories in the order of their ids; raise CellDataError for an id of two."""
     found: dict[CocoId, str] = {}
     for row in rows:
-        key, name = read_id(row["id"], f"{path}: the category id"), str(row["name"])
+        key, name = read_id(row["id"], f"{path}: the category id"), row["name"]
+        if isinstance(name, bool) or not isinstance(name, str | int) or not str(name).strip():
+            raise CellDataError(f"{path}: the category id {key} has no name; give it one.")
+        name = str(name).strip()
         if found.setdefault(key, name) != name:
             raise CellDataError(
                 f"{path}: the category id {key} stands for {found[key]} and for {name}; give each "

@@ -99,6 +99,12 @@ def read_geojson(
             kinds |= {(find_type(feature), name_class(feature)) for feature in features}
         except CellDataError as error:  # raised again when its turn comes
             unreadable.append(Loss("image", str(pair.annotations), "", "", str(error)))
+    if kinds and not unreadable and all(kind in NEVER_TAKEN for kind, _ in kinds):
+        shown = ", ".join(sorted({NEVER_TAKEN[kind] for kind, _ in kinds}))
+        raise CellDataError(
+            f"{annotations}: holds no cell, only objects of the kind {shown}; export detections, "
+            "cells or annotations from QuPath."
+        )
     taken = choose_types(objects, {kind for kind, _ in kinds})
     found = {
         name
@@ -202,9 +208,25 @@ def _refuse(reason: str, height: int, width: int) -> Drawing:
     raise UnusableAnnotationError(reason)
 
 
+def _join_polygons(collection: Mapping[str, Any]) -> dict[str, Any]:
+    """Make a MultiPolygon of the polygons in a GeometryCollection; lines and points are no area."""
+    members = collection.get("geometries")
+    polygons: list[Any] = []
+    for member in members if isinstance(members, list) else []:
+        if isinstance(member, dict) and member.get("type") in ("Polygon", "MultiPolygon"):
+            nested = member.get("coordinates")
+            is_one = member["type"] == "Polygon"
+            polygons += [nested] if is_one or not isinstance(nested, list) else nested
+    if not polygons:
+        raise UnusableAnnotationError("is a GeometryCollection, which has no area")
+    return {"type": "MultiPolygon", "coordinates": polygons}
+
+
 def _draw(geometry: Any, height: int, width: int) -> Drawing:
     """Draw a Polygon or MultiPolygon."""
     kind = geometry.get("type") if isinstance(geometry, dict) else None
+    if kind == "GeometryCollection":
+        geometry, kind = _join_polygons(geometry), "MultiPolygon"
     if kind not in ("Polygon", "MultiPolygon"):
         shape = "has no outline" if kind is None else f"is a {kind}, which has no area"
         raise UnusableAnnotationError(shape)

@@ -1,5 +1,6 @@
 """Read predictions from folders of label TIFFs, as this project and other tools write them."""
 
+import logging
 import os
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -7,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from mmengine.logging import print_log
 
 from cellseg.errors import CellDataError, CellsegError, as_cellseg_error
 from cellseg.file_listing import list_files
@@ -14,6 +16,7 @@ from cellseg.formats.label_tiff import class_label_paths
 from cellseg.formats.prediction_set import PredictionSet, TruthImage
 from cellseg.images import read_label_map
 from cellseg.structures.cells import Cells
+from cellseg.structures.label_pieces import MERGED_LABELS_HINT, look_merged_in
 
 KNOWN_PATTERNS = (
     "{image}/class{class}.tif",
@@ -87,7 +90,15 @@ def read_label_folder(
             f"{root}: no file is called {pattern}, with an image's name as {{image}}."
         )
     by_id = {image.img_id: image for image in images}
-    by_image = {key: _read_layers(by_id[key], files) for key, files in layers.items()}
+    merged: list[Path] = []
+    by_image = {key: _read_layers(by_id[key], files, merged) for key, files in layers.items()}
+    if merged:
+        print_log(
+            f"{root}: in {len(merged)} of {sum(map(len, layers.values()))} label files, such as "
+            f"{merged[0]}, labels are in several pieces: {MERGED_LABELS_HINT}.",
+            "current",
+            logging.WARNING,
+        )
     absent = [image.name for image in images if image.img_id not in by_image]
     return PredictionSet(by_image, absent, False, "{class}" in pattern)
 
@@ -162,8 +173,8 @@ def _place(
     return by_name[found["image"]], labels[given]
 
 
-def _read_layers(image: TruthImage, files: Mapping[int, Path]) -> Cells:
-    """Read the label maps of one image, class index to file."""
+def _read_layers(image: TruthImage, files: Mapping[int, Path], merged: list[Path]) -> Cells:
+    """Read the label maps of one image, class index to file; add those that look merged."""
     names = image.cells.class_names
     parts = [Cells.empty(image.height, image.width, names)]
     for label, path in files.items():
@@ -174,6 +185,8 @@ def _read_layers(image: TruthImage, files: Mapping[int, Path]) -> Cells:
                 f"{path}: is {label_map.shape[0]} x {label_map.shape[1]} pixels (height x width), "
                 f"but image {image.name} is {image.height} x {image.width}."
             )
+        if look_merged_in(label_map):
+            merged.append(path)
         cells = Cells.from_label_map(label_map, label, names)
         parts.append(replace(cells, scores=np.ones(len(cells), dtype=np.float32)))
     return Cells.concatenate(parts)

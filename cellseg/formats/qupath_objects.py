@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from cellseg.errors import CellDataError
 
+_ALL_CHANNELS = -1
 UNCLASSIFIED = "unclassified"
 """Class of objects that have none."""
 
@@ -21,14 +22,21 @@ NEVER_TAKEN = {"tmacore": "core of a tissue microarray", "tile": "tile", "root":
 
 
 class Plane(NamedTuple):
-    """A z slice and time point, counted from 0; None stands for any."""
+    """A z slice, time point and channel from 0; None stands for any, channel -1 for all."""
 
     z: int | None = None
     t: int | None = None
+    c: int | None = None
 
     def includes(self, other: Plane) -> bool:
         """Return whether another plane is among those that this one stands for."""
-        return self.z in (None, other.z) and self.t in (None, other.t)
+        is_same = self.z in (None, other.z) and self.t in (None, other.t)
+        return is_same and (self.c in (None, other.c) or other.c == _ALL_CHANNELS)
+
+    def describe(self) -> str:
+        """Write the plane; the channel only where it is one."""
+        channel = "" if self.c in (None, _ALL_CHANNELS) else f", c={self.c}"
+        return f"z={self.z}, t={self.t}{channel}"
 
 
 def name_class(feature: Mapping[str, Any]) -> str:
@@ -47,14 +55,15 @@ def name_class(feature: Mapping[str, Any]) -> str:
 def find_type(feature: Mapping[str, Any]) -> str:
     """Return an object's type in lower-case letters; empty where it is not given.
 
-    QuPath 0.2 wrote it as the id: 'PathDetectionObject'.
+    QuPath 0.2 wrote it as the id, 'PathDetectionObject', and 0.3 as `object_type`.
     """
     properties = feature.get("properties")
-    given = properties.get("objectType") if isinstance(properties, dict) else None
+    properties = properties if isinstance(properties, dict) else {}
+    given = properties.get("objectType", properties.get("object_type"))
     if not isinstance(given, str):
-        old = re.fullmatch(r"(?:Path)?(\w+?)Object", str(feature.get("id", "")))
-        given = old.group(1) if old else ""
-    return re.sub(r"[^a-z]", "", given.lower())
+        given = str(feature.get("id", ""))
+        given = given if given.endswith("Object") else ""
+    return re.sub(r"[^a-z]", "", given.lower()).removeprefix("path").removesuffix("object")
 
 
 def choose_types(objects: Sequence[str] | None, present: set[str]) -> frozenset[str]:
@@ -81,25 +90,28 @@ def find_plane(feature: Mapping[str, Any]) -> Plane:
     geometry = feature.get("geometry")
     plane = geometry.get("plane") if isinstance(geometry, dict) else None
     if not isinstance(plane, dict):
-        return Plane(0, 0)
+        return Plane(0, 0, _ALL_CHANNELS)
     try:
-        return Plane(int(plane.get("z") or 0), int(plane.get("t") or 0))
+        channel = plane.get("c")
+        channel = _ALL_CHANNELS if channel is None else int(channel)
+        return Plane(int(plane.get("z") or 0), int(plane.get("t") or 0), channel)
     except (TypeError, ValueError, OverflowError):
-        return Plane(0, 0)
+        return Plane(0, 0, _ALL_CHANNELS)
 
 
 def check_planes(path: Path, planes: Counter[Plane], chosen: Plane) -> None:
     """Raise CellDataError where objects lie on several planes, which would be merged."""
     found = sorted(plane for plane in planes if chosen.includes(plane))
-    if len(found) > 1:
-        listed = ", ".join(f"{planes[p]} at z={p.z}, t={p.t}" for p in found[:10])
+    channels = {plane.c for plane in found} - {_ALL_CHANNELS}
+    if len({plane[:2] for plane in found}) > 1 or len(channels) > 1:
+        listed = ", ".join(f"{planes[plane]} at {plane.describe()}" for plane in found[:10])
         raise CellDataError(
             f"{path}: has objects on several planes ({listed}); choose the one that the image "
-            "shows with --z or --t, or export one plane per file."
+            "shows with --z, --t or --c, or export one plane per file."
         )
     if planes and not found:
-        listed = ", ".join(f"z={p.z}, t={p.t}" for p in sorted(planes)[:10])
+        listed = "; ".join(plane.describe() for plane in sorted(planes)[:10])
         raise CellDataError(
-            f"{path}: has no object on the plane chosen with --z and --t, only at {listed}; choose "
-            "one of these."
+            f"{path}: has no object on the plane chosen with --z, --t and --c, only at {listed}; "
+            "choose one of these."
         )

@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 
 from cellseg.errors import CellDataError
 from cellseg.images.eight_bit import DEFAULT_MAX_PIXELS
 from cellseg.images.kinds import PICTURE_SUFFIXES, find_kind, require_file
 from cellseg.images.picture_image import read_picture_labels
-from cellseg.images.tiff_pages import as_data_error, check_page, decode_page
+from cellseg.images.tiff_pages import as_data_error, check_page, decode_page, open_tiff
 
 
 def read_label_map(path: str | Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDArray[np.int32]:
@@ -71,7 +70,7 @@ def check_labels(values: NDArray[Any], origin: str) -> NDArray[np.int64]:
 
 def _read_tiff_labels(path: Path, max_pixels: int) -> NDArray[Any]:
     """Decode the first page of a TIFF as (H, W) of the file's own type."""
-    with as_data_error(path), tifffile.TiffFile(path) as tiff:
+    with as_data_error(path), open_tiff(path) as tiff:
         page = tiff.pages.first
         check_page(path, tiff, page, max_pixels)
         if page.samplesperpixel != 1:

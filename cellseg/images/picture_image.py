@@ -23,6 +23,7 @@ MAX_PICTURE_PIXELS = 2**28
 PICTURE_FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
 _GRAY_MODES = {"1", "L", "LA", "La", "I", "F"}  # and 'I;16' in either byte order
 _LABEL_MODES = {"1", "L", "P", "I"}
+_LOSSLESS = ("PNG", "BMP")
 _ORIENTATION = 0x0112
 _PNG_MARK, _PNG_DEPTH_AT, _PNG_COLORS = b"\x89PNG\r\n\x1a\n", 24, {2, 4, 6}
 
@@ -73,6 +74,11 @@ def read_picture_labels(path: Path, max_pixels: int) -> NDArray[Any]:
         CellDataError: If the file cannot be read, or does not store one number per pixel.
     """
     with _open_picture(path, max_pixels) as picture:
+        if picture.format not in _LOSSLESS:
+            raise CellDataError(
+                f"{path}: is a {picture.format}, which may change the ids of a label map; save it "
+                "as 16-bit PNG or TIFF."
+            )
         if picture.mode not in _LABEL_MODES and not _is_16_bit_gray(picture):
             raise CellDataError(
                 f"{path}: a label map must be gray with one number per pixel, not {picture.mode}; "
@@ -87,11 +93,10 @@ def _open_picture(path: Path, max_pixels: int | None = None) -> Iterator[Image.I
     max_pixels = min(max_pixels or MAX_PICTURE_PIXELS, MAX_PICTURE_PIXELS)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            opened = Image.open(path, formats=PICTURE_FORMATS)
-        with opened as picture:
-            _check_picture(path, picture, max_pixels)
-            yield picture
+            warnings.simplefilter("ignore")  # of damaged EXIF, and of sizes checked below
+            with Image.open(path, formats=PICTURE_FORMATS) as picture:
+                _check_picture(path, picture, max_pixels)
+                yield picture
     except CellDataError:
         raise
     except Image.DecompressionBombError as error:
@@ -108,6 +113,10 @@ def _check_picture(path: Path, picture: Image.Image, max_pixels: int) -> None:
     size = ImageSize(picture.height, picture.width)
     if size.height * size.width > max_pixels:
         raise _too_large(path, f"{size.height} x {size.width}", max_pixels)
+    if picture.format in ("PNG", "WEBP") and getattr(picture, "n_frames", 1) > 1:
+        raise CellDataError(
+            f"{path}: is a stack of several images; save the one image as a file of its own."
+        )
     pixel_bytes = 1 if picture.mode in ("1", "L", "P") else 3
     check_declared_bytes(path, size, pixel_bytes, path.stat().st_size)
 
@@ -160,9 +169,20 @@ def _png_color(path: Path) -> int:
         return file.read(_PNG_DEPTH_AT + 2)[-1]
 
 
+def _strip_png(content: bytes) -> bytes:
+    """Leave out the chunks of a PNG that are no pixels; libpng writes its doubts of them out."""
+    parts, place = [_PNG_MARK], len(_PNG_MARK)
+    while place + 8 <= len(content):
+        end = place + 12 + int.from_bytes(content[place : place + 4], "big")
+        if content[place + 4 : place + 5].isupper():
+            parts.append(content[place:end])
+        place = end
+    return b"".join(parts)
+
+
 def _decode_deep_png(path: Path) -> NDArray[Any]:
     """Decode a PNG of 16 bits with color or alpha as (H, W, 1 or 3) uint16 gray or R, G, B."""
-    content = np.frombuffer(path.read_bytes(), dtype=np.uint8)
+    content = np.frombuffer(_strip_png(path.read_bytes()), dtype=np.uint8)
     values = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)  # B, G, R or B, G, R, A
     if values is None or values.dtype != np.uint16:
         raise ValueError("its 16-bit pixels cannot be decoded")

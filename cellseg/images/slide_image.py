@@ -61,9 +61,10 @@ class SlideImage(StoredImage):
     def read_pixel_size(self) -> PixelSize:
         """Read the pixel size that OpenSlide tells; see the base class."""
         x, y = (self._slide.properties.get(f"openslide.mpp-{axis}") for axis in "xy")
-        if not x:
+        try:
+            return settle_pixel_size(float(x or ""), float(y or x or ""), "the slide's metadata")
+        except ValueError:  # absent, or no number
             return PixelSize(note="OpenSlide does not tell its pixel size")
-        return settle_pixel_size(float(x), float(y or x), "the slide's metadata")
 
     def read_whole(self, level: int, max_pixels: int) -> NDArray[Any]:
         """Read a level; see the base class."""

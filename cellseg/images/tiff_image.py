@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 
 from cellseg.errors import CellDataError
@@ -43,7 +42,7 @@ class TiffImage(StoredImage):
         self._cached_bytes = 0
         self._checked: set[tuple[int, int | None]] = set()
         with tiff_pages.as_data_error(path):
-            self._tiff = tifffile.TiffFile(path)
+            self._tiff = tiff_pages.open_tiff(path)
         try:
             with tiff_pages.as_data_error(path):
                 self._check(max_pixels)
@@ -54,6 +53,7 @@ class TiffImage(StoredImage):
     def _check(self, max_pixels: int | None) -> None:
         """Find the pages and check the finest one; what holds for it is taken to hold for all."""
         self._pages = tiff_pages.find_pages(self.path, self._tiff)
+        tiff_pages.check_finest(self.path, self._tiff, self._pages[0])
         self.levels = tuple(map(tiff_pages.size_of, self._pages))
         page = self._pages[0]
         self._check_page(0, max_pixels)
@@ -63,8 +63,14 @@ class TiffImage(StoredImage):
             raise CellDataError(f"{self.path}: pixel type {page.dtype} cannot be used; save uint8.")
         bits = page.bitspersample
         self.is_8bit = page.dtype.kind == "b" or (page.dtype == np.uint8 and bits == 8)
-        if page.dtype.kind == "u" and bits < 8:
-            self.largest_value = 2**bits - 1
+        if page.dtype.kind == "u":
+            self._white = 2**bits - 1  # 12 bits are decoded into 16
+            self.largest_value = self._white if bits < 8 else None
+        elif page.dtype.kind in "if" and int(page.photometric) == _MIN_IS_WHITE:
+            raise CellDataError(
+                f"{self.path}: counts from white (MinIsWhite) in numbers of type {page.dtype}, of "
+                "which black is not known; save it with 0 as black (MinIsBlack)."
+            )
 
     def _check_page(self, level: int, max_pixels: int | None) -> None:
         """Check the page of a level, once; slides and pyramids may leave out empty tiles."""
@@ -127,8 +133,7 @@ class TiffImage(StoredImage):
             return (values != from_white).astype(np.uint8) * np.uint8(255)
         require_finite(self.path, values)
         if from_white and values.dtype.kind == "u":
-            largest = self.largest_value or np.iinfo(values.dtype).max
-            return values.dtype.type(largest) - values
+            return values.dtype.type(self._white) - values
         return values
 
     def _map_region(self, level: int, x: int, y: int, width: int, height: int) -> NDArray[Any]:

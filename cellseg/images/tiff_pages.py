@@ -7,6 +7,7 @@ channels, reorders them and refuses float label maps.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,15 @@ from cellseg.images.stored import check_declared_bytes, check_size
 JPEG_COMPRESSIONS = {6, 7, 33007, 34892}
 _ALPHA = {1, 2}  # ExtraSamples: associated and unassociated alpha
 _BLACK_OR_WHITE, _RGB, _YCBCR = (0, 1), 2, 6
+_MOST_PAGES = 100  # that are looked at: levels, labels and thumbnails are fewer
+
+# What it logs of odd tags is said, where it matters, by an error that names the file.
+logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)
+
+
+def open_tiff(path: Path) -> tifffile.TiffFile:
+    """Open a TIFF, and nothing else: OME metadata may name further files anywhere."""
+    return tifffile.TiffFile(path, _multifile=False)
 
 
 @contextmanager
@@ -157,15 +167,39 @@ def _check_segments(path: Path, tiff: tifffile.TiffFile, page: Any, may_be_spars
 
 
 def _is_stack(tiff: tifffile.TiffFile) -> bool:
-    """Return whether a second image of full size follows, which thumbnails do not have."""
+    """Return whether another image of full size follows, which thumbnails do not have."""
     page = tiff.pages.first
     if tiff.is_imagej and (tiff.imagej_metadata or {}).get("images", 1) > 1:
         return True
-    try:
-        second = tiff.pages[1]
-    except IndexError:
-        return False
-    return second.offset != page.offset and second.shape[:2] == page.shape[:2]
+    if any(
+        other.offset != page.offset and other.shape[:2] == page.shape[:2]
+        for other in _further_pages(tiff)
+    ):
+        return True
+    # ImageJ, MetaMorph, Zeiss and tifffile itself write many planes behind one page.
+    is_special = tiff.is_imagej or tiff.is_stk or tiff.is_lsm or tiff.is_shaped
+    return is_special and math.prod(tiff.series[0].shape) > math.prod(page.shape)
+
+
+def check_finest(path: Path, tiff: tifffile.TiffFile, page: Any) -> None:
+    """Raise CellDataError where a file holds a larger image than the page that is its image."""
+    size = size_of(page)
+    for other in _further_pages(tiff):
+        height, width = size_of(other.aspage())
+        if height > size.height and width > size.width:
+            raise CellDataError(
+                f"{path}: its first image is of {size.height} x {size.width} pixels and a later "
+                f"one of {height} x {width}; save the one image as a file of its own."
+            )
+
+
+def _further_pages(tiff: tifffile.TiffFile) -> Iterator[Any]:
+    """Yield the pages after the first one, as many as are looked at."""
+    for index in range(1, _MOST_PAGES):
+        try:
+            yield tiff.pages[index]
+        except IndexError:
+            return
 
 
 def find_channels(path: Path, page: Any) -> tuple[str, ...]:
@@ -190,7 +224,7 @@ def find_channels(path: Path, page: Any) -> tuple[str, ...]:
             return GRAY if count == 1 else RGB
     elif photometric in _BLACK_OR_WHITE:
         alphas = [kind for kind in map(int, page.extrasamples) if kind in _ALPHA]
-        if count - len(alphas) in (1, 3):
+        if len(alphas) <= 1 and count - len(alphas) in (1, 3):
             return GRAY if count - len(alphas) == 1 else RGB
         raise CellDataError(
             f"{path}: is a stack of {count} channels that are neither gray nor RGB; save the "

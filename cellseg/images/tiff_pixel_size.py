@@ -22,10 +22,12 @@ _IMPERIAL = {
     **{"mi": 1609344e3, "pt": 25400 / 72},
 }
 _OTHER_NAMES = {
-    **dict.fromkeys(("um", "micron", "microns", "micrometer", "micrometers"), 1.0),
-    **dict.fromkeys(("micrometre", "micrometres"), 1.0),
-    **{"inch": 25400.0, "inches": 25400.0, "nanometer": 1e-3, "millimeter": 1e3},
-    **{"centimeter": 1e4, "meter": 1e6, "angstrom": 1e-4},
+    **dict.fromkeys(("um", "micron", "micrometer", "micrometre"), 1.0),
+    **dict.fromkeys(("nanometer", "nanometre"), 1e-3),
+    **dict.fromkeys(("millimeter", "millimetre"), 1e3),
+    **dict.fromkeys(("centimeter", "centimetre"), 1e4),
+    **dict.fromkeys(("meter", "metre"), 1e6),
+    **{"inch": 25400.0, "inche": 25400.0, "angstrom": 1e-4},
 }
 _LENGTHS = {**_METRIC, **_IMPERIAL, **_OTHER_NAMES}
 _NO_UNITS = {"", "pixel", "pixels"}
@@ -90,7 +92,8 @@ def _from_resolution(page: Any, tiff: tifffile.TiffFile) -> PixelSize | None:
             return PixelSize(note=f"ImageJ's metadata give a pixel size in {unit!r}, not a length")
         return settle_pixel_size(x * factor, (y or x) * factor, "ImageJ's metadata")
     tag = page.tags.get("ResolutionUnit")
-    factor = _TAG_UNITS.get(int(tag.value) if tag is not None else _INCH)
+    value = _INCH if tag is None else tag.value
+    factor = _TAG_UNITS.get(value) if isinstance(value, int) else None
     if factor is None:
         return None
     return settle_pixel_size(x * factor, (y or x) * factor, "the resolution tags")
@@ -98,9 +101,11 @@ def _from_resolution(page: Any, tiff: tifffile.TiffFile) -> PixelSize | None:
 
 def _invert(tag: Any) -> float | None:
     """Return the units per pixel of a resolution tag; None where it tells nothing."""
-    if tag is None or not tag.value[0] or not tag.value[1]:
+    value = None if tag is None else tag.value
+    dots, units, *_ = (*value, 1) if isinstance(value, tuple) and value else (value, 1)
+    if not all(isinstance(number, int | float) and number > 0 for number in (dots, units)):
         return None
-    return tag.value[1] / tag.value[0]
+    return units / dots
 
 
 def _to_um(text: str, unit: str) -> float | None:
@@ -112,9 +117,10 @@ def _to_um(text: str, unit: str) -> float | None:
 def _find_length(unit: str) -> float | None:
     """Return a unit in micrometers; Greek mu and micro sign are the same."""
     name = unit.strip().replace("\u03bc", "\u00b5").replace("\u212b", "\u00c5")
+    name = name.removeprefix("\u00c2")  # UTF-8 that was read as Latin-1
     if name.startswith("\u00b5") and name != "\u00b5m":
         return 1.0 if name in ("\u00b5", "\u00b5meter") else None
-    return _LENGTHS.get(name) or _OTHER_NAMES.get(name.lower())
+    return _LENGTHS.get(name) or _OTHER_NAMES.get(name.lower().removesuffix("s"))
 
 
 def _to_number(text: str) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from cellseg.structures.rle import find_runs
 from cellseg.structures.runs import Runs, expand_ranges, measure_runs
 
 MERGED_LABELS_HINT = (
@@ -56,9 +57,18 @@ class LabelPieces:
 
     @property
     def has_started_over(self) -> bool:
-        """Whether almost all ids of 8 bit are used, and some in places far apart."""
-        is_full = _FEWEST_8BIT_LABELS <= self.num_labels <= _LARGEST_8BIT_ID
-        return is_full and self.num_far_apart >= _FEWEST_FAR_APART
+        """Whether the ids fit into 8 bit and some are used in places far apart, as for two cells.
+
+        Where almost all ids are used, one such place is enough.
+        """
+        is_full = self.num_labels >= _FEWEST_8BIT_LABELS
+        fewest = 1 if is_full else _FEWEST_FAR_APART
+        return self.num_labels <= _LARGEST_8BIT_ID and self.num_far_apart >= fewest
+
+
+def is_yes_no_mask(ids: Sequence[int]) -> bool:
+    """Return whether the only id of a label map is 255, which is how masks store yes."""
+    return list(ids) == [_LARGEST_8BIT_ID]
 
 
 def look_merged(layers: Iterable[LabelPieces]) -> bool:
@@ -66,6 +76,13 @@ def look_merged(layers: Iterable[LabelPieces]) -> bool:
     counted = list(layers)
     total = sum(counted, LabelPieces())
     return total.is_mask or any(pieces.has_started_over for pieces in counted)
+
+
+def look_merged_in(label_map: NDArray[np.integer]) -> bool:
+    """Return whether labels of one label map (H, W) seem to stand for many cells each."""
+    ids, runs = find_runs(label_map, None)
+    pieces = count_pieces(runs, len(ids), label_map.shape[0])
+    return is_yes_no_mask(ids.tolist()) or look_merged([pieces])
 
 
 def count_pieces(runs: Runs, num_labels: int, height: int) -> LabelPieces:

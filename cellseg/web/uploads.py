@@ -16,7 +16,7 @@ from PIL import Image, UnidentifiedImageError
 from cellseg.errors import CellDataError
 from cellseg.images import open_image, read_image_size
 from cellseg.images.kinds import find_kind
-from cellseg.images.tiff_pages import JPEG_COMPRESSIONS, find_channels
+from cellseg.images.tiff_pages import JPEG_COMPRESSIONS, find_channels, open_tiff
 
 SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp")
 """Names of the files that the page takes; what is in them is told by their first bytes."""
@@ -90,7 +90,7 @@ def check_upload(path: Path, name: str, limits: UploadLimits) -> str:
     try:
         height, width = read_image_size(path, _ANY_SIZE)
         _check_size(name, height, width, limits)
-        with tifffile.TiffFile(path) as tiff:
+        with open_tiff(path) as tiff:
             _check_segments(name, tiff.pages.first, limits)
     except CellDataError as error:
         raise CellDataError(str(error).replace(str(path), name)) from error

@@ -187,6 +187,8 @@ def test_coco_ids_as_text_or_floats_are_read(write, run, spelled):
             {"categories": [{"id": 1, "name": "a"}, {"id": "1", "name": "b"}]},
             "category id 1 stands for a and for b",
         ),
+        ({"categories": [{"id": 1, "name": None}]}, "category id 1 has no name"),
+        ({"categories": [{"id": 1, "name": " "}]}, "category id 1 has no name"),
     ],
 )
 def test_coco_values_that_are_ambiguous_are_refused_by_name(write, parts, message):

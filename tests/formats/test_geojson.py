@@ -268,3 +268,14 @@ def test_geojson_when_written_and_read_again_then_every_pixel_is_the_same(
     for place, number in ((0, 2), (1, 1)):  # classes are in alphabetical order
         expected = chosen[[place]].label_map() > 0
         np.testing.assert_array_equal(read(f"a/class{number}.tif") > 0, expected)
+
+
+def test_geojson_collection_of_geometries_is_drawn_where_it_has_area(write_objects, run, read):
+    line = {"type": "LineString", "coordinates": [[0, 0], [5, 5]]}
+    area = {"type": "Polygon", "coordinates": [SQUARE]}
+    made = [make_object([], {"name": "Tumor"}), make_object([], {"name": "Tumor"})]
+    made[0]["geometry"] = {"type": "GeometryCollection", "geometries": [line, area]}
+    made[1]["geometry"] = {"type": "GeometryCollection", "geometries": [line]}
+    report = run(read_geojson(*write_objects(made)))
+    assert np.count_nonzero(read("a/class1.tif")) == 36
+    assert [loss.reason for loss in report.losses] == ["is a GeometryCollection, which has no area"]

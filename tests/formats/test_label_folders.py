@@ -147,3 +147,13 @@ def test_labels_that_the_script_for_slides_writes_are_converted(run, tmp_path, d
     tifffile.imwrite(tmp_path / "masks" / name, labels)
     report = run(read_label_folders(tmp_path / "images", tmp_path / "masks"))
     assert report.cells == {"cell": 1}
+
+
+def test_mask_of_0_and_255_whose_cells_touch_is_warned_of(tmp_path, draw_picture, run):
+    draw_picture(tmp_path / "data" / "a.tif")
+    labels = np.zeros((20, 30), np.uint8)
+    labels[3:7, 5:20] = 255
+    Image.fromarray(labels).save(tmp_path / "data" / "a_masks.png")
+    report = run(read_label_folders(tmp_path / "data"))
+    assert [loss.kind for loss in report.losses] == ["warning"]
+    assert "the only label is 255: each label counts as one cell" in report.to_text()

@@ -194,3 +194,20 @@ def test_read_predictions_when_tools_predict_wrote_them_then_perfect_ones_score_
         read_predictions(tmp_path / "out", images, classes)
     merged = read_predictions(tmp_path / "out", images, classes, "{image}.labels.tif")
     assert (merged.has_classes, merged.absent) == (False, [])
+
+
+def test_read_predictions_when_a_file_is_a_yes_no_mask_then_warned_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(
+        "cellseg.formats.label_predictions.print_log", lambda message, *_: told.append(message)
+    )
+    mask = np.zeros(SHAPE, np.uint8)
+    mask[2:6, 2:6] = mask[10:14, 20:24] = 255
+    write_labels(tmp_path / "b" / "class1.tif", mask)
+    write_labels(tmp_path / "s/a" / "class1.tif", draw_labels(1) * 0 + 1)
+    read_predictions(tmp_path, IMAGES, NAMES)
+    assert len(told) == 1
+    assert "in 1 of 2 label files, such as" in told[0]
+    assert "class1.tif, labels are in several pieces: each label counts as one cell" in told[0]

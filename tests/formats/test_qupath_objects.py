@@ -69,3 +69,33 @@ def test_geojson_plane_that_is_absent_is_refused(write_objects, run):
     with pytest.raises(CellDataError, match=r"no object on the plane chosen .* only at z=3, t=0"):
         run(read_geojson(*folders, plane=Plane(z=0)))
     assert run(read_geojson(*folders)).cells == {"Tumor": 1}
+
+
+def test_geojson_channels_when_several_then_one_is_chosen_or_all_are_refused(write_objects, run):
+    objects = [make_typed("cell", square(3 * place, 3, 2), plane=(0, 0)) for place in range(3)]
+    for place, made in enumerate(objects, start=-1):
+        made["geometry"]["plane"]["c"] = place  # -1 is all channels
+    folders = write_objects(objects)
+    with pytest.raises(CellDataError, match=r"several planes .*1 at z=0, t=0, c=1\).*--c"):
+        run(read_geojson(*folders))
+    report = run(read_geojson(*folders, plane=Plane(c=1)))
+    assert report.cells == {"Tumor": 2}
+
+
+@pytest.mark.parametrize("key", ["objectType", "object_type"])
+@pytest.mark.parametrize("kind", ["tile", "PathTileObject", "TMA core", "tma_core", "Root"])
+def test_geojson_types_that_are_no_cells_are_found_however_they_are_spelled(
+    write_objects, run, key, kind
+):
+    other = make_typed("cell", square(1, 1, 18))
+    other["properties"] = {key: kind}
+    folders = write_objects([other, make_typed("cell", SQUARE)])
+    report = run(read_geojson(*folders))
+    assert report.cells == {"Tumor": 1}
+    assert "not a cell" in report.losses[0].reason
+
+
+def test_geojson_of_tiles_only_says_that_no_object_is_a_cell(write_objects):
+    folders = write_objects([make_typed("tile", SQUARE), make_typed("root", SQUARE)])
+    with pytest.raises(CellDataError, match=r"geojson: holds no cell, only .* root object, tile"):
+        read_geojson(*folders)

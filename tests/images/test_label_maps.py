@@ -94,3 +94,11 @@ def test_label_values_that_are_none_are_refused(value):
     with pytest.raises(CellDataError, match="here: label values"):
         check_labels(np.array([[0.0, value]]), "here")
     assert check_labels(np.array([[0.0, 3.0]]), "here").tolist() == [[0, 3]]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
+def test_label_map_of_a_kind_that_changes_values_is_refused(tmp_path, kind):
+    path = tmp_path / "labels.png"
+    Image.fromarray(np.eye(8, dtype=np.uint8)).save(path, format=kind)
+    with pytest.raises(CellDataError, match=rf"labels\.png: is a {kind}, which may change the ids"):
+        read_label_map(path)

@@ -216,3 +216,15 @@ def test_blank_picture_of_many_pixels_in_a_small_file_is_refused_undecoded(
     for read in (read_cell_image, read_stored_image, open_image, read_opened_size):
         with pytest.raises(CellDataError, match=rf"{name}: declares 2000 x 2000 pixels, far too"):
             read(path)
+
+
+def test_16_bit_png_with_odd_metadata_is_read_without_a_word(tmp_path, capfd):
+    path = tmp_path / "a.png"
+    values = np.arange(24 * 30 * 3, dtype=np.uint16).reshape(24, 30, 3)
+    write_deep_png(path, values, 2)
+    content = path.read_bytes()
+    profile = b"iCCPx\0\0" + zlib.compress(b"no profile")
+    chunk = struct.pack(">I", len(profile) - 4) + profile + struct.pack(">I", zlib.crc32(profile))
+    path.write_bytes(content[:33] + chunk + content[33:])
+    np.testing.assert_array_equal(read_stored_image(path), values)
+    assert capfd.readouterr().err == ""

@@ -158,3 +158,35 @@ def test_webp_is_read(read, tmp_path, mode):
 def test_tiff_orientation_tag_is_as_stored_everywhere(read, write):
     path = write(RGB, photometric="rgb", extratags=[(274, 3, 1, 6, True)])
     np.testing.assert_array_equal(read(path), RGB[..., ::-1])
+
+
+def test_12_bit_values_that_count_from_white_are_turned_around(read, write):
+    values = RNG.integers(0, 4096, (48, 64)).astype(np.uint16)
+    path = write(values, photometric="miniswhite", bitspersample=12)
+    image = read(path, intensity_range=(0, 4095))
+    np.testing.assert_array_equal(image[..., 0], np.rint((4095 - values) * (255 / 4095)))
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.int16, np.int8])
+def test_values_that_count_from_an_unknown_white_are_refused(read, write, kind):
+    path = write(GRAY.astype(kind), photometric="miniswhite")
+    with pytest.raises(CellDataError, match=r"image.*tif: counts from white .*MinIsBlack"):
+        read(path, intensity_range=(0, 100))
+
+
+def test_several_samples_declared_as_alpha_are_refused(read, tmp_path):
+    path = tmp_path / "image.tif"
+    values = RNG.integers(0, 256, (48, 64, 4), dtype=np.uint8)
+    options = dict(photometric="minisblack", planarconfig="contig")
+    tifffile.imwrite(path, values, extrasamples=["unassalpha"] * 3, **options)
+    with pytest.raises(CellDataError, match="stack of 4 channels"):
+        read(path)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp"])
+def test_animated_pictures_are_refused(read, tmp_path, suffix):
+    path = tmp_path / f"image{suffix}"
+    more = [Image.fromarray(255 - RGB)]
+    Image.fromarray(RGB).save(path, save_all=True, append_images=more, lossless=True)
+    with pytest.raises(CellDataError, match="stack of several images"):
+        read(path)

@@ -228,3 +228,16 @@ def test_scn_of_several_scans_without_openslide_names_the_extra(tmp_path, image,
     write_scn(path, [image, image[:100, :90]], np.zeros((90, 40, 3), np.uint8))
     with pytest.raises(CellDataError, match=r"slide\.scn: holds several scans.*the extra slides"):
         open_image(path)
+
+
+@pytest.mark.parametrize("text", ["about 0.25", ""])
+def test_slide_whose_pixel_size_is_no_number_is_read_without(tmp_path, monkeypatch, text):
+    class Odd(FakeSlide):
+        properties = types.MappingProxyType({"openslide.mpp-x": text})
+
+    use_slide(monkeypatch, Odd)
+    path = tmp_path / "slide.mrxs"
+    path.write_bytes(b"")
+    with open_image(path) as source:
+        assert source.pixel_size_um is None
+        assert source.pixel_size_note == "OpenSlide does not tell its pixel size"

@@ -205,3 +205,62 @@ def test_large_tiff_that_is_truncated_is_refused_before_a_region_is_read(tiff, m
     path.write_bytes(content[: len(content) - 300])
     with pytest.raises(CellDataError, match=r"file\.tif: is truncated"):
         open_image(path)
+
+
+def _refuse(path, message):
+    for read in READERS:
+        with pytest.raises(CellDataError, match=message):
+            read(path)
+
+
+def test_stack_behind_one_page_is_refused(tmp_path):
+    path = tmp_path / "planes.tif"
+    tifffile.imwrite(path, np.stack([RGB[..., 0]] * 3), photometric="minisblack", truncate=True)
+    _refuse(path, r"planes\.tif: is a stack of several images")
+
+
+def test_stack_with_a_thumbnail_between_is_refused(tmp_path):
+    path = tmp_path / "between.tif"
+    with tifffile.TiffWriter(path) as writer:
+        writer.write(RGB, photometric="rgb")
+        writer.write(RGB[::4, ::4], photometric="rgb", subfiletype=1)
+        writer.write(RGB, photometric="rgb")
+    _refuse(path, r"between\.tif: is a stack of several images")
+
+
+def test_thumbnail_in_front_of_the_image_is_refused(tmp_path):
+    path = tmp_path / "front.tif"
+    with tifffile.TiffWriter(path) as writer:
+        writer.write(RGB[::4, ::4], photometric="rgb")
+        writer.write(RGB, photometric="rgb")
+    _refuse(path, r"front\.tif: its first image is of 10 x 13 pixels and a later one of 40 x 52")
+
+
+def test_ome_tiff_that_names_another_file_does_not_read_it(tmp_path):
+    secret, path = tmp_path / "secret.tif", tmp_path / "upload" / "image.ome.tif"
+    path.parent.mkdir()
+    with tifffile.TiffWriter(secret) as writer:
+        for _ in range(2):
+            writer.write(np.full((40, 52), 77, np.uint8), metadata=None)
+    described = f"""<?xml version="1.0" encoding="UTF-8"?>
+    <OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:0">
+    <Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="uint8" SizeX="52"
+    SizeY="40" SizeC="1" SizeZ="1" SizeT="1"><Channel ID="Channel:0:0" SamplesPerPixel="1"/>
+    <TiffData IFD="0" PlaneCount="1"><UUID FileName="{secret}">urn:uuid:1</UUID></TiffData>
+    </Pixels></Image></OME>"""
+    with tifffile.TiffWriter(path) as writer:
+        writer.write(RGB[..., 0], metadata=None, description=described)
+        writer.write(RGB[::2, ::2, 0], metadata=None)
+    for read in (read_cell_image, read_stored_image):
+        with contextlib.suppress(CellDataError):
+            assert not (read(path) == 77).all()
+
+
+def test_odd_tags_are_not_written_to_the_terminal(tmp_path, capfd):
+    path = tmp_path / "odd.tif"
+    tifffile.imwrite(path, RGB, photometric="rgb", resolution=(2, 2))
+    content = path.read_bytes()
+    unit = content.index(struct.pack("<HHI", 296, 3, 1))
+    path.write_bytes(content[: unit + 8] + struct.pack("<H", 77) + content[unit + 10 :])
+    np.testing.assert_array_equal(read_stored_image(path), RGB)
+    assert capfd.readouterr().err == ""

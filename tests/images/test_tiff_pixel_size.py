@@ -1,3 +1,5 @@
+import struct
+
 import numpy as np
 import pytest
 import tifffile
@@ -127,3 +129,41 @@ def test_pixel_size_that_is_a_screen_says_why_it_is_not_taken(tmp_path, image):
     path = tmp_path / "image.tif"
     tifffile.imwrite(path, image, photometric="rgb", resolution=(72, 72), resolutionunit="INCH")
     assert "352.778 um, not between" in read_size(path).note
+
+
+def overwrite_tag(path, tag, kind, count, value):
+    """Replace an entry of a TIFF's only page by one of another type; value: 4 bytes."""
+    content = path.read_bytes()
+    with tifffile.TiffFile(path) as opened:
+        place = opened.pages.first.tags[tag].offset
+    entry = struct.pack("<HHI", tag, kind, count) + value
+    path.write_bytes(content[:place] + entry + content[place + 12 :])
+
+
+@pytest.mark.parametrize(
+    ("kind", "count", "value", "expected"),
+    [
+        (3, 1, struct.pack("<I", 20000), 0.5),
+        (11, 1, struct.pack("<f", 20000.0), 0.5),
+        (11, 1, struct.pack("<f", float("nan")), None),
+        (2, 4, b"abc\0", None),
+        (3, 2, struct.pack("<HH", 3, 0), None),
+    ],
+)
+def test_resolution_tag_of_another_type_does_not_refuse_the_image(
+    tmp_path, image, kind, count, value, expected
+):
+    path = tmp_path / "image.tif"
+    tifffile.imwrite(
+        path, image, photometric="rgb", resolution=(20000, 20000), resolutionunit="CENTIMETER"
+    )
+    for tag in (282, 283):
+        overwrite_tag(path, tag, kind, count, value)
+    assert read_side(path) == expected
+
+
+def test_resolution_unit_of_several_numbers_does_not_refuse_the_image(tmp_path, image):
+    path = tmp_path / "image.tif"
+    tifffile.imwrite(path, image, photometric="rgb", resolution=(20000, 20000))
+    overwrite_tag(path, 296, 3, 2, struct.pack("<HH", 3, 3))
+    assert read_side(path) is None

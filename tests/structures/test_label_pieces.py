@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from cellseg.structures.label_pieces import LabelPieces, count_pieces, look_merged
+from cellseg.structures.label_pieces import LabelPieces, count_pieces, look_merged, look_merged_in
 from cellseg.structures.rle import find_runs
 
 RNG = np.random.default_rng(0)
@@ -43,11 +43,21 @@ def test_count_pieces_when_empty_or_full_then_no_piece_or_one(label_map):
     [
         (draw_cells(4, 5) > 0) * 255,
         draw_cells(20, 20) % 256,
+        draw_cells(20, 20)[:, 70:] % 256,
+        draw_cells(1, 257) % 256,
         (draw_cells(20, 20) - 1) % 255 + 1,
         np.where(draw_cells(6, 6) > 0, draw_cells(6, 6) % 3 + 1, 0),
         np.pad(np.ones((5, 5), int), ((0, 60), (0, 60))) + np.pad(np.ones((5, 5), int), (60, 0)),
     ],
-    ids=["mask", "wrapped", "wrapped_without_0", "class_numbers", "mask_of_two"],
+    ids=[
+        "mask",
+        "wrapped",
+        "part_of_wrapped",
+        "barely_wrapped",
+        "wrapped_without_0",
+        "class_numbers",
+        "mask_of_two",
+    ],
 )
 def test_look_merged_when_a_label_stands_for_many_cells_then_true(label_map):
     assert look_merged([count(label_map)])
@@ -59,3 +69,12 @@ def test_look_merged_when_cells_are_whole_or_a_few_in_pieces_then_false():
     assert not look_merged([count(whole)])
     assert not look_merged([count(draw_cells(1, 1)), count(draw_cells(2, 3))])
     assert not look_merged([])
+
+
+@pytest.mark.parametrize(("number", "expected"), [(255, True), (1, False), (254, False)])
+def test_look_merged_in_when_the_only_id_is_255_then_it_is_a_mask(number, expected):
+    label_map = np.zeros((9, 9), np.uint8)
+    label_map[2:5, 2:5] = number
+    assert look_merged_in(label_map) == expected
+    label_map[7, 7] = 3
+    assert not look_merged_in(label_map)

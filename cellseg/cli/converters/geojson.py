@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--z", type=int, help="z slice to take, from 0, where there are several")
     parser.add_argument("--t", type=int, help="time point to take, from 0")
+    parser.add_argument("--c", type=int, help="channel to take, from 0")
     add_out_arguments(parser)
     add_order_argument(parser)
 
@@ -47,6 +48,6 @@ def main(args: argparse.Namespace) -> None:
         args.channel_order,
         args.nuclei,
         args.objects,
-        Plane(args.z, args.t),
+        Plane(args.z, args.t, args.c),
     )
     write_result(run_conversion(source, args, "GeoJSON"))

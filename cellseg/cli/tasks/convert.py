@@ -34,7 +34,7 @@ def run_conversion(source: Source, args: argparse.Namespace, data_format: str) -
         name: getattr(args, name) for name in ("channel_order", "nuclei") if name in args
     }
     # Only where they are set, so that folders of earlier versions are continued.
-    added = ("connected_components", "objects", "z", "t", "crowds_as_cells")
+    added = ("connected_components", "objects", "z", "t", "c", "crowds_as_cells")
     given = {name: getattr(args, name, None) for name in added}
     options |= {
         name: value for name, value in given.items() if value is not None and value is not False

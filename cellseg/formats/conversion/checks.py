@@ -20,6 +20,8 @@ ENCLOSES = (
     "encloses other objects: if it is a region, not a cell, leave it out with --class-map "
     "NAME=drop, or correct the annotation"
 )
+YES_NO = f"the only label is 255: {MERGED_LABELS_HINT}"
+YES_NO_LABEL = "label 255"
 _ENCLOSED_SHARE = 0.9
 _MUCH_LARGER = 10
 _Drawn = Mapping[int, Sequence[tuple[Annotation, Crop]]]
@@ -36,8 +38,18 @@ def cut_pieces(crop: Crop) -> list[Crop]:
     ]
 
 
-def warn_of_merged(layers: Mapping[int, NDArray[Any]], image: str) -> list[Loss]:
-    """Warn where labels of an image's layers seem to stand for many cells each."""
+def warn_of_merged(
+    layers: Mapping[int, NDArray[Any]], labels: Sequence[str], image: str
+) -> list[Loss]:
+    """Warn where labels of an image's layers seem to stand for many cells each.
+
+    Args:
+        layers: (H, W) label maps by class index, renumbered.
+        labels: How the annotations that they were made of are called.
+        image: Its name.
+    """
+    if labels == [YES_NO_LABEL]:
+        return [Loss("warning", image, "", "", YES_NO)]
     counted = []
     for place, layer in layers.items():
         if place != IGNORED:

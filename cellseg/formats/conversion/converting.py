@@ -152,10 +152,10 @@ def _check_names(source: Source) -> None:
 
 def _refuse_losses(losses: list[Loss]) -> None:
     """Raise CellDataError for what was left out before an image was read, all in one message."""
-    shown = [
-        f"{loss.image}{f', {loss.label}' if loss.label else ''}: {loss.reason}{loss.hint}"
-        for loss in losses[:20]
-    ]
+    shown = []
+    for loss in losses[:20]:
+        where = f"{loss.image}{f', {loss.label}' if loss.label else ''}: "
+        shown.append(f"{where}{loss.reason.removeprefix(where)}{loss.hint}")
     more = f"\n  and {len(losses) - 20} more" if len(losses) > 20 else ""
     raise CellDataError(
         f"{len(losses)} parts of the data do not fit together; mend them, or leave them out with "

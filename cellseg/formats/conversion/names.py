@@ -14,6 +14,7 @@ IGNORED, LEFT_OUT = -1, -2
 """What `ClassTable.find` gives for regions to ignore and for names that are left out."""
 
 _LONGEST_NAME = 150
+_LONGEST_PART, _LONGEST_PATH = 255, 1024  # bytes
 _IGNORE_TARGET, _DROP_TARGET = "ignore", "drop"
 
 
@@ -32,15 +33,27 @@ def find_inside(folder: Path, file_name: str, origin: Path) -> Path:
         CellDataError: If the name is empty, absolute, or climbs with '..'.
     """
     relative = PurePosixPath(file_name.replace("\\", "/"))
+    shown = file_name if len(file_name) <= 200 else f"{file_name[:200]}..."
     drive = re.match(r"[A-Za-z]:", file_name)
     if not relative.name or relative.is_absolute() or drive or ".." in relative.parts:
         raise CellDataError(
-            f"{origin}: the image name {file_name!r} does not stay inside {folder}; write a path "
+            f"{origin}: the image name {shown!r} does not stay inside {folder}; write a path "
             "relative to the folder of images."
         )
-    if any(ord(character) < 32 for character in file_name):
-        raise CellDataError(f"{origin}: the image name {file_name!r} is no file name; correct it.")
+    if not _is_file_name(file_name):
+        raise CellDataError(f"{origin}: the image name {shown!r} is no file name; correct it.")
     return folder / relative
+
+
+def _is_file_name(text: str) -> bool:
+    """Return whether a path, with either kind of slash, is one that a file system can have."""
+    try:
+        content = text.encode()
+    except UnicodeEncodeError:  # half a character
+        return False
+    parts = re.split(rb"[/\\]", content)
+    is_short = len(content) <= _LONGEST_PATH and max(map(len, parts)) <= _LONGEST_PART
+    return is_short and min(content, default=32) >= 32
 
 
 def name_folder(relative_path: str | Path) -> str:

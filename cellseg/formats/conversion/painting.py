@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cellseg.errors import CellDataError
 from cellseg.formats.conversion.annotations import (
     Annotation,
     Loss,
@@ -17,6 +19,8 @@ from cellseg.formats.conversion.annotations import (
 from cellseg.formats.conversion.checks import cut_pieces, warn_of_enclosing, warn_of_merged
 from cellseg.formats.conversion.names import IGNORED, LEFT_OUT, ClassTable
 from cellseg.structures.runs import Crop
+
+_MOST_COVERED, _SMALL_PX = 100, 2**27
 
 
 @dataclass
@@ -57,9 +61,15 @@ def paint_annotations(
 
     Returns:
         The label maps, with ids 1, 2, ... in the order of classes, then of annotations.
+
+    Raises:
+        CellDataError: If they cover the image a hundred times over, which would not end.
     """
     painted = PaintedImage({}, {}, [])
     drawn: dict[int, list[tuple[Annotation, Crop]]] = {}
+    seen: set[tuple[int, int, int, int, bytes]] = set()
+    doubles: list[Loss] = []
+    covered = 0
     for annotation in annotations:
         place = IGNORED if annotation.is_ignored else table.find(annotation.class_name)
         crop = _draw(annotation, place, shape, image, painted.losses)
@@ -67,10 +77,24 @@ def paint_annotations(
             continue
         pieces = cut_pieces(crop) if split_pieces and place != IGNORED else [crop]
         if len(pieces) > 1:
-            facts = (image, annotation.label, annotation.class_name)
-            painted.losses.append(Loss("change", *facts, "each of its pieces became a cell"))
-        drawn.setdefault(place, []).extend((annotation, piece) for piece in pieces)
+            named = (image, annotation.label, annotation.class_name)
+            painted.losses.append(Loss("change", *named, "each of its pieces became a cell"))
+        for piece in pieces:
+            height, width = piece.mask.shape
+            covered += height * width
+            facts = place, piece.x0, piece.y0, width, hashlib.sha256(piece.mask.tobytes()).digest()
+            if place != IGNORED and facts in seen:
+                doubles.append(_hide(annotation, image, int(np.count_nonzero(piece.mask))))
+                continue
+            seen.add(facts)
+            drawn.setdefault(place, []).append((annotation, piece))
+        if covered > max(_MOST_COVERED * shape[0] * shape[1], _SMALL_PX):
+            raise CellDataError(
+                f"{image}: its annotations cover the image more than {_MOST_COVERED} times over; "
+                "correct them, or leave the image out with --skip-bad."
+            )
     painted.losses += warn_of_enclosing(drawn, shape, image)
+    labels = [annotation.label for own in drawn.values() for annotation, _ in own]
     num_drawn = sum(map(len, drawn.values()))
     kind = np.uint16 if num_drawn < 2**16 else np.uint32
     next_id = 1
@@ -85,7 +109,8 @@ def paint_annotations(
         painted.layers[place] = ids[layer]
         painted.counts[place] = len(kept)
         next_id += len(kept)
-    painted.losses += warn_of_merged(painted.layers, image)
+    painted.losses += doubles
+    painted.losses += warn_of_merged(painted.layers, labels, image)
     return painted
 
 
@@ -135,6 +160,11 @@ def _account(
         elif left:
             losses.append(Loss("change", *facts, "pixels lost to a smaller cell", lost))
         else:
-            reason = "hidden by cells of its class that are as small or smaller"
-            losses.append(Loss("cell", *facts, reason, lost))
+            losses.append(_hide(annotation, image, lost))
     return losses
+
+
+def _hide(annotation: Annotation, image: str, lost: int) -> Loss:
+    """Say that an annotation of so many pixels shows none of them."""
+    reason = "hidden by cells of its class that are as small or smaller"
+    return Loss("cell", image, annotation.label, annotation.class_name, reason, lost)

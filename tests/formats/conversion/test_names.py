@@ -35,7 +35,18 @@ def test_folder_name_is_safe_and_readable(file, name):
 
 @pytest.mark.parametrize(
     "name",
-    ["../x.png", "a/../../x.png", "/etc/x.png", "C:\\x.png", "..\\x.png", "", ".", "a\0.png"],
+    [
+        "../x.png",
+        "a/../../x.png",
+        "/etc/x.png",
+        "C:\\x.png",
+        "..\\x.png",
+        "",
+        ".",
+        "a\0.png",
+        "x" * 5000,
+    ]
+    + ["x" * 256, "y/" * 600 + "x", "\ud800.png"],
 )
 def test_file_that_leads_outside_is_refused(name):
     with pytest.raises(CellsegError, match=r"coco\.json: the image name"):

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from cellseg.errors import CellDataError
 from cellseg.formats.conversion import Annotation, Crop, Drawing, UnusableAnnotationError
 from cellseg.formats.conversion.names import IGNORED, LEFT_OUT, ClassTable
 from cellseg.formats.conversion.painting import paint_annotations
@@ -86,3 +87,16 @@ def test_more_cells_than_uint16_holds_when_painted_then_uint32():
 
 def test_no_annotation_when_painted_then_no_layer():
     assert paint().layers == {}
+
+
+def test_annotations_that_are_all_the_same_when_painted_then_kept_once_in_memory(monkeypatch):
+    monkeypatch.setattr("cellseg.formats.conversion.painting._SMALL_PX", 30 * 600)
+    painted = paint(*(box(str(number), 0, 0, 30, 20) for number in range(30)))
+    assert painted.counts == {0: 1}
+    assert [loss.pixels for loss in painted.losses] == [600] * 29
+
+
+def test_annotations_that_cover_the_image_over_and_over_are_refused(monkeypatch):
+    monkeypatch.setattr("cellseg.formats.conversion.painting._SMALL_PX", 0)
+    with pytest.raises(CellDataError, match="img: its annotations cover the image more than 100"):
+        paint(*(box(str(number), 0, 0, 30, 20) for number in range(101)))
