@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from mmdet.registry import DATASETS
 from mmengine.config import Config
 
 from cellseg.defaults import SPLITS
+from cellseg.engine.cell_classes import find_heads
 from cellseg.engine.configs import list_datasets, read_own_classes
 from cellseg.errors import CellsegError
-
-# What they count are other things: objects of any class, or those of a pretraining.
-_OTHER_PARTS = {"rpn_head", "backbone", "semantic_head", "glbctx_head"}
 
 
 def list_class_names(config: Config) -> dict[str, tuple[str, ...]]:
@@ -51,14 +48,14 @@ def check_class_counts(config: Config, splits: Sequence[str] = SPLITS) -> None:
             than the training does.
     """
     names = {split: own for split, own in list_class_names(config).items() if split in splits}
-    heads = dict(_find_counts(config.get("model"), "model"))
+    heads = [(key, head.num_classes) for head, key in find_heads(config.get("model"), "model")]
     for split, own in names.items():
-        for key, count in heads.items():
+        for key, count in heads:
             if count != len(own):
                 raise CellsegError(
                     f"The {split} data of {config.filename} have {len(own)} classes "
-                    f"({', '.join(own)}), but {key} is {count}; set the model's num_classes and "
-                    f"{split}_dataloader.dataset.metainfo.classes alike."
+                    f"({', '.join(own)}), but {key}.num_classes is {count}; set cell_classes = "
+                    f"({', '.join(repr(name) for name in own)},) in the config, for data and model."
                 )
     for split, own in names.items():
         if own != names.get("train", own):
@@ -66,16 +63,3 @@ def check_class_counts(config: Config, splits: Sequence[str] = SPLITS) -> None:
                 f"The {split} data of {config.filename} name the classes {', '.join(own)}, but the "
                 f"training data {', '.join(names['train'])}; set metainfo.classes of both alike."
             )
-
-
-def _find_counts(part: Any, name: str) -> Iterator[tuple[str, int]]:
-    """Find every num_classes of a model's heads by dotted name."""
-    if isinstance(part, dict):
-        for key, value in part.items():
-            if key == "num_classes" and isinstance(value, int):
-                yield f"{name}.{key}", value
-            elif key not in _OTHER_PARTS:
-                yield from _find_counts(value, f"{name}.{key}")
-    elif isinstance(part, list | tuple):
-        for place, value in enumerate(part):
-            yield from _find_counts(value, f"{name}.{place}")

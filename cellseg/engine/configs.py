@@ -11,6 +11,7 @@ from mmengine.config import Config, ConfigDict
 from cellseg.config_files import find_config
 from cellseg.datasets.folder_facts import join_folder_facts
 from cellseg.defaults import SPLITS
+from cellseg.engine.cell_classes import KEY, set_cell_classes
 from cellseg.engine.option_checks import check_options, settle_workers
 from cellseg.engine.options_action import OptionsAction
 from cellseg.errors import CellsegError
@@ -44,7 +45,7 @@ def parse_cfg_options(words: Sequence[str] | None) -> dict[str, Any] | None:
 
 
 def read_config(config: str | Path | Config, options: Mapping[str, Any] | None = None) -> Config:
-    """Read a config.
+    """Read a config; `cell_classes` sets the classes of its data sets and model.
 
     Args:
         config: A path, the name of a shipped config, or a config, which is copied.
@@ -74,6 +75,7 @@ def read_config(config: str | Path | Config, options: Mapping[str, Any] | None =
             OSError,
         ) as error:
             raise CellsegError(f"{path} cannot be read as a config: {error}") from error
+        set_cell_classes(cfg)
     if options:
         check_options(cfg, options)
         try:
@@ -83,6 +85,8 @@ def read_config(config: str | Path | Config, options: Mapping[str, Any] | None =
             raise CellsegError(
                 f"--cfg-options {names} does not fit {cfg.filename}: {error}"
             ) from error
+        if KEY in options:
+            set_cell_classes(cfg)
     settle_workers(cfg)
     return cfg
 
@@ -166,9 +170,7 @@ def read_class_names(dataset: Mapping[str, Any]) -> tuple[str, ...]:
     """
     names = (dataset.get("metainfo") or {}).get("classes") or read_own_classes(dataset)
     if names is None:
-        raise CellsegError(
-            "The config's test data set names no classes; set metainfo=dict(classes=(...))."
-        )
+        raise CellsegError("The config's test data set names no classes; set cell_classes = (...).")
     return (names,) if isinstance(names, str) else tuple(names)
 
 

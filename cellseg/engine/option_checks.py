@@ -19,6 +19,7 @@ from cellseg.errors import CellsegError
 # What MMEngine and this project read from a config besides the arguments of the Runner.
 _MORE_KEYS = {
     "activation_checkpointing",
+    "cell_classes",
     "compile",
     "custom_imports",
     "efficient_conv_bn_eval",

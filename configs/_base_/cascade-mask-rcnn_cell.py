@@ -2,7 +2,7 @@
 
 _base_ = "mmdet::_base_/models/cascade-mask-rcnn_r50_fpn.py"
 
-_num_classes = 4
+_num_classes = 4  # of cell_dataset.py; `cell_classes` in a config sets both
 _proposals = dict(nms_pre=4000, max_per_img=4000)  # see mask-rcnn_cell.py
 _ignore_iof_thr = 0.5  # a prior that lies in an ignore region by more than half counts as nothing
 

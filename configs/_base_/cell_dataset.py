@@ -39,6 +39,7 @@ _dataset = dict(
     channel_order="bgr",  # file order of hw3's TIFFs; "rgb" for almost everything else
     num_folds=5,  # one stratified split of data_root into train and val; 0 uses the whole folder
     fold=0,
+    # Another config sets cell_classes = (...), which reaches every data set and the model.
     metainfo=dict(classes=("epithelial", "lymphocyte", "neutrophil", "macrophage")),
 )
 

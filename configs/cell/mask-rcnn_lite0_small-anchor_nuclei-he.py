@@ -10,7 +10,7 @@ python tools/train.py configs/cell/mask-rcnn_lite0_small-anchor_nuclei-he.py
 _base_ = "../_base_/cell_lite.py"
 
 _metainfo = dict(classes=("nucleus",))
-_num_classes = 1
+_num_classes = len(_metainfo["classes"])
 _scale = 1.6  # enlarged this much, the median nucleus is some 30 px wide
 _raw_crop_size = (320, 320)  # px of the image
 _crop_size = (320, 320)  # px of the network's input

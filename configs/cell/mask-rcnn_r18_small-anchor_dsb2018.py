@@ -10,7 +10,7 @@ python tools/train.py configs/cell/mask-rcnn_r18_small-anchor_dsb2018.py
 _base_ = "../_base_/cell_from_scratch.py"
 
 _metainfo = dict(classes=("nucleus",))
-_num_classes = 1
+_num_classes = len(_metainfo["classes"])
 _input_size = (512, 512)  # 320 x 256 px images enlarged 1.6 times: the median nucleus is 26 px wide
 _crop_size = (288, 288)  # a third of such an image: four images a step, for the batch norms
 # Random weights need norms in neck and mask head too (He et al., https://arxiv.org/abs/1811.08883).

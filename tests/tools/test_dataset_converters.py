@@ -142,7 +142,7 @@ def go_through_geojson(run, before, tmp_path, *order):
 def test_layout_through_coco_and_back_is_the_same(layout, run, monkeypatch, tmp_path):
     printed = go_through_coco(run, monkeypatch, layout, tmp_path)
     assert_same(layout, tmp_path / "after")
-    assert 'classes=("epithelial", "lymphocyte", "neutrophil", "macrophage")' in printed
+    assert 'cell_classes = ("epithelial", "lymphocyte", "neutrophil", "macrophage")' in printed
     assert "Left out" not in printed
 
 
@@ -263,7 +263,7 @@ def test_labels_tool_when_run_then_cells(run, tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", labels)
     tifffile.imwrite(tmp_path / "a_masks.tif", labels)
     printed = run("labels2tiff", tmp_path, tmp_path / "out", "--class-name", "nucleus")
-    assert 'metainfo=dict(classes=("nucleus",)), num_classes=1' in printed
+    assert 'In a config: cell_classes = ("nucleus",), and of its data sets data_root=' in printed
 
 
 def test_dsb_tool_when_run_then_cells(run, tmp_path):

@@ -53,6 +53,6 @@ def run_conversion(source: Source, args: argparse.Namespace, data_format: str) -
     return (
         f"{report.to_text()}\n"
         f"Report: {args.out / 'conversion.txt'}; every case: {args.out / 'conversion.csv'}\n"
-        f'In a config: data_root="{args.out}", channel_order="rgb", '
-        f"metainfo=dict(classes=({names}{comma})), num_classes={len(table.classes)}"
+        f"In a config: cell_classes = ({names}{comma}), and of its data sets "
+        f'data_root="{args.out}", channel_order="rgb"'
     )

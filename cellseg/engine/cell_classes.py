@@ -1,0 +1,64 @@
+"""Set the classes of a config once: `cell_classes = ("nucleus",)` at its top."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+
+from cellseg.defaults import SPLITS
+from cellseg.errors import CellsegError
+
+KEY = "cell_classes"
+# What they count are other things: objects of any class, or those of a pretraining.
+_OTHER_PARTS = {"rpn_head", "backbone", "semantic_head", "glbctx_head"}
+
+
+def set_cell_classes(config: Config) -> None:
+    """Give the class names of `cell_classes` to all data sets, and their number to all heads.
+
+    A config without `cell_classes` stays as it is: it sets `metainfo.classes` of its data sets and
+    `num_classes` of its heads itself.
+
+    Args:
+        config: The config, which is changed.
+
+    Raises:
+        CellsegError: If `cell_classes` is not a sequence of different names.
+    """
+    names = config.get(KEY)
+    if names is None:
+        return
+    is_list = isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
+    if not is_list or not names or len(set(names)) < len(names):
+        raise CellsegError(
+            f"{config.filename}: {KEY} is {names!r}, but must be a tuple of different names, such "
+            'as ("nucleus",).'
+        )
+    for split in SPLITS:
+        for dataset in _list_leaves((config.get(f"{split}_dataloader") or {}).get("dataset")):
+            dataset.metainfo = {**(dataset.get("metainfo") or {}), "classes": tuple(names)}
+    for head, _ in find_heads(config.get("model"), "model"):
+        head.num_classes = len(names)
+
+
+def find_heads(part: Any, name: str) -> Iterator[tuple[ConfigDict, str]]:
+    """Find every head of a model that counts classes: its settings and its dotted name."""
+    if isinstance(part, dict):
+        if isinstance(part.get("num_classes"), int):
+            yield part, name
+        for key, value in part.items():
+            if key not in _OTHER_PARTS:
+                yield from find_heads(value, f"{name}.{key}")
+    elif isinstance(part, list | tuple):
+        for place, value in enumerate(part):
+            yield from find_heads(value, f"{name}.{place}")
+
+
+def _list_leaves(dataset: ConfigDict | None) -> list[ConfigDict]:
+    """List the data sets inside wrappers, each of a ConcatDataset."""
+    if dataset is None:
+        return []
+    inner = [dataset["dataset"]] if "dataset" in dataset else dataset.get("datasets")
+    return [dataset] if inner is None else [leaf for one in inner for leaf in _list_leaves(one)]
