@@ -3,6 +3,7 @@
 A lock belongs to an open file: closing it, or the end of the process, sets it free.
 """
 
+import contextlib
 import importlib
 import os
 from pathlib import Path
@@ -54,6 +55,70 @@ def try_lock(file: BinaryIO) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+class FolderLock:
+    """Keep other processes out of a folder, by a lock file that is gone when nobody holds it.
+
+    The lock ends with the process, however that ends; processes forked from it do not hold it.
+
+    Args:
+        path: The lock file in the folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Keep the path; see the class."""
+        self.path = path
+        self._file: BinaryIO | None = None
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._forget)
+
+    def take(self) -> bool:
+        """Take the lock without waiting.
+
+        Returns:
+            Whether it is this process's now, or the file system knows no locks; False where another
+            process has it.
+
+        Raises:
+            OSError: If the folder or file cannot be made, or the file is a symbolic link.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        while self._file is None:
+            file = open_lock_file(self.path)
+            try:
+                is_free = try_lock(file)
+            except OSError:  # a file system without locks
+                is_free = True
+            if not is_free:
+                file.close()
+                return False
+            if self._is_current(file):  # else the one who had it has just removed it
+                self._file = file
+        return True
+
+    def release(self) -> None:
+        """Remove the lock file and let others in."""
+        if self._file is not None:
+            with contextlib.suppress(OSError):  # Windows keeps what is open
+                self.path.unlink()
+            self._forget()
+
+    def _is_current(self, file: BinaryIO) -> bool:
+        """Return whether an open file is the one that others would open now; closes it if not."""
+        try:
+            is_current = os.path.samestat(os.fstat(file.fileno()), self.path.stat())
+        except FileNotFoundError:
+            is_current = False
+        if not is_current:
+            file.close()
+        return is_current
+
+    def _forget(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
 
 def _try_lock_byte(file: BinaryIO) -> bool:

@@ -2,15 +2,17 @@
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import BinaryIO
 
 import pytest
 
 from cellseg import file_locks
-from cellseg.file_locks import open_lock_file, try_lock
+from cellseg.file_locks import FolderLock, open_lock_file, try_lock
 
 HOLDER = """
 import runpy, sys
@@ -127,3 +129,71 @@ def test_open_lock_file_when_no_flags_are_known_then_opens(
     with open_lock_file(tmp_path / "a") as file:
         file.write(b"x")
     assert (tmp_path / "a").read_bytes() == b"x"
+
+
+def test_folder_lock_when_held_then_others_wait_and_nothing_is_left(tmp_path: Path) -> None:
+    first, second = (FolderLock(tmp_path / "new" / ".busy") for _ in range(2))
+    assert first.take()
+    assert first.take()
+    assert not second.take()
+    first.release()
+    assert not (tmp_path / "new" / ".busy").exists()
+    assert second.take()
+    second.release()
+    second.release()
+
+
+def test_folder_lock_when_its_file_is_removed_meanwhile_then_taken_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / ".busy"
+
+    def lock_and_lose(file: BinaryIO) -> bool:
+        monkeypatch.setattr(file_locks, "try_lock", try_lock)
+        path.unlink()  # by the holder before, between opening and locking
+        return try_lock(file)
+
+    monkeypatch.setattr(file_locks, "try_lock", lock_and_lose)
+    first = FolderLock(path)
+    assert first.take()
+    assert not FolderLock(path).take()
+    first.release()
+
+
+def test_folder_lock_when_its_file_is_a_link_then_the_target_is_not_touched(tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    target.write_text("precious")
+    (tmp_path / ".busy").symlink_to(target)
+    with pytest.raises(OSError, match="busy"):
+        FolderLock(tmp_path / ".busy").take()
+    assert target.read_text() == "precious"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_folder_lock_when_a_fork_outlives_its_process_then_free(tmp_path: Path) -> None:
+    code = """
+import runpy, sys, os, time
+from pathlib import Path
+locks = runpy.run_path(sys.argv[1])
+lock = locks["FolderLock"](Path(sys.argv[2]))
+assert lock.take()
+child = os.fork()
+if child == 0:
+    print(os.getpid(), flush=True)
+    time.sleep(60)
+    os._exit(0)
+time.sleep(60)
+"""
+    command = [sys.executable, "-c", code, file_locks.__file__, str(tmp_path / ".busy")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        child = int(process.stdout.readline())
+        assert not FolderLock(tmp_path / ".busy").take()
+        process.kill()
+        process.wait()
+        try:
+            lock = FolderLock(tmp_path / ".busy")
+            assert lock.take()
+            lock.release()
+        finally:
+            os.kill(child, signal.SIGKILL)

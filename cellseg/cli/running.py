@@ -1,22 +1,39 @@
 """Run a command: flags are parsed, user errors become one sentence, and an exit status comes out.
 
 Exit status: 0 success; 1 an error that the user can fix, said in one sentence (of `predict` also
-when an image could not be read); 2 a wrong command line; 130 ended with Ctrl-C. An unexpected
-failure ends with a traceback and 1.
+when an image could not be read); 2 a wrong command line; 130 ended with Ctrl-C, 143 by SIGTERM. An
+unexpected failure ends with a traceback and 1.
 """
 
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from cellseg.errors import CellsegError
+from cellseg.stopping import StoppedError, end_forks_with_parent, stop_on_signals
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C: 128 and the number of the signal, as shells count."""
+
+_ADVICE = {
+    errno.ENOSPC: "make room on the disk and run the command again",
+    errno.EDQUOT: "make room within the quota and run the command again",
+    errno.EFBIG: "the file system or a limit allows no larger file; write to another place",
+    errno.EACCES: "give this user the permission, or choose another path",
+    errno.EPERM: "give this user the permission, or choose another path",
+    errno.EROFS: "choose a path that can be written to",
+    errno.ELOOP: "remove the link that leads to itself",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ENOTDIR: "a part of the path is a file; choose another path",
+    errno.EISDIR: "it is a folder; name a file",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.EIO: "the disk cannot be read or written; check it",
+}
 
 AddArguments = Callable[[argparse.ArgumentParser], None]
 Main = Callable[[argparse.Namespace], int | None]
@@ -46,15 +63,41 @@ def build_parser(
 
 
 def call(work: Callable[[], int | None]) -> int:
-    """Call a function; a CellsegError becomes a sentence and status 1, Ctrl-C status 130."""
+    """Call a function; what ends it early becomes a sentence and a status.
+
+    Args:
+        work: The function; it returns a status, None for 0. The text of a KeyboardInterrupt that it
+            raises is shown.
+
+    Returns:
+        Its status; 1 after a CellsegError, or an OSError that is the machine's: a full disk, a
+        folder without permission; 130 after Ctrl-C; 128 and its number after a stop signal.
+    """
+    end_forks_with_parent()
     try:
-        return work() or 0
+        with stop_on_signals():
+            return work() or 0
     except CellsegError as error:
         _say(f"error: {error}")
         return 1
-    except KeyboardInterrupt:
-        _say("interrupted")
+    except OSError as error:
+        if error.errno not in _ADVICE:
+            raise
+        _say(f"error: {describe_os_error(error)}")
+        return 1
+    except KeyboardInterrupt as stop:
+        _say("; ".join(["interrupted", *map(str, stop.args)]))
         return INTERRUPTED
+    except StoppedError as stop:
+        _say(f"ended by {stop.name}")
+        return int(str(stop.code))
+
+
+def describe_os_error(error: OSError) -> str:
+    """Say in a sentence what the machine refuses, and what to do."""
+    where = f"{error.filename}: " if error.filename else ""
+    advice = _ADVICE.get(error.errno or 0, "check the path")
+    return f"{where}{error.strerror or error}; {advice}."
 
 
 def _say(sentence: str) -> None:

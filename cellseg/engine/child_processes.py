@@ -4,22 +4,19 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from types import FrameType, TracebackType
-from typing import Any, BinaryIO, Self
+from types import TracebackType
+from typing import BinaryIO, Self
 
 from cellseg.engine.process_identity import identify_process
 from cellseg.errors import CellsegError
 from cellseg.file_locks import open_lock_file, try_lock
+from cellseg.stopping import stop_on_signals
 
 _LOCK_NAME = ".in_use"
-_STOP_SIGNALS = tuple(  # Windows has no SIGHUP, and SIGBREAK in its place
-    getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)
-)
 
 
 class ChildProcesses:
@@ -39,14 +36,11 @@ class ChildProcesses:
         self._running: set[subprocess.Popen] = set()
         self._guard = threading.Lock()
         self._closed = False
-        self._before: dict[int, Any] = {}
+        self._signals = stop_on_signals()
 
     def __enter__(self) -> Self:
         """Let stop signals end the block where no other handler is set."""
-        if threading.current_thread() is threading.main_thread():
-            for number in _STOP_SIGNALS:
-                if signal.getsignal(number) is signal.SIG_DFL:
-                    self._before[number] = signal.signal(number, _leave)
+        self._signals.__enter__()
         return self
 
     def __exit__(
@@ -63,8 +57,7 @@ class ChildProcesses:
             _terminate(process)  # all at once; a command may take its time to end
         for process in running:
             _end_group(process)
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        self._signals.__exit__(None, None, None)
 
     def run(self, command: Sequence[str], folder: Path, log: Path | None = None) -> None:
         """Run a command that works in a folder, and wait for its end.
@@ -117,11 +110,6 @@ def _name(command: Sequence[str]) -> str:
         start = command.index("-m") + 1
         return " ".join(command[start : start + 2])
     return command[1]
-
-
-def _leave(number: int, frame: FrameType | None) -> None:
-    """End this program as a signal would, but through every `finally`."""
-    sys.exit(128 + number)
 
 
 def _hold(folder: Path, files: ExitStack) -> BinaryIO:

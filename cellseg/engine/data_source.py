@@ -12,6 +12,7 @@ from cellseg.datasets.cell_dataset import CellDataset
 from cellseg.datasets.folder_facts import read_folder_facts
 from cellseg.engine.configs import dataset_config, find_cell_metric, list_datasets, read_config
 from cellseg.errors import CellDataError, CellsegError, as_cellseg_error
+from cellseg.file_listing import list_files
 from cellseg.scoring.average_precision import DEFAULT_MAX_DETS
 
 _WHOLE: dict[str, Any] = {"num_folds": 0, "pipeline": [], "test_mode": True, "min_area_px": 1}
@@ -90,7 +91,7 @@ def name_classes(root: Path) -> list[str]:
         return list(own)
     numbers = [
         int(found.group(1))
-        for path in root.rglob("class*.tif")
+        for path in list_files(root)
         if (found := re.fullmatch(r"class([1-9]\d*)\.tif", path.name))
     ]
     if not numbers:

@@ -6,6 +6,7 @@ import difflib
 import inspect
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from mmengine.config import Config
@@ -57,7 +58,13 @@ def check_options(config: Config, options: Mapping[str, Any]) -> None:
         if key.partition(".")[0] not in known:
             raise CellsegError(_describe_unknown(config, key, value, known))
         if (note := _find_note(config, key, value)) is not None:
-            print_log(note, "current", logging.WARNING)
+            _warn_once(note)
+
+
+@lru_cache(maxsize=1024)
+def _warn_once(note: str) -> None:
+    """Log a warning, once in a process: a tool may read its config several times."""
+    print_log(note, "current", logging.WARNING)
 
 
 def _describe_unknown(config: Config, key: str, value: Any, known: set[str]) -> str:

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from cellseg.errors import CellsegError
-from cellseg.file_locks import open_lock_file, try_lock
+from cellseg.errors import CellsegError, as_cellseg_error
+from cellseg.file_locks import FolderLock
 from cellseg.fileio import write_atomically
 from cellseg.formats.coco_results import join_coco_results
 from cellseg.formats.outputs import FORMATS, output_files
@@ -77,7 +77,7 @@ class OutputFolder:
         self._class_names = tuple(class_names)
         shown = {**asdict(options), "folder": "", "formats": ""}
         self._settings = {**settings, "options": shown}
-        self._lock: BinaryIO | None = None
+        self._lock = FolderLock(options.folder / _LOCK_NAME)
 
     def take(self) -> None:
         """Keep other jobs out of the folder until `release`, or the end of this process.
@@ -85,27 +85,17 @@ class OutputFolder:
         Raises:
             CellsegError: If another job writes into it.
         """
-        self.options.folder.mkdir(parents=True, exist_ok=True)
-        try:
-            lock = open_lock_file(self.options.folder / _LOCK_NAME)
-            is_free = try_lock(lock)
-        except OSError:  # a file system without locks
-            return
+        with as_cellseg_error(OSError, f"{self.options.folder} cannot be used for outputs: "):
+            is_free = self._lock.take()
         if not is_free:
-            lock.close()
             raise CellsegError(
                 f"Another run is predicting into {self.options.folder}; wait for it, or give "
                 "another --out."
             )
-        self._lock = lock
 
     def release(self) -> None:
         """Let other jobs into the folder."""
-        if self._lock is not None:
-            with suppress(OSError):  # Windows keeps what is open
-                (self.options.folder / _LOCK_NAME).unlink()
-            self._lock.close()
-            self._lock = None
+        self._lock.release()
 
     def stem_of(self, image: InputImage) -> Path:
         """Name what the files of an image start with."""

@@ -1,8 +1,12 @@
 """Exit statuses and what a script of tools/ has in common with a command."""
 
 import ast
+import errno
 import importlib
+import os
 import re
+import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -70,3 +74,50 @@ def test_door_always_says_what_its_command_says(path: Path) -> None:
 def test_doors_always_are_all_tools_but_those_of_the_repository() -> None:
     tools = {path for path in (ROOT / "tools").rglob("*.py") if not path.name.startswith(OWN)}
     assert set(DOORS) == tools
+
+
+def test_call_when_ended_with_ctrl_c_then_says_how_to_go_on(capsys) -> None:
+    def stop() -> None:
+        raise KeyboardInterrupt("run it again with --resume")
+
+    assert call(stop) == INTERRUPTED
+    assert capsys.readouterr().err == "\ninterrupted; run it again with --resume\n"
+
+
+def test_call_when_a_stop_signal_comes_then_its_status_and_a_sentence(capsys) -> None:
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    def wait() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+
+    try:
+        assert call(wait) == 143
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert capsys.readouterr().err == "\nended by SIGTERM\n"
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [(errno.ENOSPC, "make room"), (errno.EACCES, "permission"), (errno.ELOOP, "remove the link")],
+)
+def test_call_when_the_machine_refuses_then_one_sentence_names_the_file(
+    capsys, number, advice
+) -> None:
+    def write() -> None:
+        raise OSError(number, os.strerror(number), "out/a.csv")
+
+    assert call(write) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"\nerror: out/a.csv: {os.strerror(number)}; ")
+    assert advice in said
+    assert said.count("\n") == 2
+
+
+def test_call_when_an_os_error_is_a_mistake_of_the_program_then_it_is_not_hidden() -> None:
+    def fail() -> None:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    with pytest.raises(BrokenPipeError):
+        call(fail)

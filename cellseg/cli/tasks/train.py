@@ -1,7 +1,11 @@
 """Train: build the Runner from the config and the flags."""
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
+from mmengine import dist
 from mmengine.runner import Runner
 
 from cellseg.engine.checkpoints import configure_resume
@@ -15,6 +19,10 @@ from cellseg.engine.run_config import (
     load_config,
 )
 from cellseg.engine.weight_fit import WeightFitHook
+from cellseg.errors import CellsegError
+from cellseg.file_locks import FolderLock
+
+_LOCK_NAME = ".training"
 
 
 def run(args: argparse.Namespace) -> None:
@@ -27,8 +35,32 @@ def run(args: argparse.Namespace) -> None:
         enable_auto_scale_lr(cfg)
     configure_resume(cfg, args.resume)
     init_process_group(cfg, args.launcher)
-    runner = Runner.from_cfg(cfg)
-    runner.register_hook(WeightFitHook())
-    runner.register_hook(ModelRecordHook())
-    check_batches(runner)
-    runner.train()
+    with _own_work_dir(Path(cfg.work_dir)):
+        runner = Runner.from_cfg(cfg)
+        runner.register_hook(WeightFitHook())
+        runner.register_hook(ModelRecordHook())
+        check_batches(runner)
+        try:
+            runner.train()
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                "run the same command with --resume to go on from the last checkpoint"
+            ) from None
+
+
+@contextmanager
+def _own_work_dir(work_dir: Path) -> Iterator[None]:
+    """Keep other trainings out of a work dir; of several processes, the first one holds it.
+
+    Raises:
+        CellsegError: If another training writes there.
+    """
+    lock = FolderLock(work_dir / _LOCK_NAME)
+    if dist.get_rank() == 0 and not lock.take():
+        raise CellsegError(
+            f"Another training writes into {work_dir}; wait for it, or give another --work-dir."
+        )
+    try:
+        yield
+    finally:
+        lock.release()

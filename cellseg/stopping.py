@@ -1,0 +1,89 @@
+"""End cleanly on signals, and let no process that was forked outlive the one that forked it."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+STOP_SIGNALS = tuple(  # Windows has no SIGHUP, and SIGBREAK in its place
+    getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)
+)
+_SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux
+
+
+class StoppedError(SystemExit):
+    """A stop signal has come; like the signal, it ends the program, but through every `finally`.
+
+    Args:
+        number: The signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        """Set the exit status that shells give to such an end."""
+        super().__init__(128 + number)
+        self.name = signal.Signals(number).name
+
+
+@contextlib.contextmanager
+def stop_on_signals() -> Iterator[None]:
+    """Raise StoppedError where a stop signal comes inside the block.
+
+    A signal that is ignored, as SIGHUP is under nohup, or has a handler already, is left alone, and
+    so are all of them outside the main thread.
+    """
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in STOP_SIGNALS:
+            if signal.getsignal(number) is signal.SIG_DFL:
+                before[number] = signal.signal(number, _stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    """Handle a signal."""
+    raise StoppedError(number)
+
+
+def end_forks_with_parent() -> None:
+    """Let the system kill the processes that this one forks when it ends, where Linux can.
+
+    Data loaders' workers otherwise wait for a parent that was killed. Processes that are forked in
+    a thread are left alone, since to Linux the thread is the parent.
+    """
+    if not sys.platform.startswith("linux") or _Forks.is_watched:
+        return
+    _Forks.is_watched = True
+    os.register_at_fork(before=_Forks.note, after_in_child=_Forks.bind)
+
+
+class _Forks:
+    """What must be known before a fork to bind the child to its parent."""
+
+    is_watched = False
+    parent = 0
+
+    @classmethod
+    def note(cls) -> None:
+        """Note who forks, 0 for a thread."""
+        is_main = threading.current_thread() is threading.main_thread()
+        cls.parent = os.getpid() if is_main else 0
+
+    @classmethod
+    def bind(cls) -> None:
+        """Ask for a signal at the parent's death, in the child."""
+        if not cls.parent:
+            return
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+        if os.getppid() != cls.parent:  # it has died in between
+            os._exit(1)

@@ -1,0 +1,124 @@
+"""Stop signals end a program through its `finally`, and forked processes end with their parent."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cellseg.stopping import StoppedError, stop_on_signals
+
+ROOT = Path(__file__).resolve().parents[1]
+LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="of Linux only")
+START = """
+import runpy, os, sys, time, threading
+stopping = runpy.run_path(sys.argv[1])  # without the package, which takes long to import
+"""
+WAITER = (
+    START
+    + """
+with stopping["stop_on_signals"]():
+    try:
+        print("ready", flush=True)
+        time.sleep(60)
+    finally:
+        print("cleaned up", flush=True)
+"""
+)
+FORKER = (
+    START
+    + """
+stopping["end_forks_with_parent"]()
+stopping["end_forks_with_parent"]()
+def fork():
+    child = os.fork()
+    if child == 0:
+        time.sleep(60)
+        os._exit(0)
+    print(child, flush=True)
+if sys.argv[2] == "thread":
+    thread = threading.Thread(target=fork)
+    thread.start()
+    thread.join()
+else:
+    fork()
+time.sleep(60)
+"""
+)
+
+
+def start(code: str, *words: str) -> subprocess.Popen:
+    command = [sys.executable, "-c", code, str(ROOT / "cellseg" / "stopping.py"), *words]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_for_end(pid: int) -> bool:
+    until = time.monotonic() + 10
+    while is_alive(pid) and time.monotonic() < until:
+        time.sleep(0.02)
+    return not is_alive(pid)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no such signals")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_signal_when_it_comes_then_the_program_cleans_up_without_a_traceback(name: str) -> None:
+    process = start(WAITER)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(getattr(signal, name))
+    out, err = process.communicate(timeout=30)
+    assert (out, err) == ("cleaned up\n", "")
+    assert process.returncode == 128 + getattr(signal, name)
+
+
+def test_signal_when_it_is_ignored_or_handled_then_left_alone() -> None:
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with stop_on_signals():
+            assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+            os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_signals_after_the_block_are_as_before() -> None:
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        with pytest.raises(StoppedError, match="143"), stop_on_signals():
+            signal.raise_signal(signal.SIGTERM)
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@LINUX
+def test_fork_when_its_parent_is_killed_then_it_ends() -> None:
+    process = start(FORKER, "main")
+    assert process.stdout is not None
+    child = int(process.stdout.readline())
+    assert is_alive(child)
+    process.kill()
+    process.communicate(timeout=30)
+    assert wait_for_end(child)
+
+
+@LINUX
+def test_fork_of_a_thread_when_the_thread_ends_then_it_goes_on() -> None:
+    process = start(FORKER, "thread")
+    assert process.stdout is not None
+    child = int(process.stdout.readline())
+    time.sleep(0.3)
+    assert is_alive(child)
+    os.kill(child, signal.SIGKILL)
+    process.kill()
+    process.communicate(timeout=30)
