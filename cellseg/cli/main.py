@@ -27,11 +27,13 @@ COMMANDS = (
     "test",
     "cross-validate",
     "analyze-logs",
+    "models",
     "predict",
     "evaluate",
     "ensemble",
     "confusion-matrix",
     "report",
+    "publish",
     "web",
 )
 """The subcommands, in the order in which a user meets them."""

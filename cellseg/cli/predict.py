@@ -1,7 +1,10 @@
 """Find the cells of images of any size and write them for other tools.
 
-cellseg predict images/ slide.svs "more/*.tif" --config CONFIG --checkpoint CHECKPOINT --out found
-cellseg predict slide.tif --config CONFIG --checkpoint CHECKPOINT --out found --format geojson csv
+cellseg predict images/ slide.svs "more/*.tif"
+cellseg predict slide.tif --model my-model --out found --format geojson csv
+cellseg predict images/ --config CONFIG --checkpoint CHECKPOINT --out found
+
+Without a model, one that comes with cellseg is used: `cellseg models` lists them.
 
 Run again, it continues where it stopped. An image that cannot be read is reported and skipped; the
 exit status is then 1.
@@ -14,6 +17,7 @@ from pathlib import Path
 
 from cellseg.cli.arguments import add_config_options
 from cellseg.config_files import find_config
+from cellseg.errors import CellsegError
 
 FORMATS = {
     "labels": "label TIFFs, combined and per class",
@@ -32,9 +36,40 @@ _INPUTS_HELP = "images, folders, or globs in quotes"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of `cellseg predict`: images first, the model by options."""
     parser.add_argument("inputs", nargs="+", metavar="IMAGE", help=_INPUTS_HELP)
-    parser.add_argument("--config", required=True, help=_CONFIG_HELP)
-    parser.add_argument("--checkpoint", required=True, help="checkpoint file")
+    add_model_arguments(parser)
     _add_options(parser)
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that choose the model: all may be left out."""
+    group = parser.add_argument_group("model")
+    group.add_argument(
+        "--model",
+        metavar="NAME|FOLDER|CHECKPOINT",
+        help="a model that `cellseg models` lists, a model folder, or a checkpoint (default: the "
+        "first one listed)",
+    )
+    group.add_argument("--config", help=_CONFIG_HELP)
+    group.add_argument("--checkpoint", help="the config's checkpoint file")
+
+
+def settle_model(args: argparse.Namespace) -> None:
+    """Bring the flags on the model to a config and a checkpoint, either of which may be None.
+
+    Raises:
+        CellsegError: If they contradict each other, or a name is unknown.
+    """
+    model = getattr(args, "model", None)
+    if model is not None and args.checkpoint is not None:
+        raise CellsegError("--model and --checkpoint both name the weights; give one of them.")
+    if args.config is not None and model is None and args.checkpoint is None:
+        raise CellsegError("--config needs the weights, too; give --checkpoint.")
+    if model is not None and args.config is not None:
+        args.checkpoint = model
+    elif model is not None:
+        args.config = model
+    if args.checkpoint is not None and args.config is not None:
+        args.config = find_config(args.config)
 
 
 def add_tool_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +82,12 @@ def add_tool_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     """Add the flags that both ways share."""
-    parser.add_argument("--out", required=True, type=Path, help="folder for the outputs")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("predictions"),
+        help="folder for the outputs (default: %(default)s)",
+    )
     parser.add_argument(
         "--format",
         nargs="+",
@@ -121,7 +161,7 @@ def _add_reading_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Predict all inputs; 1 if any of them failed."""
-    args.config = find_config(args.config)
+    settle_model(args)
     args.ensemble = [(config and find_config(config), path) for config, path in args.ensemble]
     from cellseg.cli.tasks import predict
 

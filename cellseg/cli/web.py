@@ -1,7 +1,10 @@
 """Try a model in a browser: drop an image, see its cells, download them.
 
-cellseg web CONFIG CHECKPOINT
+cellseg web
+cellseg web --model my-model
 cellseg web CONFIG CHECKPOINT --port 8000 --device cuda --score-thr 0.3
+
+Without a model, one that comes with cellseg is used: `cellseg models` lists them.
 
 The page is served on this machine only, makes no network requests, and is ended with Ctrl-C. It
 needs Gradio, which `make install` and the extra `web` bring.
@@ -12,7 +15,7 @@ from __future__ import annotations
 import argparse
 
 from cellseg.cli.arguments import add_config_options
-from cellseg.config_files import find_config
+from cellseg.cli.predict import settle_model
 
 MAX_MB = 64.0
 MAX_MEGAPIXELS = 2**24 / 1e6
@@ -21,9 +24,16 @@ MAX_MEGAPIXELS = 2**24 / 1e6
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of the page."""
     parser.add_argument(
-        "config", help="config that the checkpoint was trained with: a file or a shipped one's name"
+        "config",
+        nargs="?",
+        help="config that the checkpoint was trained with: a file or a shipped one's name",
     )
-    parser.add_argument("checkpoint", help="checkpoint file")
+    parser.add_argument("checkpoint", nargs="?", help="checkpoint file")
+    parser.add_argument(
+        "--model",
+        metavar="NAME|FOLDER|CHECKPOINT",
+        help="in place of both: a name that `cellseg models` lists, a model folder or a checkpoint",
+    )
     parser.add_argument(
         "--host",
         default="127.0.0.1",
@@ -60,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Serve the page until it is ended."""
-    args.config = find_config(args.config)
+    settle_model(args)
     from cellseg.cli.tasks import web
 
     return web.run(args)

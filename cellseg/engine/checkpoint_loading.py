@@ -30,6 +30,7 @@ from mmengine.runner.checkpoint import (
     get_mmcls_models,
 )
 
+from cellseg.engine.model_weights import load_model_checkpoint
 from cellseg.engine.safe_unpickling import (
     RefusedContentError,
     materialize,
@@ -55,7 +56,7 @@ def load_checkpoint_file(path: str | Path, map_location: MapLocation = None) -> 
     MMEngine would execute it.
 
     Args:
-        path: The file; ``~`` is expanded.
+        path: The file, ``~`` is expanded; or a model folder, or the ``.safetensors`` file in one.
         map_location: Where tensors go, as for ``torch.load``, but the CPU when not given.
 
     Returns:
@@ -66,6 +67,10 @@ def load_checkpoint_file(path: str | Path, map_location: MapLocation = None) -> 
             weights that are NaN or infinite.
     """
     path = Path(path).expanduser()
+    published = load_model_checkpoint(path)
+    if published is not None:
+        _refuse_non_finite(path, published["state_dict"])
+        return published
     if not path.is_file():
         raise CheckpointError(f"The checkpoint {path} does not exist; check the path.")
     try:

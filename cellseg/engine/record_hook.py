@@ -28,7 +28,8 @@ from cellseg.engine.model_record import (
 )
 from cellseg.errors import CellsegError
 
-_FETCHED = {"init_cfg", "pretrained"}  # where weights came from says nothing of a trained model
+# Where weights came from says nothing of a trained model; the scope is always MMDetection's.
+_FETCHED = {"init_cfg", "pretrained", "_scope_"}
 
 
 @HOOKS.register_module()

@@ -81,15 +81,29 @@ def find_device(name: str | None) -> torch.device:
     return device
 
 
-def build_detector(cfg: Config, checkpoint: str | Path | None) -> torch.nn.Module:
-    """Build a detector and load its weights, without fetching anything it was initialised from."""
+def build_detector(
+    cfg: Config, checkpoint: str | Path | None, loaded: dict[str, Any] | None = None
+) -> torch.nn.Module:
+    """Build a detector and load its weights, without fetching anything it was initialised from.
+
+    Args:
+        cfg: The config.
+        checkpoint: Where the weights are; None leaves them as they are initialised.
+        loaded: What `load_checkpoint_file` returned of it, where that was called already.
+
+    Returns:
+        The detector.
+
+    Raises:
+        CellsegError: If the checkpoint cannot be read, or does not fit the config.
+    """
     model_cfg = copy.deepcopy(cfg.model)
     _forget_init(model_cfg)
     model = MODELS.build(model_cfg)
     if checkpoint is None:
         model.init_weights()
         return model
-    loaded = load_checkpoint_file(checkpoint)
+    loaded = load_checkpoint_file(checkpoint) if loaded is None else loaded
     weights = loaded.get("state_dict", loaded)
     require_fit(model, weights, checkpoint, cfg.filename)
     warn_of_other_names(loaded, list_class_names(cfg).get("test"), checkpoint)

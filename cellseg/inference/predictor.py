@@ -2,6 +2,7 @@
 
 from cellseg.inference import Predictor
 
+predictor = Predictor("nuclei-he")  # a name or folder; Predictor() takes the shipped model
 predictor = Predictor("configs/cell/mask-rcnn_r18_small-anchor.py", "best.pth")
 cells = predictor(image)          # (H, W, 3) uint8 B, G, R; or a path
 cells.boxes, cells.scores, cells.classes, cells.rles, cells.label_map()
@@ -39,6 +40,7 @@ from cellseg.inference.detector import (
 from cellseg.inference.ensemble import CellEnsemble
 from cellseg.inference.mask_tta import CellTTAModel
 from cellseg.inference.merging import merge_tiles
+from cellseg.inference.model_source import open_model
 from cellseg.inference.tile_plan import (
     LEAST_TILE_PX,
     TileOptions,
@@ -83,9 +85,10 @@ class Predictor:
     """A trained model, ready to find cells.
 
     Args:
-        config: Config file or config that the checkpoint was trained with.
-        checkpoint: Its weights; only weights are read, nothing in the file is run. None leaves the
-            weights as they are initialised, for tests.
+        config: The name or folder of a model; a checkpoint that holds its record; or the config
+            that `checkpoint` was trained with. The model that comes with the package when None.
+        checkpoint: The weights of a config; only weights are read, nothing in the file is run. None
+            with a config leaves the weights as they are initialised, for tests.
         device: "cuda", "cpu", ...; a GPU where there is one, when None.
         score_thr: Cells below this confidence are dropped.
         tiling: How large images are cut.
@@ -103,8 +106,8 @@ class Predictor:
 
     def __init__(
         self,
-        config: str | Path | Config,
-        checkpoint: str | Path | None,
+        config: str | Path | Config | None = None,
+        checkpoint: str | Path | None = None,
         device: str | None = None,
         score_thr: float = 0.5,
         tiling: TileOptions | None = None,
@@ -114,7 +117,8 @@ class Predictor:
         ensemble: Sequence[Member] = (),
     ) -> None:
         """Build the model and load its weights; see the class."""
-        self.cfg = read_config(config, cfg_options)
+        self.source = open_model(config, checkpoint, cfg_options)
+        self.cfg = self.source.config
         self.device = find_device(device)
         self.score_thr = score_thr
         self.tiling = tiling or TileOptions()
@@ -127,7 +131,9 @@ class Predictor:
         ]
         self._input_size = _find_input_size(self._pipeline_cfg)
         check_tiling(self.tiling, self._input_size)
-        model = fold_batch_norms(build_detector(self.cfg, checkpoint))
+        model = build_detector(self.cfg, self.source.path, self.source.checkpoint)
+        model = fold_batch_norms(model)
+        self.source = replace(self.source, checkpoint=None)  # its weights are copied
         self.class_names: tuple[str, ...] = read_class_names(dataset)
         self.palette = read_palette(dataset)
         if ensemble:
@@ -143,6 +149,11 @@ class Predictor:
         }
         self._pipelines: dict[float | None, Compose] = {}
         self._limits = DetectionLimits(model)
+
+    @property
+    def model_name(self) -> str:
+        """What to call the model."""
+        return self.source.name
 
     def __call__(self, image: ImageLike, progress: Progress | None = None) -> Cells:
         """Find the cells of one image.

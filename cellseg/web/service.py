@@ -30,6 +30,10 @@ class CellFinder(Protocol):
     image_format: dict
     score_thr: float
 
+    @property
+    def model_name(self) -> str:
+        """What to call the model."""
+
     def __call__(
         self, image: ImageSource, progress: Callable[[int, int], None] | None = None
     ) -> Cells:

@@ -1,9 +1,12 @@
 """Both ways to give the model mean the same, and the help names what the writers have."""
 
+from pathlib import Path
+
 import pytest
 
 from cellseg.cli import predict
 from cellseg.cli.running import build_parser
+from cellseg.errors import CellsegError
 from cellseg.formats.outputs import FORMATS
 
 
@@ -13,18 +16,45 @@ def test_predict_when_given_in_either_order_then_the_same_arguments() -> None:
     rest = ["--out", "out", "--format", "csv", "--ensemble", "b.pth", "c.py:d.pth"]
     ours = command.parse_args(["a.tif", "b/", "--config", "c", "--checkpoint", "w.pth", *rest])
     theirs = tool.parse_args(["c", "w.pth", "a.tif", "b/", *rest])
+    assert vars(ours).pop("model") is None
     assert vars(ours) == vars(theirs)
     assert ours.ensemble == [(None, "b.pth"), ("c.py", "d.pth")]
 
 
-@pytest.mark.parametrize("flag", ["--config", "--checkpoint", "--out"])
-def test_predict_when_something_is_missing_then_usage_error_names_it(capsys, flag: str) -> None:
-    given = {"--config": "c", "--checkpoint": "w.pth", "--out": "out"}
-    words = [word for pair in given.items() if pair[0] != flag for word in pair]
-    with pytest.raises(SystemExit) as end:
-        build_parser("", predict.add_arguments).parse_args(["a.tif", *words])
-    assert end.value.code == 2
-    assert flag in capsys.readouterr().err.splitlines()[-1]
+CONFIG = "mask-rcnn_r18_small-anchor"
+
+
+@pytest.mark.parametrize(
+    ("words", "config", "checkpoint"),
+    [
+        ([], None, None),
+        (["--model", "nuclei-he"], "nuclei-he", None),
+        (["--model", "w.pth"], "w.pth", None),
+        (["--checkpoint", "w.pth"], None, "w.pth"),
+        (["--model", "w.pth", "--config", CONFIG], CONFIG, "w.pth"),
+        (["--checkpoint", "w.pth", "--config", CONFIG], CONFIG, "w.pth"),
+    ],
+)
+def test_predict_when_the_model_is_given_then_any_way_will_do(words, config, checkpoint) -> None:
+    args = build_parser("", predict.add_arguments).parse_args(["a.tif", *words])
+    predict.settle_model(args)
+    assert (args.config and Path(args.config).stem) == (config and Path(config).stem)
+    assert args.checkpoint == checkpoint
+    assert args.out == Path("predictions")
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--model", "a", "--checkpoint", "b"], "both name the weights"),
+        (["--config", CONFIG], "give --checkpoint"),
+        (["--config", "nowhere", "--checkpoint", "b"], "There is no config nowhere"),
+    ],
+)
+def test_predict_when_model_flags_contradict_then_one_sentence(words, reason: str) -> None:
+    args = build_parser("", predict.add_arguments).parse_args(["a.tif", *words])
+    with pytest.raises(CellsegError, match=reason):
+        predict.settle_model(args)
 
 
 def test_formats_always_are_those_of_the_writers() -> None:

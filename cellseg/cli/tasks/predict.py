@@ -78,10 +78,12 @@ def build_predictor(args: argparse.Namespace, device: str | None) -> Predictor:
 
 def describe_settings(args: argparse.Namespace, predictor: Predictor) -> dict:
     """Collect what decides the cells found, so that outputs of other settings are written again."""
-    members = [(None, args.checkpoint), *args.ensemble]
     return {
-        "weights": [digest_file(checkpoint) for _, checkpoint in members],
-        "members": [digest_file(config) for config, _ in members if config],
+        "weights": [
+            predictor.source.digest(),
+            *(digest_file(checkpoint) for _, checkpoint in args.ensemble),
+        ],
+        "members": [digest_file(config) for config, _ in args.ensemble if config],
         "config": predictor.cfg.pretty_text,
         "image_format": predictor.image_format,
         "tta": [args.tta, args.tta_scales],

@@ -45,7 +45,7 @@ def serve(args: argparse.Namespace, folder: Path) -> None:
 
     with listen(args.host, args.port) as listener:
         service = build_service(args, folder / "pages")
-        page = build_page(service, Path(args.config).stem, args.score_thr)
+        page = build_page(service, service.finder.model_name, args.score_thr)
         server = make_server(build_app(service, page, args.host))
         write_result(f"Open {address_of(listener)} in a browser; Ctrl-C ends it.")
         try:
