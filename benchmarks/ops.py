@@ -7,6 +7,7 @@ Without a compiled mmcv there is nothing to compare with: our own times stand al
 docs/ops.md. Times are processor seconds of one thread, which other programs disturb least.
 """
 
+import itertools
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -20,6 +21,8 @@ import cellseg  # noqa: F401  (lets mmcv.ops be imported without compiled ops)
 from cellseg import ops
 
 ROI_CASES = ((10, 7, 0), (100, 7, 0), (1000, 7, 0), (1000, 14, 0), (4000, 7, 0), (512, 7, 1))
+NMS_SIZES = (1000, 8000, 40_000)
+NMS_KINDS = ("around cells", "of several sizes", "at one place")
 ALONE = " mmcv's compiled ops are not installed here, so there is nothing to compare with."
 
 TEXT = """Milliseconds of processor time of one thread, medians of {runs} runs with the range in
@@ -28,10 +31,10 @@ below 1 ours is faster.{remark}
 
 {table}
 
-NMS at 0.7 gets boxes around cells, some 12 for each, in a 1024 px image, as a proposal network
-gives them; in the rows "of several sizes" sides are 8 to 512 px. RoIAlign gets one image's features
-of 256 channels at stride 4 (256 x 256) and boxes of 16 to 60 px; "training" is one forward and one
-backward pass.
+NMS at IoU 0.5 and 0.7 gets boxes in a 1024 px image: some 12 around each cell, as a proposal
+network gives them; of sides from 8 to 512 px; or nearly the same box again and again. RoIAlign
+gets one image's features of 256 channels at stride 4 (256 x 256) and boxes of 16 to 60 px;
+"training" is one forward and one backward pass.
 """
 
 
@@ -73,15 +76,13 @@ def list_workloads(is_quick: bool) -> list[Workload]:
     from mmcv import ops as theirs
 
     workloads = []
-    for number, has_sizes in ((1000, 0), (1000, 1), (8000, 0), (8000, 1), (40_000, 0)):
-        number = number // 100 if is_quick else number
-        boxes, scores = draw_boxes(number, bool(has_sizes))
-        name = f"NMS, {number:,} boxes{' of several sizes' if has_sizes else ''}"
+    for number, kind, threshold in itertools.product(NMS_SIZES, NMS_KINDS, (0.5, 0.7)):
+        boxes, scores = draw_boxes(number // 100 if is_quick else number, kind)
         workloads.append(
             Workload(
-                name,
-                lambda b=boxes, s=scores: ops.nms(b, s, 0.7),
-                lambda b=boxes, s=scores: theirs.nms(b, s, 0.7)[1],
+                f"NMS at {threshold}, {len(boxes):,} boxes {kind}",
+                lambda b=boxes, s=scores, t=threshold: ops.nms(b, s, t),
+                lambda b=boxes, s=scores, t=threshold: theirs.nms(b, s, t)[1],
             )
         )
     features = torch.randn(1, 256, 256, 256, generator=torch.Generator().manual_seed(0))
@@ -102,14 +103,16 @@ def list_workloads(is_quick: bool) -> list[Workload]:
     return workloads
 
 
-def draw_boxes(number: int, has_sizes: bool = False) -> tuple[Tensor, Tensor]:
+def draw_boxes(number: int, kind: str = "around cells") -> tuple[Tensor, Tensor]:
     """Draw boxes (N, 4) within 1024 px, and scores (N,) without ties."""
     rng = np.random.default_rng(0)
     cells = max(number // 12, 1)
     own = rng.integers(0, cells, number)
     centers = rng.uniform(0, 1024, (cells, 2))[own] + rng.normal(0, 3, (number, 2))
     sides = rng.uniform(16, 60, (cells, 2))[own] * np.exp(rng.normal(0, 0.15, (number, 2)))
-    if has_sizes:
+    if kind == "at one place":
+        centers, sides = rng.normal(512, 3, (number, 2)), rng.normal(40, 3, (number, 2))
+    if kind == "of several sizes":
         centers = rng.uniform(0, 1024, (number, 2))
         sides = 2 ** rng.uniform(3, 9, (number, 1)) * np.exp(rng.normal(0, 0.2, (number, 2)))
     boxes = np.concatenate([centers - sides / 2, centers + sides / 2], axis=1)

@@ -203,13 +203,11 @@ def describe_environment() -> list[str]:
     """Return a sentence for each thing that is worth knowing and no error."""
     import torch
 
-    from cellseg import ops
+    from cellseg.ops import describe_backend
 
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     python = ".".join(map(str, sys.version_info[:3]))
-    sentences = [f"Python {python}, torch {torch.__version__}, {gpu}"]
-    if hasattr(ops, "describe_backend"):
-        sentences.append(ops.describe_backend())
+    sentences = [f"Python {python}, torch {torch.__version__}, {gpu}", describe_backend()]
     compiled = find_compiled_here()
     if compiled:
         sentences.append(f"compiled on this machine, not from a wheel: {', '.join(compiled)}")

@@ -5,6 +5,7 @@
 Exits with 0 where nothing is missing; otherwise prints one line per missing thing.
 """
 
+import argparse
 import importlib.util
 import sys
 
@@ -24,6 +25,7 @@ def find_missing():
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__.partition("\n")[0]).parse_args()
     lines = [sys.executable + ": " + sentence for sentence in find_missing()]
     sys.stdout.write("".join(line + "\n" for line in lines))
     sys.exit(1 if lines else 0)

@@ -6,6 +6,7 @@ uv reads neither pip's configuration files nor its PIP_* variables. What is set 
 is kept.
 """
 
+import argparse
 import ast
 import os
 import subprocess
@@ -67,6 +68,10 @@ def find_constraints(settings: Mapping[str, str], arguments: list[str]) -> list[
 
 def main(arguments: list[str]) -> int:
     """Run uv with these arguments in this Python's environment and return its exit status."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+        parser.add_argument("argument", nargs="+", help="what uv is given, such as: pip list")
+        parser.parse_args(arguments)
     command = [sys.executable, "-m", "pip", "config", "list"]
     listed = subprocess.run(command, capture_output=True, text=True, check=False)
     settings = read_settings(listed.stdout)

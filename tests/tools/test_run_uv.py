@@ -75,3 +75,24 @@ def test_main_runs_uv_with_pips_settings_and_keeps_what_is_set_for_uv(monkeypatc
     assert options["env"]["UV_DEFAULT_INDEX"] == "file:///mine"
     assert options["env"]["UV_FIND_LINKS"] == "/env/wheels"
     assert options["env"]["VIRTUAL_ENV"] == sys.prefix
+
+
+@pytest.mark.parametrize(("arguments", "status"), [([], 2), (["--help"], 0), (["-h"], 0)])
+def test_main_without_arguments_for_uv_says_how_it_is_used(monkeypatch, capsys, arguments, status):
+    monkeypatch.setattr(run_uv.subprocess, "run", pytest.fail)
+    with pytest.raises(SystemExit) as end:
+        run_uv.main(arguments)
+    assert end.value.code == status
+    assert "usage: " in "".join(capsys.readouterr())
+
+
+def test_main_when_help_is_for_uv_then_uv_gets_it(monkeypatch):
+    commands = []
+
+    def run(command: list, **options: object) -> subprocess.CompletedProcess:
+        commands.append(command[1:])
+        return subprocess.CompletedProcess(command, 0, stdout="")
+
+    monkeypatch.setattr(run_uv.subprocess, "run", run)
+    assert run_uv.main(["pip", "--help"]) == 0
+    assert commands[-1] == ["pip", "--help"]
