@@ -145,8 +145,15 @@ def _add_reading_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--overlap", type=int, help="overlap of tiles in pixels, more than the largest cell"
     )
-    group.add_argument(
-        "--scale", type=float, help="resize images and tiles by this factor for the network"
+    how_large = group.add_mutually_exclusive_group()
+    how_large.add_argument(
+        "--scale",
+        type=float,
+        help="resize images by this factor for the network (default: by the pixel sizes of image "
+        "and model, else by the size of the cells)",
+    )
+    how_large.add_argument(
+        "--diameter", type=float, help="median diameter of the cells in pixels of the image"
     )
     group.add_argument(
         "--batch-size", type=int, default=2, help="tiles that go through the network together"

@@ -19,6 +19,7 @@ from cellseg.images.stain_check import warn_of_swapped_channels
 from cellseg.inference.image_list import InputImage
 from cellseg.inference.output_folder import OutputFolder, OutputOptions
 from cellseg.inference.predictor import Predictor, TileCells
+from cellseg.inference.scale_choice import ScaleChoice, warn_of_other_sizes
 from cellseg.inference.tile_plan import TilePlan
 
 Progress = Callable[[int, int], None]
@@ -67,6 +68,7 @@ class PredictionJob:
         self.options = options
         everything = {**(settings or {}), "tiling": asdict(predictor.tiling)}
         self._told_reasons: set[str] = set()
+        self._choices: dict[str, ScaleChoice] = {}
         self._folder = OutputFolder(options, predictor.class_names, everything)
 
     def run(
@@ -102,7 +104,7 @@ class PredictionJob:
         # Another process may have listed the inputs when outputs were already among them.
         plan: list[Any] = [(self.images, *self._plan()) if dist.get_rank() == 0 else None]
         dist.broadcast_object_list(plan, src=0)
-        self.images, finished, batches = plan[0]
+        self.images, finished, batches, self._choices = plan[0]
         outcomes: dict[int, ImageOutcome] = dict(finished)
         least = dist.get_world_size() * _SHARED_BATCHES if dist.get_world_size() > 1 else math.inf
         shared = [index for index, sizes in batches.items() if len(sizes) >= least]
@@ -129,10 +131,13 @@ class PredictionJob:
                 self._folder.join_coco(self.images)
         return [outcomes[index] for index in sorted(outcomes)]
 
-    def _plan(self) -> tuple[dict[int, ImageOutcome], dict[int, list[int]]]:
+    def _plan(
+        self,
+    ) -> tuple[dict[int, ImageOutcome], dict[int, list[int]], dict[str, ScaleChoice]]:
         """Find which images are finished, and the batches of the others: how many tiles each has.
 
-        An image that cannot be used has no batches; it is reported when its turn comes.
+        An image that cannot be used has no batches; it is reported when its turn comes. The scale
+        of each image, by its name, is chosen here: all processes must cut it alike.
         """
         self._folder.refuse_replacing(self.images)
         self._folder.refuse_mixing(self.images)
@@ -143,6 +148,7 @@ class PredictionJob:
         )
         finished: dict[int, ImageOutcome] = {}
         batches: dict[int, list[int]] = {}
+        choices: dict[str, ScaleChoice] = {}
         for index, image in enumerate(self.images):
             record = self._folder.read_finished(image)
             if record is not None:
@@ -150,18 +156,30 @@ class PredictionJob:
                 continue
             batches[index] = []
             with suppress(Exception):
+                choice = choices[image.name] = self._choose_scale(image)
                 size = read_opened_size(image.path, self.options.mpp, self.options.pixel_size_um)
-                plan = self.predictor.plan_tiles(size)
+                plan = self.predictor.plan_tiles(size, choice)
                 batches[index] = [len(batch) for batch in plan.batches]
         self._folder.remove_half_written([self.images[index] for index in batches])
-        return finished, batches
+        return finished, batches, choices
+
+    def _choose_scale(self, image: InputImage) -> ScaleChoice:
+        """Choose the scale of an image, which is only opened where that depends on it."""
+        choice = self.predictor.settle_scale()
+        if choice is None:
+            with self._open(image) as source:
+                choice = self.predictor.choose_scale(source)
+        if choice.reason not in self._told_reasons:
+            self._told_reasons.add(choice.reason)
+            print_log(f"{image.path}: {choice.describe()}", "current")
+        return choice
 
     def _do_alone(self, image: InputImage, progress: Progress | None) -> ImageOutcome:
         """Predict and write one image in this process."""
         begin = time.perf_counter()
         try:
             with self._open(image) as source:
-                plan = self.predictor.plan_tiles(source)
+                plan = self.predictor.plan_tiles(source, self._choices.get(image.name))
                 found = self.predictor.predict_batches(source, plan, progress=progress)
                 return self._finish(image, source, plan, found, begin)
         except Exception as error:
@@ -173,7 +191,7 @@ class PredictionJob:
         found, failed = TileCells(), None
         try:
             with self._open(image) as source:
-                plan = self.predictor.plan_tiles(source)
+                plan = self.predictor.plan_tiles(source, self._choices.get(image.name))
                 share = self.predictor.share_of(plan.batches)
                 found = self.predictor.predict_batches(source, plan, share, progress)
         except Exception as error:
@@ -206,6 +224,11 @@ class PredictionJob:
         stem, palette = self._folder.stem_of(image), self.predictor.palette
         notes = write_outputs(shown, source, stem, list(options.formats), palette)
         self._report_missing_um(image, source)
+        choice = self._choices.get(image.name)
+        if choice is not None:
+            notes["scale"] = choice.describe()
+            record = self.predictor.source.record
+            warn_of_other_sizes(shown, choice.factor, record, str(image.path))
         seconds = time.perf_counter() - begin
         facts = {
             "height": source.height,

@@ -27,6 +27,7 @@ from mmengine.dataset import DefaultSampler
 from mmengine.registry import init_default_scope
 from numpy.typing import NDArray
 
+from cellseg.datasets.resize_factors import find_constant_factor
 from cellseg.engine.class_counts import check_class_counts
 from cellseg.engine.configs import find_test_dataset, read_class_names, read_config, read_palette
 from cellseg.errors import CellsegError
@@ -41,6 +42,13 @@ from cellseg.inference.ensemble import CellEnsemble
 from cellseg.inference.mask_tta import CellTTAModel
 from cellseg.inference.merging import merge_tiles
 from cellseg.inference.model_source import open_model
+from cellseg.inference.scale_choice import (
+    ScaleChoice,
+    ScaleOptions,
+    choose_scale,
+    settle_scale,
+    warn_of_other_sizes,
+)
 from cellseg.inference.tile_plan import (
     LEAST_TILE_PX,
     TileOptions,
@@ -50,6 +58,11 @@ from cellseg.inference.tile_plan import (
 )
 from cellseg.inference.tiles import is_background
 from cellseg.structures.cells import Cells
+
+_ROUGH_SCORE = 0.3  # of cells that count in an estimate
+# Of a model that enlarges all images alike: the input that a tile makes, and the side of the test
+# images that its limits of proposals and cells are meant for.
+_TILE_INPUT_PX, _TEST_IMAGE_PX = 1024, 1000
 
 ImageLike = NDArray[np.uint8] | str | Path | ImageSource
 Progress = Callable[[int, int], None]
@@ -95,6 +108,11 @@ class Predictor:
         tta: Whether to merge the views of `CellTTAModel`, or its options.
         amp: Whether to compute in bfloat16 on a CPU, float16 on a GPU; faster, a little less exact.
         cfg_options: Overrides of the config.
+        diameter_px: Median diameter of the cells in pixels of the image, from which the scale
+            follows. Without it, or `tiling.scale`, each image's scale follows from its pixel size
+            or, where that is unknown, from the size of its cells; see `choose_scale`.
+        is_resampled: Whether images come at a pixel size chosen for the model: they are shown as
+            in training, whatever their pixel size.
         ensemble: Further models whose cells are merged with the first one's, as pairs of config
             and checkpoint; a config of None is the first one's. Images reach all of them as the
             first config says.
@@ -115,6 +133,8 @@ class Predictor:
         amp: bool = False,
         cfg_options: dict[str, Any] | None = None,
         ensemble: Sequence[Member] = (),
+        diameter_px: float | None = None,
+        is_resampled: bool = False,
     ) -> None:
         """Build the model and load its weights; see the class."""
         self.source = open_model(config, checkpoint, cfg_options)
@@ -129,13 +149,22 @@ class Predictor:
         self._pipeline_cfg = [
             step for step in dataset["pipeline"] if not str(step["type"]).startswith("Load")
         ]
-        self._input_size = _find_input_size(self._pipeline_cfg)
+        constant = find_constant_factor(self._pipeline_cfg)
+        self._constant_scale = None if constant == 1.0 else constant
+        self._input_size = _find_input_size(self._pipeline_cfg, self._constant_scale)
+        self._limit_area = float(math.prod(self._input_size))
+        if self._constant_scale is not None:
+            side = max(_TEST_IMAGE_PX * self._constant_scale, *self._input_size)
+            self._limit_area = side**2
         check_tiling(self.tiling, self._input_size)
+        self.scale_options = ScaleOptions(self.tiling.scale, diameter_px, is_resampled)
+        self.settle_scale()  # what contradicts itself is said before the weights are loaded
         model = build_detector(self.cfg, self.source.path, self.source.checkpoint)
         model = fold_batch_norms(model)
         self.source = replace(self.source, checkpoint=None)  # its weights are copied
         self.class_names: tuple[str, ...] = read_class_names(dataset)
         self.palette = read_palette(dataset)
+        single = model
         if ensemble:
             others = [self._build_member(*member, cfg_options) for member in ensemble]
             model = CellEnsemble([model, *others])
@@ -144,6 +173,7 @@ class Predictor:
             options.pop("type", None)
             model = CellTTAModel(model, **options)
         self.model = model.to(self.device, memory_format=torch.channels_last).eval()
+        self._single = single  # estimates need no views or further models
         self.image_format: dict[str, Any] = {
             key: dataset[key] for key in ("channel_order", "intensity_range") if key in dataset
         }
@@ -155,13 +185,19 @@ class Predictor:
         """What to call the model."""
         return self.source.name
 
-    def __call__(self, image: ImageLike, progress: Progress | None = None) -> Cells:
+    def __call__(
+        self,
+        image: ImageLike,
+        progress: Progress | None = None,
+        choice: ScaleChoice | None = None,
+    ) -> Cells:
         """Find the cells of one image.
 
         Args:
             image: (H, W, 3) uint8 in the order B, G, R; a file; or an open ImageSource.
             progress: Called after each batch with the number of tiles done in it, and of cells
                 found.
+            choice: The scale, from `choose_scale`; chosen for the image when None.
 
         Returns:
             The cells in the pixels of the image, highest score first.
@@ -170,20 +206,53 @@ class Predictor:
             CellDataError: If a file cannot be read.
         """
         if isinstance(image, np.ndarray):
-            return self.predict_source(ArraySource(image), progress)
+            return self.predict_source(ArraySource(image), progress, choice)
         if isinstance(image, (str, Path)):
             with open_image(image, self.image_format) as source:
-                return self.predict_source(source, progress)
-        return self.predict_source(image, progress)
+                return self.predict_source(source, progress, choice)
+        return self.predict_source(image, progress, choice)
 
-    def predict_source(self, source: ImageSource, progress: Progress | None = None) -> Cells:
+    def predict_source(
+        self,
+        source: ImageSource,
+        progress: Progress | None = None,
+        choice: ScaleChoice | None = None,
+    ) -> Cells:
         """Find the cells of an open image; under a launcher, this process's share is all of it."""
-        plan = self.plan_tiles(source)
-        return self.merge(source, plan, self.predict_batches(source, plan, progress=progress))
+        choice = choice or self.choose_scale(source)
+        plan = self.plan_tiles(source, choice)
+        cells = self.merge(source, plan, self.predict_batches(source, plan, progress=progress))
+        warn_of_other_sizes(cells, choice.factor, self.source.record, "the image")
+        return cells
 
-    def plan_tiles(self, size: ImageSource | ImageSize) -> TilePlan:
-        """Plan the tiles of an image, open or known by its size only."""
-        return plan_tiles(size.height, size.width, self.tiling, self._input_size)
+    def settle_scale(self) -> ScaleChoice | None:
+        """Choose the scale of all images; None where each needs its own."""
+        return settle_scale(self.scale_options, self.source.record, self._constant_scale)
+
+    def choose_scale(self, source: ImageSource) -> ScaleChoice:
+        """Choose the scale of one image, and say why; it may take a few passes of the network."""
+        choice = self.settle_scale()
+        record = self.source.record
+        if choice is None and record is not None:
+            choice = choose_scale(source, self._find_roughly, record, self._constant_scale)
+        return choice or ScaleChoice(self._constant_scale, "as its test pipeline says")
+
+    def plan_tiles(
+        self, size: ImageSource | ImageSize, choice: ScaleChoice | None = None
+    ) -> TilePlan:
+        """Plan the tiles of an image, open or known by its size only.
+
+        Args:
+            size: The image.
+            choice: From `choose_scale`; when None, the scale of the options.
+
+        Returns:
+            The plan.
+        """
+        tiling = self.tiling
+        if choice is not None and choice.factor is not None:
+            tiling = replace(tiling, scale=choice.factor)
+        return plan_tiles(size.height, size.width, tiling, self._input_size)
 
     def predict_batches(
         self,
@@ -278,11 +347,30 @@ class Predictor:
                 ahead += [reader.submit(read, after) for after in batches[place + 1 : place + 2]]
                 yield batch, images
 
-    @torch.inference_mode()
+    def _find_roughly(self, image: NDArray[np.uint8], scale: float) -> Cells:
+        """Find cells for an estimate: one model, one view, low scores included."""
+        samples = self._run_network(self._single, [image], scale, _ROUGH_SCORE)
+        return self._to_cells(samples[0].pred_instances, image.shape, _ROUGH_SCORE)
+
     def _predict(self, images: Sequence[NDArray[np.uint8]], scale: float | None) -> list[Cells]:
         """Send images of one size through the network; cells in the pixels of each image."""
         if not images:
             return []
+        samples = self._run_network(self.model, images, scale, self.score_thr)
+        return [
+            self._to_cells(sample.pred_instances, image.shape, self.score_thr)
+            for sample, image in zip(samples, images, strict=True)
+        ]
+
+    @torch.inference_mode()
+    def _run_network(
+        self,
+        model: torch.nn.Module,
+        images: Sequence[NDArray[np.uint8]],
+        scale: float | None,
+        score_thr: float,
+    ) -> list[Any]:
+        """Send images of one size through a network; mmdet's samples."""
         pipeline = self._pipeline(scale)
         packed = [pipeline(_as_entry(image)) for image in images]
         batch = {
@@ -293,21 +381,18 @@ class Predictor:
             self._limits.scale(1.0)
         else:
             height, width = images[0].shape[:2]  # as are the others'
-            self._limits.scale(height * width * scale**2 / math.prod(self._input_size))
-        self._limits.drop_below(self.score_thr)
+            self._limits.scale(height * width * scale**2 / self._limit_area)
+        self._limits.drop_below(score_thr)
         lower = torch.bfloat16 if self.device.type == "cpu" else torch.float16
         precision = torch.autocast(self.device.type, dtype=lower) if self.amp else nullcontext()
         with precision:
-            samples = self.model.test_step(batch)
-        return [
-            self._to_cells(sample.pred_instances, image.shape)
-            for sample, image in zip(samples, images, strict=True)
-        ]
+            samples: list[Any] = model.test_step(batch)
+        return samples
 
-    def _to_cells(self, instances: Any, shape: tuple[int, ...]) -> Cells:
+    def _to_cells(self, instances: Any, shape: tuple[int, ...], score_thr: float) -> Cells:
         """Turn mmdet's predictions of one image into cells; those without a pixel are left out."""
         cells = Cells.from_prediction(instances, shape[0], shape[1], self.class_names)
-        cells = cells[cells.confidences >= self.score_thr]
+        cells = cells[cells.confidences >= score_thr]
         cells = cells[cells.areas > 0]
         return cells[np.argsort(-cells.confidences, kind="stable")]
 
@@ -323,8 +408,10 @@ class Predictor:
         return self._pipelines[scale]
 
 
-def _find_input_size(pipeline: Sequence[dict[str, Any]]) -> tuple[int, int]:
-    """Find the size that a test pipeline resizes to, in pixels."""
+def _find_input_size(pipeline: Sequence[dict[str, Any]], constant: float | None) -> tuple[int, int]:
+    """Find the size that a test pipeline resizes to, in pixels; one for tiles where it has none."""
+    if constant is not None:
+        return _TILE_INPUT_PX, _TILE_INPUT_PX
     for step in pipeline:
         if str(step["type"]).endswith("Resize") and "scale" in step:
             size = step["scale"]

@@ -12,6 +12,7 @@ from mmengine.logging import print_log
 
 from cellseg.errors import CellsegError
 from cellseg.images import ArraySource, ImageSource
+from cellseg.inference.scale_choice import ScaleChoice
 from cellseg.inference.tile_plan import TilePlan
 from cellseg.palette import Color
 from cellseg.structures.cells import Cells
@@ -35,11 +36,17 @@ class CellFinder(Protocol):
         """What to call the model."""
 
     def __call__(
-        self, image: ImageSource, progress: Callable[[int, int], None] | None = None
+        self,
+        image: ImageSource,
+        progress: Callable[[int, int], None] | None = None,
+        choice: ScaleChoice | None = None,
     ) -> Cells:
         """Find the cells of an image; progress gets the tiles just done."""
 
-    def plan_tiles(self, size: ImageSource) -> TilePlan:
+    def choose_scale(self, source: ImageSource) -> ScaleChoice:
+        """Choose the scale of an image."""
+
+    def plan_tiles(self, size: ImageSource, choice: ScaleChoice | None = None) -> TilePlan:
         """Plan the tiles of an image."""
 
 
@@ -124,7 +131,8 @@ class CellService:
         """Read an image, find its cells and measure them."""
         image = read_upload(upload.path, upload.name, self.limits, self.finder.image_format)
         source = ArraySource(image.pixels, image.pixel_size_um)
-        total, done = len(self.finder.plan_tiles(source).tiles), 0
+        choice = self.finder.choose_scale(source)
+        total, done = len(self.finder.plan_tiles(source, choice).tiles), 0
 
         def report(tiles: int, _: int) -> None:
             nonlocal done
@@ -135,7 +143,8 @@ class CellService:
 
         if progress is not None:
             progress(0, total)
-        cells = self.finder(source, report)
+        cells = self.finder(source, report, choice)
+        print_log(f"{upload.name}: {choice.describe()}", "current")
         return FoundCells.measured(upload.stem, image, cells, self.finder.palette)
 
     def _check_wanted(self, session: Session, upload: Upload) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 from skimage.measure import label as label_components
 
 from cellseg.images import ImageSource
+from cellseg.inference.scale_choice import ScaleChoice
 from cellseg.inference.tile_plan import TilePlan
 from cellseg.inference.tiles import make_tile_grid
 from cellseg.palette import choose_palette
@@ -40,12 +41,20 @@ class BlobFinder:
         self._lock = threading.Lock()
         self.was_shared = False
 
-    def plan_tiles(self, size: ImageSource) -> TilePlan:
+    model_name = "blobs"
+
+    def choose_scale(self, source: ImageSource) -> ScaleChoice:
+        return ScaleChoice(None, "as it is")
+
+    def plan_tiles(self, size: ImageSource, choice: ScaleChoice | None = None) -> TilePlan:
         tiles = make_tile_grid(64, 100, 64, 16)  # two, whatever the size
         return TilePlan(tuple(tiles), ((0,), (1,)), None)
 
     def __call__(
-        self, image: ImageSource, progress: Callable[[int, int], None] | None = None
+        self,
+        image: ImageSource,
+        progress: Callable[[int, int], None] | None = None,
+        choice: ScaleChoice | None = None,
     ) -> Cells:
         self.was_shared |= not self._lock.acquire(blocking=False)
         try:

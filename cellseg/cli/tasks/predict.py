@@ -5,6 +5,7 @@ import hashlib
 import os
 import sys
 import time
+from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from cellseg.inference.jobs import ImageOutcome, PredictionJob
 from cellseg.inference.output_folder import OutputOptions
 from cellseg.inference.tiles import check_range
 
+_MOST_SCALES = 5  # that are listed
 _LONGEST_WAIT = timedelta(days=30)  # of a process that is done, for one with the larger slides
 
 
@@ -70,6 +72,8 @@ def build_predictor(args: argparse.Namespace, device: str | None) -> Predictor:
         amp=args.amp,
         cfg_options=parse_cfg_options(args.cfg_options),
         ensemble=args.ensemble,
+        diameter_px=args.diameter,
+        is_resampled=args.mpp is not None,
     )
     if args.channel_order:
         predictor.image_format["channel_order"] = args.channel_order
@@ -88,6 +92,7 @@ def describe_settings(args: argparse.Namespace, predictor: Predictor) -> dict:
         "image_format": predictor.image_format,
         "tta": [args.tta, args.tta_scales],
         "amp": args.amp,
+        **({} if args.diameter is None else {"diameter": args.diameter}),
     }
 
 
@@ -116,6 +121,11 @@ def report(outcomes: list[ImageOutcome], seconds: float) -> int:
             f"{lost:,} pixels where cells overlap went to the one with the higher score in the "
             "label TIFFs."
         )
+    scales = Counter(outcome.notes["scale"] for outcome in done if "scale" in outcome.notes)
+    for text, count in scales.most_common(_MOST_SCALES):
+        lines.append(f"{count} {'image' if count == 1 else 'images'} at {text}.")
+    if len(scales) > _MOST_SCALES:
+        lines.append(f"{len(scales) - _MOST_SCALES} further scales are in the .done.json files.")
     lines += [f"failed: {outcome.error}" for outcome in failed]
     sys.stdout.write("\n".join(lines) + "\n")
     return len(failed)
