@@ -8,6 +8,7 @@ nobody foresaw ends with a traceback and 1.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -46,11 +47,23 @@ def build_parser(
 
 
 def call(work: Callable[[], int | None]) -> int:
-    """Call a function; a CellsegError becomes a sentence and status 1, Ctrl-C status 130."""
+    """Call a function; a CellsegError becomes a sentence and status 1, Ctrl-C status 130.
+
+    So does a package that is absent: an installation that stopped halfway is for the user to fix.
+    """
     try:
         return work() or 0
     except CellsegError as error:
         _say(f"error: {error}")
+        return 1
+    except ModuleNotFoundError as error:
+        absent = (error.name or "").partition(".")[0]
+        if absent in ("", "cellseg") or importlib.util.find_spec(absent) is not None:
+            raise
+        _say(
+            f"error: {absent} is not installed, but this command needs it. Run `make install` in "
+            "the checkout, or `pip install .` again."
+        )
         return 1
     except KeyboardInterrupt:
         _say("interrupted")
