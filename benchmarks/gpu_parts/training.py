@@ -21,6 +21,13 @@ PIECE_BYTES = 15 << 20
 MOST_PIECES = 3
 _KEPT_BYTES = 8 << 20  # of the log, from its end
 _EVALUATION_SHARE = 0.2  # of the time, kept for the evaluation
+_SMALL_EVALUATION_SHARE = 0.5  # most of which goes into starting the process
+_SMALL_OPTIONS = (  # no process but the one that trains, no validation, and a curve nevertheless
+    *(f"{split}_dataloader.num_workers=0" for split in ("train", "val", "test")),
+    *(f"{split}_dataloader.persistent_workers=False" for split in ("train", "val", "test")),
+    "train_cfg.val_begin=1000",
+    "default_hooks.logger.interval=1",
+)
 _STOPPING_S = 20.0
 
 
@@ -32,11 +39,12 @@ def run(settings: Settings, report: Report) -> None:
     work_dir = settings.scratch / "train"
     shutil.rmtree(work_dir, ignore_errors=True)
     flags = ["--work-dir", str(work_dir)]
+    options = (*settings.pick(_SMALL_OPTIONS, ()), *options)
     if options:
         flags += ["--cfg-options", *options]
     amp = ["--amp"] if settings.device == "cuda" and not settings.small else []
     log = settings.out / "train.log"
-    training_s = seconds * (1 - _EVALUATION_SHARE)
+    training_s = seconds * (1 - settings.pick(_SMALL_EVALUATION_SHARE, _EVALUATION_SHARE))
     report.attempt(
         f"train, {Path(config).stem}",
         lambda: train([config, *flags, *amp], log, training_s, work_dir),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import importlib.util
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -71,7 +72,8 @@ def call(work: Callable[[], int | None]) -> int:
 
     Returns:
         Its status; 1 after a CellsegError, or an OSError that is the machine's: a full disk, a
-        folder without permission; 130 after Ctrl-C; 128 and its number after a stop signal.
+        folder without permission, or a package that
+        is not installed; 130 after Ctrl-C; 128 and its number after a stop signal.
     """
     end_forks_with_parent()
     try:
@@ -79,6 +81,15 @@ def call(work: Callable[[], int | None]) -> int:
             return work() or 0
     except CellsegError as error:
         _say(f"error: {error}")
+        return 1
+    except ModuleNotFoundError as error:
+        absent = (error.name or "").partition(".")[0]
+        if absent in ("", "cellseg") or importlib.util.find_spec(absent) is not None:
+            raise
+        _say(
+            f"error: {absent} is not installed, but this command needs it. Run `make install` in "
+            "the checkout, or `pip install .` again."
+        )
         return 1
     except OSError as error:
         if error.errno not in _ADVICE:

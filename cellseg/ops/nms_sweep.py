@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _FEW = 100  # boxes that are compared all with all
-_BLOCK = 16  # boxes that are compared with all others at a time
+_ROWS = 16  # boxes that are compared with all others at a time
 _CROWD = 0.25  # share of a place that a box of a crowd covers, on average
 _PAIRS_PER_BOX = 200  # a sweep that lists more is too expensive
 _CHUNK = 1 << 13  # pairs that are compared at a time; they fit into a processor's cache
@@ -87,7 +87,7 @@ class _Table(NamedTuple):
         return _Table(self.ends[:, inds], self.sides[:, inds], self.areas[inds])
 
 
-def _settle(table: _Table, rule: _Rule, block: int = _BLOCK) -> Flags:
+def _settle(table: _Table, rule: _Rule, block: int = 1) -> Flags:
     """Return which boxes to keep of those with an area."""
     num_boxes = len(table.areas)
     if num_boxes <= _FEW or table.areas.min() < _MIN_AREA:
@@ -97,7 +97,7 @@ def _settle(table: _Table, rule: _Rule, block: int = _BLOCK) -> Flags:
         if sweep.num_pairs <= _PAIRS_PER_BOX * num_boxes:
             return _settle_pairs(num_boxes, *sweep.find_overlaps(table, rule))
     is_kept, left = _settle_block(table, rule, block)
-    is_kept[left] = _settle(table.take(left), rule, 2 * block)
+    is_kept[left] = _settle(table.take(left), rule, 4 * block)
     return is_kept
 
 
@@ -119,13 +119,15 @@ def _settle_block(table: _Table, rule: _Rule, size: int) -> tuple[Flags, Ints]:
         (N,) bool, whether a box is one of the first ones and kept; and the indices of the others.
     """
     first, rest = table.take(slice(size)), table.take(slice(size, None))
-    overlaps = np.triu(_compare(first, first, rule), 1)
     is_kept = np.zeros(len(table.areas), dtype=bool)
-    is_kept[:size] = _settle_pairs(len(first.areas), *np.nonzero(overlaps))
+    is_kept[:size] = True
+    if size > 1:
+        overlaps = np.triu(_compare(first, first, rule), 1)
+        is_kept[:size] = _settle_pairs(len(first.areas), *np.nonzero(overlaps))
     is_left = np.ones(len(rest.areas), dtype=bool)
     kept = np.flatnonzero(is_kept)
-    for begin in range(0, len(kept) if len(is_left) else 0, _BLOCK):
-        is_left &= ~_compare(table.take(kept[begin : begin + _BLOCK]), rest, rule).any(axis=0)
+    for begin in range(0, len(kept) if len(is_left) else 0, _ROWS):
+        is_left &= ~_compare(table.take(kept[begin : begin + _ROWS]), rest, rule).any(axis=0)
     return is_kept, np.flatnonzero(is_left) + size
 
 

@@ -38,6 +38,19 @@ def test_call_when_user_error_then_one_sentence_of_the_first_process(capsys, mon
     assert capsys.readouterr().err == ""
 
 
+def test_call_when_a_package_is_absent_then_a_sentence_that_says_how_to_install(capsys) -> None:
+    assert call(lambda: importlib.import_module("no_such_package.part") and 0) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("\nerror: no_such_package is not installed, but this command needs it.")
+    assert "`make install`" in said
+
+
+@pytest.mark.parametrize("name", ["cellseg.no_such_module", "json.no_such_module"])
+def test_call_when_a_module_of_a_whole_package_is_absent_then_a_traceback(name) -> None:
+    with pytest.raises(ModuleNotFoundError):
+        call(lambda: importlib.import_module(name) and 0)
+
+
 def test_call_when_ended_with_ctrl_c_then_the_status_of_shells() -> None:
     def stop() -> None:
         raise KeyboardInterrupt
