@@ -1,4 +1,4 @@
-# make demo   set-up, then the main job on drawn sample data: train, test, curve, overlays
+# make demo   set-up, then cells of real images, and training on drawn ones: curve, test, overlays
 # make test   set-up, then every test but the slow ones
 # make docs   set-up, then docs/reference.md from the code
 #
@@ -25,6 +25,8 @@ install:
 	@tools/install.sh
 
 demo: install
+	@if ls models/*/model.json >/dev/null 2>&1; then \
+	    $(BIN)/python -m cellseg predict data/examples/val --out $(DEMO_WORK)_cells; fi
 	$(BIN)/python tools/draw_sample_data.py $(DEMO_DATA)
 	$(BIN)/python tools/train.py $(DEMO_CONFIG) --work-dir $(DEMO_WORK) --resume
 	$(BIN)/python tools/test.py $(DEMO_CONFIG) "$$(cat $(DEMO_WORK)/last_checkpoint)" \

@@ -143,6 +143,10 @@ def test_committed_files_name_no_package_host_and_no_machine_path():
         assert [word for word in hosts + places if word in text] == [], path
 
 
-def test_committed_files_hold_no_data():
+def test_committed_files_hold_no_data_but_the_free_examples():
     names = [path.relative_to(ROOT) for path in _list_committed_text()]
-    assert [name for name in names if name.parts[0] == "data"] == [Path("data/README.md")]
+    data = [name for name in names if name.parts[0] == "data" and "examples" not in name.parts]
+    assert data == [Path("data/README.md")]
+    images = sorted((ROOT / "data" / "examples").glob("*/*/image.tif"))
+    assert 0 < len(images) <= 12
+    assert "CC0" in _read("data/examples/README.md")

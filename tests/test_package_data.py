@@ -51,3 +51,24 @@ def test_build_holds_the_configs_of_the_repository(monkeypatch, tmp_path):
         path.read_bytes() == (ROOT / name).read_bytes()
         for path, name in zip(packed, configs, strict=True)
     )
+
+
+def test_build_holds_the_free_models_only(monkeypatch, tmp_path):
+    for name in ("nuclei-cc0", "nuclei-he"):
+        (tmp_path / "models" / name).mkdir(parents=True)
+        (tmp_path / "models" / name / "model.json").write_text(name)
+    for name in ("setup.py", "pyproject.toml", "README.md"):
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    (tmp_path / "cellseg").mkdir()
+    monkeypatch.chdir(tmp_path)
+    given = {}
+    monkeypatch.setattr(setuptools, "setup", lambda **words: given.update(words))
+    runpy.run_path("setup.py")
+    distribution = Distribution({"script_name": "setup.py", "packages": ["cellseg"]})
+    build = given["cmdclass"]["build_py"](distribution)
+    build.build_lib = str(tmp_path / "lib")
+    build.ensure_finalized()
+    build.run()
+    shipped = tmp_path / "lib" / "cellseg" / "shipped_models"
+    assert [path.name for path in shipped.iterdir()] == ["nuclei-cc0"]
+    assert (shipped / "nuclei-cc0" / "model.json").read_text() == "nuclei-cc0"

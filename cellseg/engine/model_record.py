@@ -44,6 +44,7 @@ class ModelRecord:
         train_scale: Smallest and largest such factor in training.
         diameters_px: Percentiles ('5', '50', ...) of the diameters of the training cells, those of
             circles of their areas, in pixels of the network's input at test_scale.
+        brightness: Median gray level of the training images, 0 to 255; that of their background.
         num_images: Training images.
         num_cells: Training cells.
         network: The model's settings, as MMDetection builds it.
@@ -59,6 +60,7 @@ class ModelRecord:
     test_scale: float | None = None
     train_scale: tuple[float, float] | None = None
     diameters_px: dict[str, float] = field(default_factory=dict)
+    brightness: float | None = None
     num_images: int | None = None
     num_cells: int | None = None
     network: dict[str, Any] = field(default_factory=dict)
@@ -116,7 +118,7 @@ def read_record(found: Any) -> ModelRecord:
     is_pair = isinstance(train_scale, Sequence) and len(train_scale) == 2
     if train_scale is not None and not (is_pair and all(map(is_pixel_size, train_scale))):
         raise RecordError(f"its train_scale {train_scale!r} is not two numbers above 0")
-    diameters = found.get("diameters_px") or {}
+    diameters, brightness = found.get("diameters_px") or {}, found.get("brightness")
     if not isinstance(diameters, Mapping) or not all(map(is_pixel_size, diameters.values())):
         raise RecordError("its diameters_px are not numbers above 0")
     network, pipeline = found.get("network") or {}, found.get("pipeline") or []
@@ -132,6 +134,7 @@ def read_record(found: Any) -> ModelRecord:
         scale,
         None if train_scale is None else (train_scale[0], train_scale[1]),
         {str(name): float(value) for name, value in diameters.items()},
+        float(brightness) if isinstance(brightness, int | float) else None,
         _read_count(found.get("num_images")),
         _read_count(found.get("num_cells")),
         dict(network),

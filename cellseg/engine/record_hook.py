@@ -27,7 +27,10 @@ from cellseg.engine.model_record import (
     to_plain_data,
 )
 from cellseg.errors import CellsegError
+from cellseg.images import open_image
+from cellseg.images.brightness import measure_brightness
 
+_MEASURED_IMAGES = 4  # of each data set, for their brightness
 # Where weights came from says nothing of a trained model; the scope is always MMDetection's.
 _FETCHED = {"init_cfg", "pretrained", "_scope_"}
 
@@ -78,6 +81,7 @@ def make_record(config: Config, training_data: Any = None) -> ModelRecord | None
         test_scale=float(np.median(factors)) if len(factors) else None,
         train_scale=_find_train_factors(config, parts),
         diameters_px=_summarize(diameters),
+        brightness=_measure_brightness(parts),
         num_images=sum(map(len, parts)) or None,
         num_cells=len(diameters) or None,
         network=network,
@@ -134,6 +138,17 @@ def _measure_cells(
             diameters.append(np.sqrt(np.array(areas, dtype=np.float64) * 4 / np.pi) * found.low)
             factors.append(found.low)
     return np.concatenate(diameters), factors
+
+
+def _measure_brightness(parts: list[CellDataset]) -> float | None:
+    """Measure the median gray level of a few training images; None without any."""
+    found: list[float] = []
+    for part in parts:
+        for index in range(0, len(part), max(len(part) // _MEASURED_IMAGES, 1)):
+            info = part.get_data_info(index)
+            with open_image(info["img_path"], info["image_format"]) as source:
+                found.append(measure_brightness(source))
+    return round(float(np.median(found)), 1) if found else None
 
 
 def _find_train_factors(config: Config, parts: list[CellDataset]) -> tuple[float, float] | None:

@@ -19,7 +19,7 @@ from cellseg.images.stain_check import warn_of_swapped_channels
 from cellseg.inference.image_list import InputImage
 from cellseg.inference.output_folder import OutputFolder, OutputOptions
 from cellseg.inference.predictor import Predictor, TileCells
-from cellseg.inference.scale_choice import ScaleChoice, warn_of_other_sizes
+from cellseg.inference.scale_choice import ScaleChoice
 from cellseg.inference.tile_plan import TilePlan
 
 Progress = Callable[[int, int], None]
@@ -227,8 +227,9 @@ class PredictionJob:
         choice = self._choices.get(image.name)
         if choice is not None:
             notes["scale"] = choice.describe()
-            record = self.predictor.source.record
-            warn_of_other_sizes(shown, choice.factor, record, str(image.path))
+            warnings = self.predictor.warn_of_surprises(shown, source, choice, str(image.path))
+            if warnings:
+                notes["warnings"] = warnings
         seconds = time.perf_counter() - begin
         facts = {
             "height": source.height,

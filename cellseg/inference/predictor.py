@@ -47,6 +47,7 @@ from cellseg.inference.scale_choice import (
     ScaleOptions,
     choose_scale,
     settle_scale,
+    warn_of_other_ground,
     warn_of_other_sizes,
 )
 from cellseg.inference.tile_plan import (
@@ -222,8 +223,29 @@ class Predictor:
         choice = choice or self.choose_scale(source)
         plan = self.plan_tiles(source, choice)
         cells = self.merge(source, plan, self.predict_batches(source, plan, progress=progress))
-        warn_of_other_sizes(cells, choice.factor, self.source.record, "the image")
+        self.warn_of_surprises(cells, source, choice, "The image")
         return cells
+
+    def warn_of_surprises(
+        self, cells: Cells, source: ImageSource, choice: ScaleChoice, where: str
+    ) -> list[str]:
+        """Warn where an image, or the cells found in it, are unlike those of the training.
+
+        Args:
+            cells: Its cells.
+            source: The image, open.
+            choice: The scale that was chosen.
+            where: The image, for the messages.
+
+        Returns:
+            The warnings, which are logged, too.
+        """
+        record = self.source.record
+        found = (
+            warn_of_other_ground(source, record, where),
+            warn_of_other_sizes(cells, choice.factor, record, where),
+        )
+        return [text for text in found if text is not None]
 
     def settle_scale(self) -> ScaleChoice | None:
         """Choose the scale of all images; None where each needs its own."""

@@ -11,6 +11,7 @@ from mmengine.logging import print_log
 from cellseg.engine.model_record import ModelRecord
 from cellseg.errors import CellsegError
 from cellseg.images import ImageSource
+from cellseg.images.brightness import measure_brightness
 from cellseg.inference.cell_size import FindCells, estimate_cell_size
 from cellseg.inference.tiles import check_range
 from cellseg.structures.cells import Cells
@@ -20,6 +21,7 @@ _FINEST = 8.0  # up to here, a scale is rounded to whole strides
 _LARGEST_RATIO = 16.0  # of pixel sizes: beyond, one of them is wrong
 _SAME_SIZE = 1.25  # estimates are no more exact than that
 _FEWEST_CELLS = 10
+_DARK, _LIGHT = 80.0, 120.0  # median gray levels of backgrounds
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,35 @@ def round_scale(scale: float) -> float:
     Tiles that are moved by whole strides show the network the same as the whole image does.
     """
     return scale if scale > _FINEST else _STRIDE / round(_STRIDE / scale)
+
+
+def warn_of_other_ground(source: ImageSource, record: ModelRecord | None, where: str) -> str | None:
+    """Warn where an image is dark and the model was trained on light ones, or the other way round.
+
+    Args:
+        source: The image, open.
+        record: The model's record.
+        where: The image, for the message.
+
+    Returns:
+        The warning, which is logged, too; None where there is none.
+    """
+    if record is None or record.brightness is None:
+        return None
+    found, trained = measure_brightness(source), record.brightness
+    if found < _DARK and trained > _LIGHT:
+        kinds = "a dark background, like fluorescence", "a light one, like stained tissue"
+    elif found > _LIGHT and trained < _DARK:
+        kinds = "a light background, like stained tissue", "a dark one, like fluorescence"
+    else:
+        return None
+    text = (
+        f"{where} has {kinds[0]} (median gray level {found:.0f}), but the model was trained on "
+        f"images with {kinds[1]} ({trained:.0f}): do not expect it to find the cells; use a model "
+        "for such images."
+    )
+    print_log(text, "current", logging.WARNING)
+    return text
 
 
 def warn_of_other_sizes(

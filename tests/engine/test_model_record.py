@@ -24,6 +24,7 @@ RECORD = ModelRecord(
     test_scale=1.6,
     train_scale=(1.0, 2.0),
     diameters_px={"5": 14.0, "50": 29.5, "95": 57.4},
+    brightness=215.5,
     num_images=3,
     num_cells=70,
     network={"type": "MaskRCNN", "roi_head": {"num_classes": 2}},

@@ -57,6 +57,7 @@ def test_record_when_made_of_config_and_data_then_holds_scale_and_diameters(conf
     assert record.train_scale == pytest.approx((3.2, 6.4))
     assert record.median_diameter_px == pytest.approx(20 * 1.6, rel=0.03)
     assert (record.num_images, record.num_cells) == (4, 16)
+    assert record.brightness == 200
     assert record.normalization["mean"] == [127.0] * 3
     assert record.network["type"] == "MaskRCNN"
     assert "init_cfg" not in record.network["backbone"]

@@ -1,6 +1,7 @@
 """Which scale is chosen, and what is said of it."""
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from cellseg.inference.scale_choice import (
     choose_scale,
     round_scale,
     settle_scale,
+    warn_of_other_ground,
     warn_of_other_sizes,
 )
 
@@ -117,3 +119,23 @@ def test_cells_when_of_other_sizes_than_trained_then_a_warning(monkeypatch):
     assert told == [(text, logging.WARNING)]
     assert "a.tif" in str(text)
     assert "12 to 50 px" in str(text)
+
+
+@pytest.mark.parametrize(
+    ("ground", "trained", "said"),
+    [
+        (10, 215.0, "dark background, like fluorescence"),
+        (220, 12.0, "light background, like stained tissue"),
+        (220, 215.0, None),
+        (100, 215.0, None),
+        (10, 12.0, None),
+        (10, None, None),
+    ],
+)
+def test_image_when_its_ground_is_unlike_the_trainings_then_a_warning(ground, trained, said):
+    source = ArraySource(np.full((40, 40, 3), ground, np.uint8))
+    text = warn_of_other_ground(source, replace(RECORD, brightness=trained), "a.tif")
+    assert (text is None) == (said is None)
+    if text is not None and said is not None:
+        assert text.startswith("a.tif has a")
+        assert said in text

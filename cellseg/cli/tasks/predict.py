@@ -16,7 +16,7 @@ from tqdm import tqdm
 from cellseg.engine.configs import parse_cfg_options
 from cellseg.engine.process_group import set_thread_counts
 from cellseg.errors import CellsegError
-from cellseg.formats.outputs import check_formats
+from cellseg.formats.outputs import FORMATS, check_formats
 from cellseg.inference import Predictor, TileOptions
 from cellseg.inference.image_list import find_input_images
 from cellseg.inference.jobs import ImageOutcome, PredictionJob
@@ -102,8 +102,8 @@ def digest_file(path: str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def report(outcomes: list[ImageOutcome], seconds: float) -> int:
-    """Print what was done; the number of failed images."""
+def report(outcomes: list[ImageOutcome], seconds: float, options: OutputOptions) -> int:
+    """Print what was done and where the results are; the number of failed images."""
     done = [outcome for outcome in outcomes if outcome.error is None and not outcome.resumed]
     resumed = sum(outcome.resumed for outcome in outcomes)
     failed = [outcome for outcome in outcomes if outcome.error is not None]
@@ -126,6 +126,12 @@ def report(outcomes: list[ImageOutcome], seconds: float) -> int:
         lines.append(f"{count} {'image' if count == 1 else 'images'} at {text}.")
     if len(scales) > _MOST_SCALES:
         lines.append(f"{len(scales) - _MOST_SCALES} further scales are in the .done.json files.")
+    written = [outcome for outcome in outcomes if outcome.error is None]
+    if written:
+        place = f"Results: {options.folder}"
+        if "overlay" in options.formats:
+            place += f"; look at {options.folder / (written[0].name + FORMATS['overlay'].suffix)}"
+        lines.append(place)
     lines += [f"failed: {outcome.error}" for outcome in failed]
     sys.stdout.write("\n".join(lines) + "\n")
     return len(failed)
@@ -159,5 +165,5 @@ def run(args: argparse.Namespace) -> int:
         outcomes = job.run(progress, announce=bar.reset)
     if rank != 0:
         return 0
-    failed = report(outcomes, time.perf_counter() - begin)
+    failed = report(outcomes, time.perf_counter() - begin, options)
     return 1 if failed else 0
