@@ -319,26 +319,6 @@ def test_submission_of_drawn_images_of_all_real_sizes_fits_the_schema(
     assert len(results.getAnnIds()) == sum(counts.values())
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"score_thr": 7}, "score threshold must be at least 0 and at most 1, not 7"),
-        ({"mpp": -1.0}, "pixel size to predict at must be more than 0, not -1"),
-        ({"pixel_size_um": float("nan")}, "pixel size of the files must be more than 0, not nan"),
-    ],
-)
-def test_output_options_that_make_no_sense_are_refused(tmp_path, options, message):
-    with pytest.raises(CellsegError, match=message):
-        OutputOptions(tmp_path, ("labels",), **options)
-
-
-@pytest.mark.parametrize("inside", [".", "deep/er"])
-def test_output_folder_that_is_a_file_is_refused(tmp_path, inside):
-    (tmp_path / "out").touch()
-    with pytest.raises(CellsegError, match="out is a file"):
-        OutputOptions(tmp_path / "out" / inside, ("labels",))
-
-
 def test_png_beside_tiff_is_predicted_too(make_predictor, tmp_path):
     image = paint_label_map(draw_label_map(200))
     cv2.imwrite(str(tmp_path / "p.png"), image)

@@ -4,18 +4,18 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from mmengine.config import Config
 from pycocotools import mask
 
 from cellseg.errors import CellsegError
 from cellseg.images import ArraySource, read_label_map
 from cellseg.inference import Predictor, TileOptions
-from cellseg.inference.detector import build_detector, fold_batch_norms
+from cellseg.inference.detector import build_detector
 from cellseg.inference.overlaps import measure_overlaps
 from cellseg.inference.tile_plan import group_tiles
 from cellseg.structures.rle import encode_label_map
 
 from .oracle import CLASS_NAMES, draw_label_map, oracle_config, paint_label_map
+from .small_mask_rcnn import small_mask_rcnn
 
 
 def count_crossing(cells, tiles):
@@ -98,7 +98,7 @@ def test_prediction_in_any_batch_size_is_the_same(make_predictor, batch_size):
 
 
 def test_prediction_by_a_real_network_in_any_batch_size_is_the_same():
-    cfg = _small_mask_rcnn()
+    cfg = small_mask_rcnn()
     torch.manual_seed(0)
     predictor = Predictor(cfg, None, device="cpu", score_thr=0.0)
     image = np.random.default_rng(0).integers(0, 256, (300, 340, 3), dtype=np.uint8)
@@ -203,22 +203,6 @@ def test_test_time_views_of_a_perfect_detector_change_nothing(make_predictor):
     np.testing.assert_allclose(merged.scores, expected.scores, rtol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"tile_px": 0},
-        {"overlap_px": -1},
-        {"scale": 0.0},
-        {"scale": float("nan")},
-        {"scale": float("inf")},
-        {"batch_size": 0},
-    ],
-)
-def test_tile_options_that_make_no_sense_are_refused(options):
-    with pytest.raises(CellsegError, match="must be"):
-        TileOptions(**options)
-
-
 def test_overlap_that_is_larger_than_the_tile_is_refused_at_once(make_predictor):
     with pytest.raises(CellsegError, match="128 px with 200 px overlap cannot advance"):
         make_predictor(tile_px=100, overlap_px=200)
@@ -243,32 +227,25 @@ def test_config_without_a_test_pipeline_is_reported():
         Predictor(cfg, None)
 
 
-def _small_mask_rcnn():
-    cfg = Config.fromfile("configs/cell/mask-rcnn_r18_small-anchor_demo.py")
-    cfg.model.test_cfg.rpn.update(nms_pre=50, max_per_img=50)
-    cfg.model.test_cfg.rcnn.max_per_img = 10
-    return cfg
-
-
 def test_checkpoint_of_another_model_is_refused(tmp_path):
     path = tmp_path / "other.pth"
     torch.save({"state_dict": {"backbone.weight": torch.zeros(3)}}, path)
     with pytest.raises(CellsegError, match="give the config it was trained with"):
-        Predictor(_small_mask_rcnn(), path)
+        Predictor(small_mask_rcnn(), path)
 
 
 def test_checkpoint_that_holds_code_is_refused(tmp_path):
     path = tmp_path / "evil.pth"
     torch.save({"state_dict": {}, "meta": print}, path)
     with pytest.raises(CellsegError):
-        Predictor(_small_mask_rcnn(), path)
+        Predictor(small_mask_rcnn(), path)
 
 
 @pytest.mark.parametrize(
     ("scale", "side", "factor"), [(1.0, 512, 4.0), (2.0, 128, 1.0), (None, 512, 1.0)]
 )
 def test_limits_of_the_detector_follow_the_area_it_looks_at(scale, side, factor):
-    cfg = _small_mask_rcnn()  # its input is 256 x 256
+    cfg = small_mask_rcnn()  # its input is 256 x 256
     tiling = TileOptions(scale=scale, whole=True)
     predictor = Predictor(cfg, None, device="cpu", score_thr=0.0, tiling=tiling)
     seen = []
@@ -289,7 +266,7 @@ def test_limits_of_the_detector_follow_the_area_it_looks_at(scale, side, factor)
 
 
 def test_real_model_loads_its_weights_and_predicts(tmp_path):
-    cfg = _small_mask_rcnn()
+    cfg = small_mask_rcnn()
     torch.manual_seed(0)
     first = Predictor(cfg, None, device="cpu", score_thr=0.0)
     path = tmp_path / "weights.pth"
@@ -305,7 +282,7 @@ def test_real_model_loads_its_weights_and_predicts(tmp_path):
 
 
 def test_cells_above_a_score_are_those_found_without_it():
-    cfg = _small_mask_rcnn()
+    cfg = small_mask_rcnn()
     torch.manual_seed(0)
     predictor = Predictor(cfg, None, device="cpu", score_thr=0.0)
     image = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
@@ -326,36 +303,3 @@ def test_cells_above_a_score_are_those_found_without_it():
     np.testing.assert_array_equal(fewer.scores, kept.scores)
     assert shown == [len(kept), len(every)]  # no mask was computed in vain
     assert again.rles == every.rles
-
-
-def test_batch_norms_are_folded_and_change_nothing():
-    cfg = _small_mask_rcnn()
-    torch.manual_seed(0)
-    model = build_detector(cfg, None).eval()
-    for part in model.modules():
-        if isinstance(part, torch.nn.BatchNorm2d):
-            part.running_mean.uniform_(-0.2, 0.2)
-            part.running_var.uniform_(0.5, 1.5)
-    folded = fold_batch_norms(model)
-    image = torch.randn(2, 3, 96, 128)
-
-    with torch.no_grad():
-        for one, other in zip(folded.extract_feat(image), model.extract_feat(image), strict=True):
-            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
-    norms = [part for part in folded.modules() if isinstance(part, torch.nn.BatchNorm2d)]
-    assert norms == []
-
-
-def test_batch_norms_that_run_before_their_convolution_are_not_folded():
-    class NormFirst(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.conv = torch.nn.Conv2d(3, 3, 3, padding=1)
-            self.norm = torch.nn.BatchNorm2d(3)
-            self.norm.running_mean.fill_(0.5)
-
-        def extract_feat(self, images):
-            return (self.conv(self.norm(images)),)
-
-    model = NormFirst()
-    assert fold_batch_norms(model) is model
