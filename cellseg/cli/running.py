@@ -71,9 +71,9 @@ def call(work: Callable[[], int | None]) -> int:
             raises is shown.
 
     Returns:
-        Its status; 1 after a CellsegError, or an OSError that is the machine's: a full disk, a
-        folder without permission, or a package that
-        is not installed; 130 after Ctrl-C; 128 and its number after a stop signal.
+        Its status; 1 after a CellsegError, an OSError that is the machine's (a full disk, a folder
+        without permission), or a package that is not installed; 130 after Ctrl-C; 128 and its
+        number after a stop signal.
     """
     end_forks_with_parent()
     try:
