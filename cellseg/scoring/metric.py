@@ -187,8 +187,8 @@ def describe_limits(predictions: Sequence[Cells], max_dets: int) -> list[str]:
     if num_cut:
         sentences.append(
             f"{num_cut} of {len(predictions)} images have more than max_dets={max_dets} "
-            "predictions of one class, of which those with the lowest scores do not count; raise max_dets in "
-            "val_evaluator and test_evaluator."
+            "predictions of one class, of which those with the lowest scores do not count; raise "
+            "max_dets in val_evaluator and test_evaluator."
         )
     totals = [len(cells) for cells in predictions]
     most = max(totals, default=0)
