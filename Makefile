@@ -1,6 +1,6 @@
 # make demo   set-up, then cells of real images, and training on drawn ones: curve, test, overlays
 # make test   set-up, then every test but the slow ones
-# make docs   set-up, then docs/reference.md from the code
+# make docs   set-up, then docs/reference.md from the code, and the pages as a site in site/
 #
 # Variables: PYTHON (a Python 3.11, 3.12 or 3.13), TORCH_INDEX (a second package index for torch),
 # INSTALLER (pip: without uv), PYTEST_ARGS, DEMO_WORK.
@@ -52,3 +52,6 @@ lint: install
 
 docs: install
 	$(BIN)/python tools/make_reference.py
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement docs/requirements.txt
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "The site           site/index.html"

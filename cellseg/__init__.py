@@ -8,7 +8,7 @@ MMDetection as soon as it looks for them (see `import_hooks`). That is what
 
 import importlib
 import sys
-from types import ModuleType
+from typing import Any
 
 from cellseg import import_hooks
 
@@ -30,15 +30,25 @@ _PACKAGES = (
     "web",
 )
 
-__all__ = ["__version__", *_PACKAGES]
+# What a script needs most, each with the module that it comes from.
+_NAMES = {
+    "Cells": "cellseg.structures.cells",
+    "Predictor": "cellseg.inference.predictor",
+    "open_image": "cellseg.images.opening",
+    "score_label_maps": "cellseg.scoring.label_maps",
+}
+
+__all__ = ["Cells", "Predictor", "__version__", "open_image", "score_label_maps", *_PACKAGES]
 
 import_hooks.install()
 if "mmengine" in sys.modules:  # a config's custom_imports, or a program that builds on MMDetection
     importlib.import_module("cellseg.registration")
 
 
-def __getattr__(name: str) -> ModuleType:
-    """Import a subpackage the first time it is asked for as an attribute."""
+def __getattr__(name: str) -> Any:
+    """Import a subpackage, or a name from one, the first time it is asked for."""
+    if name in _NAMES:
+        return getattr(importlib.import_module(_NAMES[name]), name)
     if name in _PACKAGES:
         return importlib.import_module(f"cellseg.{name}")
     raise AttributeError(f"module 'cellseg' has no attribute {name!r}")

@@ -117,9 +117,9 @@ def test_pages_name_only_files_that_exist():
     assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
 
 
-def test_readme_lists_every_config():
+def test_page_on_training_lists_every_config():
     configs = [path.name for path in (ROOT / "configs" / "cell").glob("*.py")]
-    assert [name for name in configs if name not in _read("README.md")] == []
+    assert [name for name in configs if name not in _read("docs/train.md")] == []
 
 
 def test_ci_runs_the_readmes_test_command_then_the_slow_tests():

@@ -55,6 +55,29 @@ def test_parts_when_imported_in_any_order_then_are_found(first) -> None:
     assert ran.returncode == 0, ran.stderr
 
 
+@pytest.mark.parametrize("name", ["Cells", "open_image", "score_label_maps"])
+def test_name_when_taken_from_the_package_then_loads_no_network(name) -> None:
+    ran = run_python(
+        f"""
+        import sys
+        from cellseg import {name}
+        heavy = sorted({{"torch", "mmdet", "mmengine", "mmcv"}} & set(sys.modules))
+        assert not heavy, heavy
+        """
+    )
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_names_of_the_package_are_those_of_its_rooms() -> None:
+    import cellseg
+    from cellseg.inference import Predictor
+
+    assert cellseg.Predictor is Predictor
+    assert {"Cells", "Predictor", "open_image", "score_label_maps"} <= set(dir(cellseg))
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = cellseg.nonsense
+
+
 def test_cellseg_when_imported_then_loads_nothing_heavy() -> None:
     ran = run_python(
         """

@@ -57,7 +57,7 @@ def measure_hw3(folder: Path) -> list[AnchorRow]:
     """
     cells = _read_cells(folder, "bgr")
     config = ROOT / "configs" / "cell" / "mask-rcnn_r101_small-anchor.py"
-    return _measure(f"hw3, {folder.name}", config, cells, cells)
+    return _measure(f"MoNuSAC homework (hw3), {folder.name}", config, cells, cells)
 
 
 def renew_rows(path: Path, rows: Sequence[AnchorRow]) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast, get_args
 
+import numpy as np
 from mmdet.registry import METRICS
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
@@ -25,6 +26,8 @@ from cellseg.scoring.results import (
 from cellseg.scoring.scene import build_result_scene
 from cellseg.scoring.scores import compute_scores, format_scores
 from cellseg.structures.cells import Cells
+
+_LEAST_LIMIT = 100  # of predictions per image, below which equal numbers may be a coincidence
 
 
 @METRICS.register_module()
@@ -142,6 +145,8 @@ class CellMetric(BaseMetric):
             logger.warning(
                 f"None of the {len(results)} images has a ground-truth cell: all scores are absent."
             )
+        for warning in describe_limits([r.predictions for r in results], self.max_dets):
+            logger.warning(warning)
         figures: dict[str, float] = {}
         class_names = self._class_names()
         for iou_type in self.metrics:
@@ -164,6 +169,36 @@ class CellMetric(BaseMetric):
         if not names:
             raise ValueError("The data set gives no class names (metainfo 'classes').")
         return list(names)
+
+
+def describe_limits(predictions: Sequence[Cells], max_dets: int) -> list[str]:
+    """Describe the limits that predictions ran into, which lower scores without a word.
+
+    Args:
+        predictions: Of each image.
+        max_dets: Predictions that count for each image and class.
+
+    Returns:
+        A sentence for each limit that was reached; none as a rule.
+    """
+    sentences = []
+    most_of_a_class = [int(np.bincount(cells.labels).max(initial=0)) for cells in predictions]
+    num_cut = sum(most > max_dets for most in most_of_a_class)
+    if num_cut:
+        sentences.append(
+            f"{num_cut} of {len(predictions)} images have more than max_dets={max_dets} "
+            "predictions of one class, of which those with the lowest scores do not count; raise "
+            "max_dets in val_evaluator and test_evaluator."
+        )
+    totals = [len(cells) for cells in predictions]
+    most = max(totals, default=0)
+    if totals.count(most) > 1 and most >= _LEAST_LIMIT:  # no coincidence
+        sentences.append(
+            f"{totals.count(most)} of {len(predictions)} images have exactly {most} predictions, "
+            "the most of any image: that is probably the limit model.test_cfg.rcnn.max_per_img, "
+            "beyond which cells are missing; raise it if images hold as many cells."
+        )
+    return sentences
 
 
 def _has_masks(result: ImageResult) -> bool:

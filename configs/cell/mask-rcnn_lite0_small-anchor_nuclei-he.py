@@ -22,7 +22,7 @@ model = dict(
     ),
 )
 
-_train_pipeline = [
+train_pipeline = [
     dict(type="LoadCellImage"),
     dict(type="LoadLabelMaps"),
     # First a crop of the image, so that the resize works on a tenth of it.
@@ -40,7 +40,7 @@ _train_pipeline = [
     dict(type="StainJitter", scale_range=0.3, shift_range=0.1),
     dict(type="PackDetInputs", meta_keys=_base_.meta_keys),
 ]
-_test_pipeline = [
+test_pipeline = [
     dict(type="LoadCellImage"),
     dict(type="Resize", scale_factor=_scale, keep_ratio=True),
     dict(type="PackDetInputs", meta_keys=_meta_keys),
@@ -53,7 +53,7 @@ _monuseg = dict(
     num_folds=5,
     fold=0,
     split="train",
-    pipeline=_train_pipeline,
+    pipeline=train_pipeline,
 )
 _dsb2018 = dict(_monuseg, data_root="data/dsb2018/train", num_folds=0)
 
@@ -79,7 +79,7 @@ val_dataloader = dict(
         metainfo=_metainfo,
         num_folds=5,
         fold=0,
-        pipeline=_test_pipeline,
+        pipeline=test_pipeline,
     ),
 )
 test_dataloader = val_dataloader

@@ -15,7 +15,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from cellseg.scoring.average_precision import compute_average_precision
-from cellseg.scoring.metric import CellMetric, format_table
+from cellseg.scoring.metric import CellMetric, describe_limits, format_table
 from cellseg.scoring.results import ImageResult
 from cellseg.structures.cells import Cells
 from cellseg.structures.rle import decode_crop, encode_crop, encode_label_map
@@ -424,3 +424,35 @@ def test_metric_when_predictions_are_perfect_then_every_cell_matches() -> None:
     for key in ("cell_mPQ", "cell_cell_PQ", "cell_cell_AJI", "cell_any_F1_50"):
         assert figures[f"coco/{key}"] == 1.0
     assert not any(key.startswith("coco/cell_other") for key in figures)
+
+
+def make_predictions(*counts: int, num_classes: int = 1) -> list[Cells]:
+    """Make box predictions of some numbers of cells, whose classes take turns."""
+    return [
+        Cells(
+            boxes=np.tile(np.float32([0, 0, 4, 4]), (count, 1)),
+            scores=np.linspace(1, 0, count, dtype=np.float32),
+            labels=np.arange(count) % num_classes,
+            masks=None,
+            height=8,
+            width=8,
+        )
+        for count in counts
+    ]
+
+
+def test_limits_when_predictions_do_not_count_then_says_so() -> None:
+    (sentence,) = describe_limits(make_predictions(5, 11, 10), max_dets=10)
+    assert sentence.startswith("1 of 3 images have more than max_dets=10 predictions")
+    assert describe_limits(make_predictions(5, 11, 10, num_classes=2), max_dets=10) == []
+
+
+def test_limits_when_several_images_have_the_same_most_then_names_the_models_limit() -> None:
+    (sentence,) = describe_limits(make_predictions(300, 20, 300), max_dets=1000)
+    assert sentence.startswith("2 of 3 images have exactly 300 predictions")
+    assert "max_per_img" in sentence
+
+
+@pytest.mark.parametrize("counts", [(), (0, 0), (7, 7), (300, 299)])
+def test_limits_when_none_was_reached_then_nothing_is_said(counts: tuple[int, ...]) -> None:
+    assert describe_limits(make_predictions(*counts), max_dets=1000) == []

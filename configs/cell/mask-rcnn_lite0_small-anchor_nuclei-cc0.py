@@ -1,0 +1,27 @@
+"""Nuclei in H&E, trained on CC0 images only: the stained ones of the 2018 Data Science Bowl.
+
+As nuclei-he, without MoNuSeg, so that the model may be used for any purpose.
+
+python tools/train.py configs/cell/mask-rcnn_lite0_small-anchor_nuclei-cc0.py
+"""
+
+_base_ = "./mask-rcnn_lite0_small-anchor_nuclei-he.py"
+
+_dsb2018 = dict(
+    type="CellDataset", channel_order="rgb", metainfo=dict(classes=("nucleus",)), num_folds=0
+)
+
+train_dataloader = dict(
+    dataset=dict(
+        _delete_=True,
+        **_dsb2018,
+        data_root="data/dsb2018/train",
+        split="train",
+        pipeline=_base_.train_pipeline,
+    ),
+)
+val_dataloader = dict(dataset=dict(data_root="data/dsb2018/val", num_folds=0))
+test_dataloader = val_dataloader
+
+train_cfg = dict(max_epochs=50, val_interval=25)  # 16 steps of four crops an epoch
+default_hooks = dict(logger=dict(interval=8), checkpoint=dict(interval=5))
