@@ -13,6 +13,7 @@ needs Gradio, which `make install` and the extra `web` bring.
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from cellseg.cli.arguments import add_config_options
 from cellseg.cli.predict import settle_model
@@ -37,7 +38,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--host",
         default="127.0.0.1",
-        help="address to listen on (default 127.0.0.1: this machine only; there is no password)",
+        help="address to listen on (default 127.0.0.1: this machine only)",
+    )
+    protection = parser.add_mutually_exclusive_group()
+    protection.add_argument(
+        "--password-file", type=Path, help="file whose first line is the page's password"
+    )
+    protection.add_argument(
+        "--no-password",
+        action="store_true",
+        help="let anybody who reaches --host use the page",
     )
     parser.add_argument(
         "--port",

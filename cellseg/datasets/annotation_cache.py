@@ -10,8 +10,10 @@ import json
 import logging
 import os
 import time
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,6 +24,7 @@ from cellseg.datasets.image_records import FileStamp, ImageRecord
 from cellseg.datasets.label_maps import LayerInstances
 from cellseg.file_locks import open_lock_file, try_lock
 from cellseg.fileio import write_atomically
+from cellseg.structures.rle import measure_rles
 
 CACHE_FOLDER = ".cellseg_cache"
 _VERSION = 3
@@ -162,6 +165,9 @@ def _write(file: Any, records: Mapping[str, ImageRecord]) -> None:
 
 def _read(path: Path) -> dict[str, ImageRecord]:
     """Read what `_write` wrote; raise some exception for anything else."""
+    with zipfile.ZipFile(path) as archive:
+        if sum(entry.file_size for entry in archive.infolist()) > path.stat().st_size:
+            raise ValueError("it is packed")  # ours is not, so its size bounds the memory
     with np.load(path, allow_pickle=False) as archive:
         arrays = {name: archive[name] for name in archive.files}
     meta = json.loads(arrays["images"].tobytes())
@@ -179,7 +185,7 @@ def _read(path: Path) -> dict[str, ImageRecord]:
     for image in meta["images"]:
         last = first + image["num_instances"]
         starts = [0, *ends][first:last]
-        records[image["key"]] = ImageRecord(
+        records[image["key"]] = record = ImageRecord(
             stamps=tuple(FileStamp(*stamp) for stamp in image["stamps"]),
             height=image["size"][0],
             width=image["size"][1],
@@ -194,5 +200,37 @@ def _read(path: Path) -> dict[str, ImageRecord]:
                 ],
             ),
         )
+        _check(record)
         first = last
     return records
+
+
+def _check(record: ImageRecord) -> None:
+    """Raise ValueError unless a record could have been made from files."""
+    cells, count = record.instances, len(record.instances.rles)
+    whole = [record.height, record.width, record.overlap_px]
+    times = [number for stamp in record.stamps for number in astuple(stamp)[:3]]
+    is_typed = (
+        all(type(number) is int for number in (*whole, *times))
+        and all(isinstance(stamp.sha256, str) for stamp in record.stamps)
+        and isinstance(record.is_8bit, bool)
+        and isinstance(record.looks_merged, bool)
+        and all(getattr(cells, name).dtype == np.int64 for name in _NUMBERS)
+        and cells.boxes_xyxy.shape == (count, 4)
+        and all(getattr(cells, name).shape == (count,) for name in _NUMBERS[1:])
+    )
+    if not is_typed or min(whole[:2]) < 1 or record.overlap_px < 0:
+        raise ValueError("its values are of other types")
+    if not count:
+        return
+    boxes, areas = measure_rles(cells.rles)
+    num_layers = len(record.stamps) - 1  # the first one is of the image
+    is_right = (
+        np.array_equal(boxes, cells.boxes_xyxy)
+        and np.array_equal(areas, cells.areas)
+        and 0 <= cells.layers.min() <= cells.layers.max() < num_layers
+        and cells.label_ids.min() > 0
+        and cells.areas.min() > 0
+    )
+    if not is_right:
+        raise ValueError("its cells do not agree with their masks")

@@ -6,12 +6,14 @@ with ``weights_only=True`` and the narrow stand-ins of ``safe_unpickling``; ther
 trusting attempt.
 """
 
+import contextlib
 import hashlib
 import importlib.util
 import os
 import pickle
 import re
 import socket
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,21 +75,29 @@ def load_checkpoint_file(path: str | Path, map_location: MapLocation = None) -> 
         return published
     if not path.is_file():
         raise CheckpointError(f"The checkpoint {path} does not exist; check the path.")
+    _refuse_blown_up(path)
     try:
         with only_checkpoint_globals():
             checkpoint = torch.load(path, map_location or "cpu", weights_only=True)
         checkpoint = materialize(checkpoint)
     except (pickle.UnpicklingError, RefusedContentError) as error:
         raise CheckpointError(_describe_refusal(path, error)) from error
-    except (MemoryError, torch.OutOfMemoryError):
+    except torch.OutOfMemoryError:
         raise
+    except MemoryError as error:
+        raise CheckpointError(
+            f"The checkpoint {path} asks for more memory than there is; it is damaged, or made for "
+            "a larger machine."
+        ) from error
     except Exception as error:  # a damaged file makes torch raise nearly anything
         raise CheckpointError(
             f"The file {path} cannot be read as a checkpoint ({_first_line(error)}): it is "
             "truncated, or is no checkpoint of PyTorch; copy or download it again."
         ) from error
     checkpoint = _require_dict(path, checkpoint)
-    _refuse_non_finite(path, checkpoint.get("state_dict", checkpoint))
+    weights = checkpoint.get("state_dict", checkpoint)
+    _refuse_odd_weights(path, weights, must_be_tensors="state_dict" in checkpoint)
+    _refuse_non_finite(path, weights)
     return _set_code_aside(checkpoint)
 
 
@@ -242,6 +252,38 @@ def _require_dict(path: Path, checkpoint: object) -> dict[str, Any]:
         if not isinstance(checkpoint.get(key, {}), dict):
             raise CheckpointError(f"The checkpoint {path} is damaged: its {key} must be a dict.")
     return checkpoint
+
+
+def _refuse_blown_up(path: Path) -> None:
+    """Raise CheckpointError for an archive that holds more than its file: torch packs nothing."""
+    with contextlib.suppress(zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        with zipfile.ZipFile(path) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+        if size > path.stat().st_size:
+            raise CheckpointError(
+                f"The file {path} is no checkpoint of PyTorch: unpacked it would be larger "
+                f"({size:,} bytes); copy or download it again."
+            )
+
+
+def _refuse_odd_weights(path: Path, weights: dict[str, Any], must_be_tensors: bool) -> None:
+    """Raise CheckpointError unless weights are plain tensors that are all there."""
+    for name, value in weights.items():
+        if not isinstance(name, str):
+            problem = f"the name {name!r:.60} of a weight is no text"
+        elif not isinstance(value, torch.Tensor):
+            problem = f"{name} is a {type(value).__name__}" if must_be_tensors else ""
+        elif value.layout != torch.strided or value.is_quantized or value.is_meta:
+            problem = f"{name} is a sparse, quantized or empty tensor"
+        elif value.numel() * value.element_size() > value.untyped_storage().nbytes():
+            problem = f"{name} is a tensor of {value.numel():,} numbers that are not all there"
+        else:
+            problem = ""
+        if problem:
+            raise CheckpointError(
+                f"The checkpoint {path} holds something else than weights: {problem}; copy or "
+                "download it again."
+            )
 
 
 def _refuse_non_finite(path: Path, weights: dict[str, Any]) -> None:

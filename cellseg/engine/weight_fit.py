@@ -16,6 +16,7 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from cellseg.engine.checkpoint_loading import CheckpointError
+from cellseg.engine.resume_checks import check_training_state
 from cellseg.engine.resume_notes import describe_changes
 
 # A box classifier counts the background as one class more than there are; a mask head does not.
@@ -125,6 +126,8 @@ class WeightFitHook(Hook):
         """
         weights = checkpoint.get("state_dict", checkpoint)
         path, config = runner._load_from, runner.cfg.filename
+        if runner._resume and not self.must_fit:
+            check_training_state(checkpoint, path)
         if self.must_fit or runner._resume:
             require_fit(runner.model, weights, path, config)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import gradio as gr
 from cellseg.errors import CellsegError
 from cellseg.web import fragments
 from cellseg.web.found_cells import TABLE_COLUMNS, FoundCells
+from cellseg.web.inbox import Inbox
 from cellseg.web.service import CellService, SupersededError
 from cellseg.web.sessions import PageClosedError
 from cellseg.web.uploads import SUFFIXES
@@ -20,7 +22,6 @@ TITLE = "Find cells"
 
 _MOST_ROWS = 1000
 _PROGRESS_PX = 120  # what Gradio's progress bar needs to stand by itself
-_UPLOADS_KEPT_S = (60, 300)  # looked at every, deleted after; sessions keep copies of their own
 _COLUMN_KINDS: Any = ["number", "str", "str", "number", "number", "number"]
 
 
@@ -43,20 +44,25 @@ class Parts:
         return [self.status, self.picture, self.counts, self.downloads, self.table]
 
 
-def build_page(service: CellService, model_name: str, score_thr: float = 0.5) -> gr.Blocks:
+def build_page(
+    service: CellService, inbox: Inbox, model_name: str, score_thr: float = 0.5
+) -> gr.Blocks:
     """Build the page.
 
     Args:
         service: Finds the cells.
+        inbox: Where uploads arrive.
         model_name: What the page calls the model.
         score_thr: Where the slider stands at first.
 
     Returns:
         The page, not yet served.
     """
-    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=_UPLOADS_KEPT_S) as page:
+    with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
         parts = _build_page(service, model_name, score_thr)
-        _connect(page, parts, service)
+        _connect(page, parts, service, inbox)
+    for part, keep in ((parts.upload, inbox), (parts.score_thr, ()), (parts.with_scores, ())):
+        part.async_move_resource_to_block_cache = _keep_uploads(keep)
     return page.queue(max_size=32, api_open=False)
 
 
@@ -73,7 +79,6 @@ def _build_page(service: CellService, model_name: str, score_thr: float) -> Part
                 height=160,
                 elem_id="upload",
             )
-            upload.async_move_resource_to_block_cache = _keep_local_files(upload)
             slider = gr.Slider(
                 service.finder.score_thr,
                 1.0,
@@ -105,7 +110,7 @@ def _build_page(service: CellService, model_name: str, score_thr: float) -> Part
     return Parts(upload, slider, with_scores, status, picture, counts, downloads, table)
 
 
-def _connect(page: gr.Blocks, parts: Parts, service: CellService) -> None:
+def _connect(page: gr.Blocks, parts: Parts, service: CellService, inbox: Inbox) -> None:
     """Say what happens when an image is dropped, a control moves, or the page closes."""
 
     def receive(path: str | None, request: gr.Request) -> list[Any]:
@@ -116,6 +121,8 @@ def _connect(page: gr.Blocks, parts: Parts, service: CellService) -> None:
             upload = service.receive(_key(request), Path(path))
         except CellsegError as error:
             return _clear(fragments.make_status(str(error), is_error=True))
+        finally:
+            inbox.remove(path)
         return _clear(fragments.make_status(f"Looking at {upload.name} ..."))
 
     def find(
@@ -218,13 +225,28 @@ def _show(shown: FoundCells, token: str, score_thr: float, with_scores: bool) ->
     ]
 
 
-def _keep_local_files(upload: Any) -> Any:
-    """Wrap a component's file handling so that a request cannot make the server fetch a URL."""
-    move = upload.async_move_resource_to_block_cache
+def list_inputs(page: gr.Blocks) -> dict[int, list[str]]:
+    """List the kinds of value that each function of the page takes, by its number.
 
-    async def move_local(path: str | Path | None) -> str | None:
-        if path is not None and "://" in str(path):
-            raise gr.Error("Only files can be looked at here, not addresses.")
-        return await move(path)
+    Args:
+        page: From `build_page`.
 
-    return move_local
+    Returns:
+        'file', 'score' or 'flag' for each input.
+    """
+    kinds: dict[Any, str] = {gr.File: "file", gr.Slider: "score", gr.Checkbox: "flag"}
+    return {
+        number: [kinds[type(part)] for part in function.inputs]
+        for number, function in page.fns.items()
+    }
+
+
+def _keep_uploads(kept: Container[str]) -> Any:
+    """Make a component's file handling, which takes uploads as they are, and no other path."""
+
+    async def keep(path: str | Path | None) -> str | None:
+        if path is None or str(path) not in kept:
+            raise gr.Error("Upload a file; paths and URLs are not accepted.")
+        return str(path)
+
+    return keep

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import socket
+import threading
+from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import gradio as gr
@@ -14,7 +18,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cellseg.errors import CellsegError
 from cellseg.web.found_cells import DOWNLOADS
-from cellseg.web.page import STYLE
+from cellseg.web.guard import GuardMiddleware
+from cellseg.web.inbox import Inbox
+from cellseg.web.page import STYLE, list_inputs
 from cellseg.web.service import CellService
 
 HEADERS = {
@@ -24,6 +30,7 @@ HEADERS = {
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
 }
+_LONGEST_END_S = 3.0
 _GRACE_S = 1  # open pages hold a connection each, which would keep the server from ending
 
 
@@ -50,20 +57,29 @@ class HeaderMiddleware:
         await self._app(scope, receive, send_with_headers)
 
 
-def build_app(service: CellService, page: gr.Blocks, host: str = "127.0.0.1") -> FastAPI:
+def build_app(
+    service: CellService,
+    page: gr.Blocks,
+    inbox: Inbox,
+    host: str = "127.0.0.1",
+    password: str | None = None,
+) -> FastAPI:
     """Put the page, its drawings and its downloads into one application.
 
     Args:
         service: Finds the cells.
         page: From `build_page`.
+        inbox: Where uploads arrive: the folder GRADIO_TEMP_DIR.
         host: Address that is listened on. On loopback only requests that name it are answered, so
             that no other web site can reach the page through a name of its own.
+        password: Asked of every request; none when None.
 
     Returns:
         The application.
     """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     _add_files(app, service)
+    app.add_middleware(GuardMiddleware, inputs=list_inputs(page), inbox=inbox, password=password)
     app.add_middleware(HeaderMiddleware)
     if is_loopback(host):
         names = ["localhost", "127.0.0.1", "[::1]", host]
@@ -152,7 +168,43 @@ def address_of(listener: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
 
-def make_server(app: FastAPI) -> uvicorn.Server:
-    """Make the server of an application; `server.run(sockets=[listener])` serves until a signal."""
+class PageServer(uvicorn.Server):
+    """A server that ends within seconds of a signal, whatever is under way."""
+
+    def __init__(self, config: uvicorn.Config, clean_up: Callable[[], object]) -> None:
+        """Keep what is to be done where the server has to be ended by force."""
+        super().__init__(config)
+        self._clean_up = clean_up
+        self._timer: threading.Timer | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """End; a network that computes cannot be asked to stop, so the process may have to."""
+        super().handle_exit(sig, frame)
+        if self._timer is None:
+            self._timer = threading.Timer(_LONGEST_END_S, self._end_by_force)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _end_by_force(self) -> None:
+        """Clean up and end the process."""
+        try:
+            self._clean_up()
+        finally:
+            os._exit(0)
+
+
+def make_server(app: FastAPI, clean_up: Callable[[], object] = lambda: None) -> PageServer:
+    """Make the server of an application.
+
+    Args:
+        app: The application.
+        clean_up: What is to be done where the process is ended by force.
+
+    Returns:
+        The server; `server.run(sockets=[listener])` serves until a signal.
+    """
     options: dict[str, Any] = {"log_level": "critical", "access_log": False, "ws": "none"}
-    return uvicorn.Server(uvicorn.Config(app, timeout_graceful_shutdown=_GRACE_S, **options))
+    config = uvicorn.Config(
+        app, timeout_graceful_shutdown=_GRACE_S, proxy_headers=False, server_header=False, **options
+    )
+    return PageServer(config, clean_up)

@@ -187,3 +187,49 @@ def test_lock_when_its_holder_is_killed_then_free(root):
     start = time.monotonic()
     with AnnotationCache(root).lock(timeout_s=30):
         assert time.monotonic() - start < 10
+
+
+def _rewrite(path: Path, packed: bool = False, **changed) -> None:
+    with np.load(path) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    for name, change in changed.items():
+        arrays[name] = change(arrays[name])
+    (np.savez_compressed if packed else np.savez)(path, **arrays)
+
+
+def _edit(old: bytes, new: bytes):
+    return lambda text: np.frombuffer(text.tobytes().replace(old, new), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"boxes_xyxy": lambda boxes: boxes + 1},
+        {"boxes_xyxy": lambda boxes: boxes.astype(float) * np.nan},
+        {"boxes_xyxy": lambda boxes: boxes[:, :3]},
+        {"areas": lambda areas: areas * 0},
+        {"areas": lambda areas: areas[:, None]},
+        {"layers": lambda layers: layers + 9},
+        {"layers": lambda layers: layers - 9},
+        {"label_ids": lambda ids: -ids},
+        {"label_ids": lambda ids: ids.astype(str)},
+        {"rle_text": lambda text: text[::-1]},
+        {"rle_lengths": lambda lengths: lengths[::-1] * 0},
+        {"images": _edit(b'"overlap_px": 0', b'"overlap_px": 0.5')},
+        {"images": _edit(b'"is_8bit": true', b'"is_8bit": "yes"')},
+        {"images": _edit(b'"size": [', b'"size": [10000000, ')},
+        {"images": _edit(b'"num_instances": 0', b'"num_instances": -1')},
+    ],
+)
+def test_load_when_it_is_crafted_then_rebuilt_and_never_believed(records, root, changed):
+    path = AnnotationCache(root).save(records)
+    _rewrite(path)
+    _assert_equal(AnnotationCache(root).load(), records)
+    _rewrite(path, **changed)
+    assert AnnotationCache(root).load() == {}
+
+
+def test_load_when_it_is_packed_then_not_unpacked(records, root):
+    path = AnnotationCache(root).save(records)
+    _rewrite(path, packed=True, label_ids=lambda ids: np.zeros(2**20, dtype=np.int64))
+    assert AnnotationCache(root).load() == {}

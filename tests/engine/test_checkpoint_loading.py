@@ -344,3 +344,43 @@ def test_a_package_with_two_weight_files_is_refused(
 
     with pytest.raises(CheckpointError, match="holds 2"):
         CheckpointLoader.load_checkpoint("package://two_files_of_weights")
+
+
+class Bomb:
+    """Pickle as a call of bytearray with a size that no machine has."""
+
+    def __reduce__(self) -> tuple[type, tuple[int]]:
+        return bytearray, (1 << 50,)
+
+
+@pytest.mark.parametrize(
+    ("weight", "problem"),
+    [
+        ("text", "w is a str"),
+        (None, "w is a NoneType"),
+        ([1.0], "w is a list"),
+        (torch.zeros(3).to_sparse(), "sparse, quantized or empty"),
+        (torch.zeros(3, device="meta"), "sparse, quantized or empty|could run code|cannot be read"),
+        (torch.zeros(1).expand(1 << 40), "not all there"),
+        (Bomb(), "asks for more memory|could run code"),
+    ],
+)
+def test_load_when_a_weight_is_none_then_refused_in_a_sentence(
+    tmp_path: Path, weight: object, problem: str
+) -> None:
+    path = tmp_path / "odd.pth"
+    torch.save({"state_dict": {"w": weight}, "meta": {}}, path)
+    with pytest.raises(CheckpointError, match=problem) as refused:
+        load_checkpoint_file(path)
+    assert str(path) in str(refused.value)
+
+
+def test_load_when_the_archive_is_packed_then_refused_unread(tmp_path: Path) -> None:
+    path, packed = tmp_path / "plain.pth", tmp_path / "packed.pth"
+    torch.save({"state_dict": {"w": torch.zeros(100_000)}, "meta": {}}, path)
+    load_checkpoint_file(path)
+    with zipfile.ZipFile(path) as before, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as new:
+        for entry in before.namelist():
+            new.writestr(entry, before.read(entry))
+    with pytest.raises(CheckpointError, match=r"packed\.pth .* unpacked it would be larger"):
+        load_checkpoint_file(packed)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pytest
 
 from cellseg.web.gradio_settings import FOLDERS, SETTINGS, prepare_gradio
+from cellseg.web.inbox import Inbox
 from cellseg.web.service import CellService
 from cellseg.web.sessions import SessionStore
 from cellseg.web.uploads import UploadLimits
@@ -29,7 +30,7 @@ class Served(NamedTuple):
 
 
 @contextmanager
-def serve_page(folder: Path) -> Iterator[Served]:
+def serve_page(folder: Path, password: str | None = None) -> Iterator[Served]:
     """Serve the page of a BlobFinder that takes files up to 1 MiB; skip without Gradio."""
     pytest.importorskip("gradio", reason="Gradio is not installed")
     with pytest.MonkeyPatch.context() as patch:
@@ -51,7 +52,9 @@ def serve_page(folder: Path) -> Iterator[Served]:
         limits = UploadLimits(max_bytes=2**20, max_pixels=200 * 200)
         service = CellService(finder, SessionStore(folder / "pages"), limits)
         with listen("127.0.0.1", 0) as listener:
-            server = make_server(build_app(service, build_page(service, "blobs", 0.05)))
+            inbox = Inbox(folder / "gradio", limits.max_bytes)
+            page = build_page(service, inbox, "blobs", 0.05)
+            server = make_server(build_app(service, page, inbox, password=password))
             thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
             thread.start()
             try:

@@ -12,6 +12,7 @@ from cellseg.engine.checkpoints import configure_resume
 from cellseg.engine.class_counts import check_class_counts
 from cellseg.engine.process_group import init_process_group
 from cellseg.engine.record_hook import ModelRecordHook
+from cellseg.engine.resume_checks import guard_loading
 from cellseg.engine.run_config import (
     check_batches,
     enable_amp,
@@ -39,6 +40,7 @@ def run(args: argparse.Namespace) -> None:
         runner = Runner.from_cfg(cfg)
         runner.register_hook(WeightFitHook())
         runner.register_hook(ModelRecordHook())
+        guard_loading(runner)
         check_batches(runner)
         try:
             runner.train()
