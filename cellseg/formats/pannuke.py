@@ -82,7 +82,7 @@ def _open(path: Path) -> NDArray[Any]:
     """Map an array into memory, of which only the patches asked for are read."""
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # its header is Python text, which fails in many ways
         raise CellDataError(
             f"{path}: cannot be read as an array, it may be truncated or damaged ({error}); "
             "replace it by a whole copy."
@@ -92,7 +92,10 @@ def _open(path: Path) -> NDArray[Any]:
 def _check_shapes(images: Path, masks: Path) -> int:
     """Return the number of patches; CellDataError unless both arrays are PanNuke's."""
     shapes = [_open(path).shape for path in (images, masks)]
-    fits = all(len(shape) == 4 for shape in shapes) and shapes[0][:3] == shapes[1][:3]
+    fits = (
+        all(len(shape) == 4 and min(shape[1:]) > 0 for shape in shapes)
+        and shapes[0][:3] == shapes[1][:3]
+    )
     if not fits or shapes[0][3] != 3 or shapes[1][3] != len(CLASSES) + 1:
         raise CellDataError(
             f"{masks}: has shape {shapes[1]} and its images {shapes[0]}; PanNuke's are (N, H, W, "

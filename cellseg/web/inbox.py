@@ -71,10 +71,12 @@ class Inbox:
             return path in self._pending
 
     def remove(self, path: str | Path) -> None:
-        """Remove an upload, once a page has taken or refused it."""
+        """Remove an upload, once a page has taken or refused it, and what Gradio made of it."""
         with self._lock:
             self._pending.pop(str(path), None)
-        self._delete(Path(path))
+            self._delete(Path(path))
+            if self._active == 0:
+                self._sweep()
 
     def _drop_old(self) -> None:
         """Remove uploads that nobody asked for, and the oldest where there are too many."""

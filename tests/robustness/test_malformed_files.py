@@ -33,7 +33,7 @@ RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (24, 32, 3), dtype=np.uint8)
 LABELS = np.kron(np.arange(12).reshape(3, 4), np.ones((8, 8))).astype(np.uint16)
 RING = [[2, 3], [8, 3], [8, 9], [2, 9], [2, 3]]
-FEW, MANY = 6, 80
+FEW, MANY = 15, 150
 
 Seed = tuple[str, bytes]
 Read = Callable[[Path], object]

@@ -1,4 +1,4 @@
-"""Raw requests to a page that is being served: nothing but the own upload can be read or fetched."""
+"""Raw requests to a page that is being served: nothing but the own upload is read or fetched."""
 
 import http.client
 import json

@@ -29,6 +29,7 @@ def test_upload_when_sent_twice_then_each_has_its_own_address(inbox, tmp_path) -
     assert first != second
     assert first in inbox
     assert second in inbox
+    (tmp_path / "in" / "tmpabc").write_bytes(b"")
     inbox.remove(first)
     assert first not in inbox
     assert list_files(tmp_path) == [second]
