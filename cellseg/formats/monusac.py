@@ -115,8 +115,8 @@ def _read_file(path: Path) -> _RegionReader:
     """Read a file; see `read_regions`."""
     reader = _RegionReader(path)
     try:
-        with path.open("rb") as file:
-            reader.parser.ParseFile(file)
+        # At once: expat reads what has not ended yet again with every part that it is given.
+        reader.parser.Parse(path.read_bytes(), True)
     except (expat.ExpatError, LookupError, OSError, ValueError) as error:
         if isinstance(error, CellDataError):
             raise
