@@ -36,6 +36,10 @@ NMS at IoU 0.5 and 0.7 gets boxes in a 1024 px image: some 12 around each cell, 
 network gives them; of sides from 8 to 512 px; or nearly the same box again and again. RoIAlign
 gets one image's features of 256 channels at stride 4 (256 x 256) and boxes of 16 to 60 px;
 "training" is one forward and one backward pass.
+
+A call of ours has a fixed cost: NMS takes 0.1 to 0.2 ms and RoIAlign 1 to 2.5 ms however little
+there is to do. So mmcv's ops are faster for fewer than some 300 boxes of NMS, where nearly all of
+1,000 boxes overlap, and for a few RoIs on small features.
 """
 
 

@@ -3,19 +3,42 @@
 cellseg train mask-rcnn_r101_small-anchor
 cellseg train CONFIG --resume          # continue after an interruption
 cellseg train CONFIG --cfg-options train_dataloader.batch_size=4
+cellseg train --from nuclei-he --data my-images       # a model further, on your own labels
 """
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from cellseg.cli.arguments import add_runner_arguments
 from cellseg.config_files import find_config
+from cellseg.errors import CellsegError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of training."""
-    parser.add_argument("config", help="config file, or the name of one that `cellseg configs` has")
+    parser.add_argument(
+        "config", nargs="?", help="config file, or the name of one that `cellseg configs` has"
+    )
+    group = parser.add_argument_group("train a model further, in place of a config")
+    group.add_argument(
+        "--from",
+        dest="start",
+        metavar="MODEL",
+        help="start from this model: a name that `cellseg models` lists, a model folder or a "
+        "checkpoint",
+    )
+    group.add_argument(
+        "--data",
+        type=Path,
+        help="folder of <id>/image.tif with class files, of which a fifth validates; or of train "
+        "and val",
+    )
+    group.add_argument("--classes", nargs="+", metavar="NAME", help="class names, in file order")
+    group.add_argument(
+        "--steps", type=int, default=500, help="training steps of four crops (default: %(default)s)"
+    )
     parser.add_argument(
         "--amp", action="store_true", help="mixed precision: fp16 on a GPU, bf16 on a CPU"
     )
@@ -32,9 +55,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_runner_arguments(parser)
 
 
+def check(args: argparse.Namespace) -> None:
+    """Raise CellsegError unless there is either a config, or a model and data."""
+    if args.config is None and args.start is None:
+        raise CellsegError("Give a config, or a model and data with --from and --data.")
+    if args.config is not None and args.start is not None:
+        raise CellsegError("Give a config or --from, not both; a config has load_from.")
+    if (args.start is None) != (args.data is None):
+        raise CellsegError("--from and --data belong together; give both.")
+    if args.steps < 1:
+        raise CellsegError("--steps must be at least 1.")
+
+
 def main(args: argparse.Namespace) -> None:
     """Train as the flags say."""
-    args.config = find_config(args.config)
+    check(args)
+    args.config = args.config and find_config(args.config)
     from cellseg.cli.tasks import train
 
     train.run(args)

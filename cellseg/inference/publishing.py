@@ -31,7 +31,7 @@ LARGEST_BYTES = 12_000_000
 
 
 @dataclass(frozen=True)
-class Agreement:
+class ModelComparison:
     """How the cells of a model folder compare with those of its checkpoint.
 
     Attributes:
@@ -129,7 +129,7 @@ def publish_model(source: ModelSource, folder: Path, publication: Publication) -
 
 def compare_models(
     before: Predictor, after: Predictor, images: Sequence[NDArray[np.uint8]]
-) -> Agreement:
+) -> ModelComparison:
     """Compare the cells that two models find.
 
     Args:
@@ -140,7 +140,7 @@ def compare_models(
     Returns:
         The comparison.
     """
-    result = Agreement()
+    result = ModelComparison()
     for image in images:
         ours, theirs = before(image), after(image)
         same, change = _count_same(ours, theirs)

@@ -87,7 +87,7 @@ class _Table(NamedTuple):
         return _Table(self.ends[:, inds], self.sides[:, inds], self.areas[inds])
 
 
-def _settle(table: _Table, rule: _Rule, block: int = 1) -> Flags:
+def _settle(table: _Table, rule: _Rule, block: int = _ROWS) -> Flags:
     """Return which boxes to keep of those with an area."""
     num_boxes = len(table.areas)
     if num_boxes <= _FEW or table.areas.min() < _MIN_AREA:
@@ -97,7 +97,7 @@ def _settle(table: _Table, rule: _Rule, block: int = 1) -> Flags:
         if sweep.num_pairs <= _PAIRS_PER_BOX * num_boxes:
             return _settle_pairs(num_boxes, *sweep.find_overlaps(table, rule))
     is_kept, left = _settle_block(table, rule, block)
-    is_kept[left] = _settle(table.take(left), rule, 4 * block)
+    is_kept[left] = _settle(table.take(left), rule, 2 * block)
     return is_kept
 
 
@@ -120,10 +120,8 @@ def _settle_block(table: _Table, rule: _Rule, size: int) -> tuple[Flags, Ints]:
     """
     first, rest = table.take(slice(size)), table.take(slice(size, None))
     is_kept = np.zeros(len(table.areas), dtype=bool)
-    is_kept[:size] = True
-    if size > 1:
-        overlaps = np.triu(_compare(first, first, rule), 1)
-        is_kept[:size] = _settle_pairs(len(first.areas), *np.nonzero(overlaps))
+    overlaps = np.triu(_compare(first, first, rule), 1)
+    is_kept[:size] = _settle_pairs(len(first.areas), *np.nonzero(overlaps))
     is_left = np.ones(len(rest.areas), dtype=bool)
     kept = np.flatnonzero(is_kept)
     for begin in range(0, len(kept) if len(is_left) else 0, _ROWS):

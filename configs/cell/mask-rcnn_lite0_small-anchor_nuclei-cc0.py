@@ -20,7 +20,9 @@ train_dataloader = dict(
         pipeline=_base_.train_pipeline,
     ),
 )
-val_dataloader = dict(dataset=dict(data_root="data/dsb2018/val", num_folds=0))
+val_dataloader = dict(
+    dataset=dict(data_root="data/dsb2018/val", pixel_size_um=None, num_folds=0),
+)
 test_dataloader = val_dataloader
 
 train_cfg = dict(max_epochs=50, val_interval=25)  # 16 steps of four crops an epoch

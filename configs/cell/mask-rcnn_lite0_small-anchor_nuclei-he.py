@@ -50,12 +50,13 @@ _monuseg = dict(
     data_root="data/monuseg/train",
     channel_order="rgb",
     metainfo=_metainfo,
+    pixel_size_um=0.25,  # 40x
     num_folds=5,
     fold=0,
     split="train",
     pipeline=train_pipeline,
 )
-_dsb2018 = dict(_monuseg, data_root="data/dsb2018/train", num_folds=0)
+_dsb2018 = dict(_monuseg, data_root="data/dsb2018/train", pixel_size_um=None, num_folds=0)
 
 train_dataloader = dict(
     _delete_=True,
@@ -77,6 +78,7 @@ val_dataloader = dict(
         data_root="data/monuseg/train",
         channel_order="rgb",
         metainfo=_metainfo,
+        pixel_size_um=0.25,
         num_folds=5,
         fold=0,
         pipeline=test_pipeline,

@@ -123,7 +123,10 @@ def test_monuseg_layer_without_a_name_when_mapped_then_nucleus(draw, run):
         (document(layer("Epithelial", region(SQUARE)))[:-30], "cannot be read as XML"),
         ("<a>&b;</a>", "cannot be read as XML"),
         ("<html></html>", "holds <html>"),
-        ('<?xml version="1.0" encoding="none"?><Annotations/>', r"cannot be read as XML.*unknown encoding: none"),
+        (
+            '<?xml version="1.0" encoding="none"?><Annotations/>',
+            r"cannot be read as XML.*unknown encoding: none",
+        ),
         ('<?xml version="1.0" encoding="zlib"?><Annotations/>', "cannot be read as XML"),
         ("<Annotations>" * 100_000, "is nested more than 32 deep"),
         (

@@ -18,7 +18,7 @@ from cellseg.engine.record_hook import make_record
 from cellseg.errors import CellsegError
 from cellseg.inference import Predictor
 from cellseg.inference.model_source import open_model
-from cellseg.inference.publishing import Agreement, compare_models
+from cellseg.inference.publishing import ModelComparison, compare_models
 from cellseg.model_files import CARD_NAME, FACTS_NAME, WEIGHTS_NAME, ModelFolderError
 
 CONFIG = "mask-rcnn_lite0_small-anchor_nuclei-he"
@@ -92,10 +92,10 @@ def test_model_folder_when_predicted_with_then_the_cells_are_the_checkpoints(che
 
 
 def test_comparison_when_cells_are_lost_then_is_not_the_same():
-    assert Agreement(1, 100, 100, 99, 0.01).is_same
-    assert not Agreement(1, 100, 90, 90, 0.01).is_same
-    assert not Agreement(1, 90, 100, 90, 0.01).is_same
-    assert "No cell was found on 2 images" in Agreement(2).describe()
+    assert ModelComparison(1, 100, 100, 99, 0.01).is_same
+    assert not ModelComparison(1, 100, 90, 90, 0.01).is_same
+    assert not ModelComparison(1, 90, 100, 90, 0.01).is_same
+    assert "No cell was found on 2 images" in ModelComparison(2).describe()
 
 
 def test_model_when_named_then_comes_from_the_folders_and_says_its_license(

@@ -19,7 +19,6 @@ from cellseg.engine.configs import list_datasets, parse_cfg_options
 from cellseg.engine.data_source import build_dataset
 from cellseg.engine.model_record import ModelRecord, find_record
 from cellseg.engine.record_hook import make_record
-from cellseg.engine.weight_fit import require_fit
 from cellseg.errors import CellsegError
 from cellseg.images import open_image
 from cellseg.inference.image_list import find_input_images
@@ -138,7 +137,6 @@ def run(args: argparse.Namespace) -> None:
     checkpoint = source.checkpoint or {}
     scores = dict(args.scores) or read_scores(checkpoint)
     before = Predictor(source.config, args.checkpoint)
-    require_fit(before.model, checkpoint["state_dict"], args.checkpoint, source.config.filename)
     publication = Publication(name, args.license, scores, read_training_facts(checkpoint, args))
     num_bytes = publish_model(source, args.out, publication)
     comparison = compare_models(before, Predictor(args.out), choose_images(args, source))

@@ -6,10 +6,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mmengine import dist
+from mmengine.config import Config
 from mmengine.runner import Runner
 
 from cellseg.engine.checkpoints import configure_resume
-from cellseg.engine.class_counts import check_class_counts
+from cellseg.engine.class_counts import check_class_counts, list_class_names
+from cellseg.engine.fine_tuning import make_fine_tuning_config
+from cellseg.engine.head_remapping import RemapHeadsHook
 from cellseg.engine.lost_processes import name_lost_process
 from cellseg.engine.process_group import init_process_group
 from cellseg.engine.record_hook import ModelRecordHook
@@ -20,15 +23,21 @@ from cellseg.engine.run_config import (
     enable_auto_scale_lr,
     load_config,
 )
+from cellseg.engine.start_score_hook import StartScoreHook
 from cellseg.engine.weight_fit import WeightFitHook
 from cellseg.errors import CellsegError
 from cellseg.file_locks import FolderLock
+from cellseg.inference.model_source import ModelSource, open_model
 
 _LOCK_NAME = ".training"
 
 
 def run(args: argparse.Namespace) -> None:
     """Build the Runner from the config and the flags, and train."""
+    start = None
+    if getattr(args, "start", None) is not None:
+        start = open_model(args.start)
+        args.config = describe_fine_tuning(start, args)
     cfg = load_config(args)
     check_class_counts(cfg)
     if args.amp:
@@ -39,6 +48,10 @@ def run(args: argparse.Namespace) -> None:
     init_process_group(cfg, args.launcher)
     with _own_work_dir(Path(cfg.work_dir)):
         runner = Runner.from_cfg(cfg)
+        if start is not None and start.record is not None:
+            names = list_class_names(cfg)["train"]
+            runner.register_hook(RemapHeadsHook(start.record.classes, names))
+            runner.register_hook(StartScoreHook())
         runner.register_hook(WeightFitHook())
         runner.register_hook(ModelRecordHook())
         guard_loading(runner)
@@ -50,6 +63,16 @@ def run(args: argparse.Namespace) -> None:
             raise KeyboardInterrupt(
                 "run the same command with --resume to go on from the last checkpoint"
             ) from None
+
+
+def describe_fine_tuning(start: ModelSource, args: argparse.Namespace) -> Config:
+    """Make the config of a training that starts from a model."""
+    if start.path is None or start.record is None:
+        raise CellsegError(
+            f"--from {args.start} is not a model with weights and a record; `cellseg publish` "
+            "makes one of a checkpoint."
+        )
+    return make_fine_tuning_config(start.record, start.path, args.data, args.classes, args.steps)
 
 
 @contextmanager

@@ -1,0 +1,136 @@
+"""Score a model at several scales and minimum scores, with the seconds that each scale takes.
+
+    python benchmarks/models.py nuclei-he configs/cell/mask-rcnn_lite0_small-anchor_nuclei-he.py
+    python benchmarks/models.py models/nuclei-cc0 data/dsb2018/val --scales 1.6 --quick
+
+The data is a config, whose validation images are taken, or a folder in this project's layout. Cells
+are scored whatever their class; figures are means over the images. Writes docs/model_scores.md and
+the JSON file beside it, where each model and data set has a row of its own.
+"""
+
+import time
+from argparse import Namespace
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import numpy as np
+from frame import (
+    find_page,
+    make_parser,
+    read_raw,
+    stamp,
+    write_page,
+    write_raw,
+    write_table,
+)
+from mmengine.config import DictAction
+
+from cellseg.engine.data_source import open_data
+from cellseg.engine.process_group import set_thread_counts
+from cellseg.images import read_cell_image
+from cellseg.inference import Predictor, TileOptions
+from cellseg.scoring.counts import count_scene
+from cellseg.scoring.results import ImageResult
+from cellseg.scoring.scene import build_result_scene
+from cellseg.scoring.scores import score_image
+from cellseg.structures.cells import Cells
+
+FIGURES = ("AJI", "PQ", "F1_50", "Dice")
+HEAD = ("model", "data", "scale", "minimum score", *FIGURES, "cells / truth", "s per megapixel")
+
+
+def main() -> None:
+    """Score the model, and write the page with all rows measured so far."""
+    parser = make_parser(__doc__, "the first image only")
+    parser.add_argument("model", help="name, folder or checkpoint of a model")
+    parser.add_argument("data", help="config, for its validation images, or data folder")
+    parser.add_argument("--config", help="config of a checkpoint")
+    parser.add_argument("--name", help="what to call the model; default its name")
+    parser.add_argument("--data-name", help="what to call the data; default its file name")
+    parser.add_argument("--scales", nargs="+", type=float, default=[1.0, 1.25, 1.6, 2.0])
+    parser.add_argument("--scores", nargs="+", type=float, default=[0.3, 0.4, 0.5, 0.6])
+    parser.add_argument("--cfg-options", nargs="+", action=DictAction, help="override the data's")
+    args = parser.parse_args()
+    set_thread_counts()
+    page = find_page(args, "model_scores")
+    raw = read_raw(page)
+    for name, row in measure(args):
+        raw[name] = row
+        print(*row["figures"], flush=True)
+        write_raw(page, raw)
+    rows = [row["figures"] for row in raw.values()]
+    write_page(
+        page,
+        "Scores of the models",
+        "models.py",
+        TEXT.format(table=write_table(HEAD, rows)),
+        raw=raw,
+    )
+    print(f"Wrote {page}")
+
+
+def measure(args: Namespace) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Predict and score all images; yields a row for each scale and minimum score."""
+    images, truths = read_images(args)
+    model = (args.config, args.model) if args.config else (args.model, None)
+    names = args.name or Path(args.model).name, args.data_name or Path(args.data).stem
+    for scale in args.scales:
+        tiling = TileOptions(scale=scale, whole=True)
+        predictor = Predictor(*model, device="cpu", score_thr=min(args.scores), tiling=tiling)
+        found, seconds = predict_all(predictor, images)
+        for score in args.scores:
+            figures = score_all(found, truths, score)
+            num_found = sum(int((cells.confidences >= score).sum()) for cells in found)
+            row = [*names, f"{scale:g}", f"{score:g}", *(f"{figures[key]:.3f}" for key in FIGURES)]
+            row += [f"{num_found:,} / {sum(map(len, truths)):,}", f"{seconds:.2f}"]
+            yield " ".join(row[:4]), {**stamp(), "figures": row}
+
+
+def read_images(args: Namespace) -> tuple[list[np.ndarray], list[Cells]]:
+    """Read the images (B, G, R) and their ground truth."""
+    dataset = open_data(args.data, "val", args.cfg_options)
+    entries = [dataset.get_data_info(index) for index in range(len(dataset))]
+    entries = entries[:1] if args.quick else entries
+    images = [read_cell_image(entry["img_path"], entry.get("image_format")) for entry in entries]
+    truths = [
+        Cells.from_instances(entry["instances"], *image.shape[:2])
+        for entry, image in zip(entries, images, strict=True)
+    ]
+    return images, truths
+
+
+def predict_all(predictor: Predictor, images: list[np.ndarray]) -> tuple[list[Cells], float]:
+    """Predict every image; returns the cells, and the median of the seconds per megapixel."""
+    predictor(images[0][:256, :256])  # the first call allocates
+    found, seconds = [], []
+    for image in images:
+        begin = time.perf_counter()
+        found.append(predictor(image))
+        seconds.append((time.perf_counter() - begin) / (image.shape[0] * image.shape[1] / 1e6))
+    return found, float(np.median(seconds))
+
+
+def score_all(found: list[Cells], truths: list[Cells], score: float) -> dict[str, float]:
+    """Average the scores of all cells, whatever their class, over the images."""
+    values: list[dict[str, float]] = []
+    for number, (cells, truth) in enumerate(zip(found, truths, strict=True)):
+        result = ImageResult(number, truth.height, truth.width, cells, truth)
+        num_classes = max(len(cells.class_names), int(truth.labels.max(initial=0)) + 1)
+        counts = count_scene(build_result_scene(result, num_classes, score))
+        values.append(score_image(counts, [str(index) for index in range(num_classes)])[-1].values)
+    return {key: mean(value[key] for value in values) for key in FIGURES}
+
+
+TEXT = """{table}
+
+*Scale*: pixels of the network's input per pixel of the image. *Minimum score*: cells below it are
+left out. AJI, PQ, F1 at IoU 0.5 and Dice are of all cells whatever their class, and means over the
+images. *s per megapixel* of the image is the median over the images, of a whole prediction from the
+array to the cells above the lowest minimum score, on the number of threads that the machine gives.
+"""
+
+
+if __name__ == "__main__":
+    main()

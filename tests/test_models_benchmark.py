@@ -1,0 +1,35 @@
+"""The scores of a model are those of its cells, averaged over images."""
+
+import numpy as np
+import pytest
+
+from benchmarks.models import FIGURES, score_all
+from cellseg.structures.cells import Cells
+
+
+def draw_truth(num_cells: int) -> Cells:
+    label_map = np.zeros((40, 40), dtype=np.int32)
+    for number in range(num_cells):
+        row, column = divmod(number, 4)
+        label_map[row * 9 : row * 9 + 6, column * 9 : column * 9 + 6] = number + 1
+    return Cells.from_label_map(label_map)
+
+
+def predict(truth: Cells, scores: list[float]) -> Cells:
+    return Cells(
+        truth.boxes, np.float32(scores), truth.labels, truth.masks, 40, 40, class_names=("cell",)
+    )
+
+
+def test_perfect_cells_score_one():
+    truths = [draw_truth(3), draw_truth(12)]
+    found = [predict(truth, [0.9] * len(truth)) for truth in truths]
+    assert score_all(found, truths, 0.5) == dict.fromkeys(FIGURES, 1.0)
+
+
+def test_cells_below_the_minimum_score_do_not_count_and_images_weigh_alike():
+    truths = [draw_truth(2), draw_truth(4)]
+    found = [predict(truths[0], [0.9, 0.2]), predict(truths[1], [0.9] * 4)]
+    figures = score_all(found, truths, 0.5)
+    assert figures["AJI"] == pytest.approx((0.5 + 1) / 2)
+    assert figures["F1_50"] == pytest.approx((2 / 3 + 1) / 2)
