@@ -45,8 +45,8 @@ def test_process_when_its_partner_is_gone_then_it_ends_unless_that_ended_well(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    waiting = start(0, port, 600 if is_killed else 15)
-    partner = start(1, port, 600 if is_killed else 1)
+    waiting = start(0, port, 600 if is_killed else 20)
+    partner = start(1, port, 600 if is_killed else 5)
     try:
         for process in (waiting, partner):
             assert process.stdout is not None
@@ -59,7 +59,8 @@ def test_process_when_its_partner_is_gone_then_it_ends_unless_that_ended_well(
         for process in (waiting, partner):
             process.kill()
             process.communicate()
-    assert (waiting.returncode, lost_processes.LOST in said) == (int(is_killed), is_killed)
+    found = waiting.returncode, lost_processes.LOST in said
+    assert found == (int(is_killed), is_killed), said[-1000:]
 
 
 def test_failure_when_it_is_of_a_connection_then_named(monkeypatch: pytest.MonkeyPatch) -> None:
