@@ -12,6 +12,10 @@ class CellDataError(CellsegError, ValueError):
     """Say which data file cannot be used and what to do about it."""
 
 
+class LostProcessError(CellsegError):
+    """Another process of the run is gone, so that this one cannot even end in order."""
+
+
 @contextmanager
 def as_cellseg_error(
     kinds: type[Exception] | tuple[type[Exception], ...] = ValueError, where: str = ""

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from cellseg.errors import CellsegError
+from cellseg.errors import CellsegError, LostProcessError
 from cellseg.stopping import StoppedError, end_forks_with_parent, stop_on_signals
 
 INTERRUPTED = 130
@@ -79,6 +79,10 @@ def call(work: Callable[[], int | None]) -> int:
     try:
         with stop_on_signals():
             return work() or 0
+    except LostProcessError as error:
+        sys.stderr.write(f"\nerror: {error}\n")
+        sys.stderr.flush()
+        os._exit(1)  # what is left of the group would be waited for
     except CellsegError as error:
         _say(f"error: {error}")
         return 1

@@ -16,6 +16,7 @@ from mmengine.config import Config
 from torch import distributed
 
 from cellseg.cores import count_cores
+from cellseg.engine.lost_processes import watch_processes
 from cellseg.errors import CellsegError
 
 _DEFAULT_PORT = "29500"
@@ -159,6 +160,7 @@ def _start_gloo(cfg: Config) -> None:
     timeout = None if timeout_s is None else datetime.timedelta(seconds=timeout_s)
     distributed.init_process_group("gloo", timeout=timeout)
     atexit.register(_stop_group)
+    watch_processes()
 
 
 def _stop_group() -> None:

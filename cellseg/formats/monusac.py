@@ -33,6 +33,7 @@ UNNAMED = "unnamed"
 
 _AMBIGUOUS = "ambiguous"
 _NO_AREA = {"2": "is an ellipse", "3": "is an arrow", "4": "is a ruler"}
+_DEEPEST = 32
 _LAYER = ("Annotations", "Annotation")
 
 
@@ -114,9 +115,9 @@ def _read_file(path: Path) -> _RegionReader:
     """Read a file; see `read_regions`."""
     reader = _RegionReader(path)
     try:
-        with path.open("rb") as file:
-            reader.parser.ParseFile(file)
-    except (expat.ExpatError, OSError, ValueError) as error:
+        # At once: expat reads what has not ended yet again with every part that it is given.
+        reader.parser.Parse(path.read_bytes(), True)
+    except (expat.ExpatError, LookupError, OSError, ValueError) as error:
         if isinstance(error, CellDataError):
             raise
         raise CellDataError(
@@ -160,12 +161,17 @@ class _RegionReader:
             size = _to_number(attributes.get("MicronsPerPixel"))
             self.pixel_size_um = size if is_pixel_size(size) else None
         self._stack.append(tag)
+        if len(self._stack) > _DEEPEST:
+            raise CellDataError(
+                f"{self.path}: is nested more than {_DEEPEST} deep, which ImageScope never does; "
+                "replace it with an intact copy."
+            )
         place = tuple(self._stack)
         if place == _LAYER:
             self._names, self._layer = [attributes.get("Name", "")], []
         elif place == (*_LAYER, "Attributes", "Attribute"):
             name = attributes.get("Name", "")
-            self._names.insert(0, attributes.get("Value", "") if name == "Description" else name)
+            self._names.append(attributes.get("Value", "") if name == "Description" else name)
         elif place == (*_LAYER, "Regions", "Region"):
             label = f"region {attributes.get('Id', len(self._layer) + 1)}"
             negative = attributes.get("NegativeROA", "0") == "1"
@@ -177,7 +183,7 @@ class _RegionReader:
     def _end(self, tag: str) -> None:
         if tuple(self._stack) == _LAYER:
             # The class is the first attribute's name, else that of the layer itself.
-            names = [name.strip().lower() for name in (*self._names[-2::-1], self._names[-1])]
+            names = [name.strip().lower() for name in (*self._names[1:], self._names[0])]
             name = next(filter(None, names), UNNAMED)
             self.regions += [region._replace(class_name=name) for region in self._layer]
             self._layer = []

@@ -121,3 +121,10 @@ def test_find_max_dets_when_the_evaluator_is_written_in_any_way_then_the_metrics
     assert (metric is None) == ("CellMetric" not in evaluator)
     path.write_text("test_evaluator = dict(type='CellMetric')")
     assert find_max_dets(path, {"test_evaluator.max_dets": 5}) == 5
+
+
+def test_open_data_when_hidden_label_files_lie_about_then_they_name_no_class(root: Path) -> None:
+    (root / ".old").mkdir()
+    for path in (root / ".old" / "class9.tif", root / "a" / "._class7.tif"):
+        path.write_bytes(b"junk")
+    assert list(open_data(root).metainfo["classes"]) == ["class1", "class2"]

@@ -103,3 +103,9 @@ def test_workers_when_there_are_none_then_they_do_not_persist() -> None:
     assert config.train_dataloader.persistent_workers is False
     assert "prefetch_factor" not in config.train_dataloader
     assert config.val_dataloader.persistent_workers is True
+
+
+def test_options_when_checked_again_then_warned_of_once(warnings: list[str]) -> None:
+    for _ in range(2):
+        read_config(RECIPE, {"train_cfg.max_epochs": "told once"})
+    assert len(warnings) == 1

@@ -124,6 +124,12 @@ def test_monuseg_layer_without_a_name_when_mapped_then_nucleus(draw, run):
         ("<a>&b;</a>", "cannot be read as XML"),
         ("<html></html>", "holds <html>"),
         (
+            '<?xml version="1.0" encoding="none"?><Annotations/>',
+            r"cannot be read as XML.*unknown encoding: none",
+        ),
+        ('<?xml version="1.0" encoding="zlib"?><Annotations/>', "cannot be read as XML"),
+        ("<Annotations>" * 100_000, "is nested more than 32 deep"),
+        (
             '<!DOCTYPE a [<!ENTITY b "bb"><!ENTITY c "&b;&b;">]><Annotations>&c;</Annotations>',
             "declares a document type",
         ),

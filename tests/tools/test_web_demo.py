@@ -16,6 +16,7 @@ import torch
 from cellseg.cli import web
 from cellseg.cli.running import build_parser
 from cellseg.errors import CellsegError
+from cellseg.file_locks import FolderLock
 from cellseg.inference import Predictor
 
 from ..inference.oracle import oracle_config
@@ -114,3 +115,46 @@ def test_web_demo_when_interrupted_then_it_ends_cleanly_and_leaves_no_file(tmp_p
     assert "Traceback" not in err
     assert list((tmp_path / "tmp").glob("cellseg-web-*")) == []
     assert not (tmp_path / ".gradio").exists()
+
+
+def test_web_demo_on_the_network_then_a_password_or_the_lack_of_it_is_asked_for(
+    tool, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("sys.stdin", None)
+    args = _parse("--host", "0.0.0.0")
+    assert tool.read_password(args, is_local=True) is None
+    with pytest.raises(
+        CellsegError, match=r"--host 0\.0\.0\.0 .*--password-file FILE.*--no-password"
+    ):
+        tool.read_password(args, is_local=False)
+    args = _parse("--host", "0.0.0.0", "--no-password")
+    assert tool.read_password(args, is_local=False) is None
+    (tmp_path / "password").write_text("secret\nnot this\n")
+    args = _parse("--password-file", str(tmp_path / "password"))
+    assert tool.read_password(args, is_local=False) == "secret"
+    for content in ("", "\n", None):
+        path = tmp_path / "other"
+        path.unlink(missing_ok=True)
+        if content is not None:
+            path.write_text(content)
+        with pytest.raises(CellsegError, match="other"):
+            tool.read_password(_parse("--password-file", str(path)), is_local=True)
+
+
+def test_web_demo_at_start_then_what_killed_servers_left_is_removed(tool, tmp_path, monkeypatch):
+    monkeypatch.setattr(tool, "_SETTLED_S", -1.0)
+    for name in ("cellseg-web-old", "cellseg-web-held", "other"):
+        (tmp_path / name / "pages").mkdir(parents=True)
+        (tmp_path / name / "pages" / "a.png").write_bytes(b"image")
+    (tmp_path / "cellseg-web-link").symlink_to(tmp_path / "other")
+    holder = FolderLock(tmp_path / "cellseg-web-held" / tool._LOCK_NAME)
+    assert holder.take()
+    tool.remove_leftovers(tmp_path)
+    assert sorted(path.parent.parent.name for path in tmp_path.rglob("a.png")) == [
+        "cellseg-web-held",
+        "other",
+    ]
+    holder.release()
+    monkeypatch.setattr(tool, "_SETTLED_S", 100.0)
+    tool.remove_leftovers(tmp_path)  # it may just be starting
+    assert (tmp_path / "cellseg-web-held" / "pages" / "a.png").exists()

@@ -8,6 +8,7 @@ from mmengine.runner import Runner
 
 from cellseg.engine.class_counts import check_class_counts
 from cellseg.engine.configs import find_cell_metric
+from cellseg.engine.lost_processes import name_lost_process
 from cellseg.engine.process_group import init_process_group
 from cellseg.engine.run_config import enable_tta, load_config
 from cellseg.engine.weight_fit import WeightFitHook
@@ -62,4 +63,5 @@ def run(args: argparse.Namespace) -> None:
     init_process_group(cfg, args.launcher)
     runner = Runner.from_cfg(cfg)
     runner.register_hook(WeightFitHook(must_fit=True))
-    runner.test()
+    with name_lost_process():
+        runner.test()

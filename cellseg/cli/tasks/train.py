@@ -13,6 +13,7 @@ from cellseg.engine.checkpoints import configure_resume
 from cellseg.engine.class_counts import check_class_counts, list_class_names
 from cellseg.engine.fine_tuning import make_fine_tuning_config
 from cellseg.engine.head_remapping import RemapHeadsHook
+from cellseg.engine.lost_processes import name_lost_process
 from cellseg.engine.process_group import init_process_group
 from cellseg.engine.record_hook import ModelRecordHook
 from cellseg.engine.resume_checks import guard_loading
@@ -56,7 +57,8 @@ def run(args: argparse.Namespace) -> None:
         guard_loading(runner)
         check_batches(runner)
         try:
-            runner.train()
+            with name_lost_process():
+                runner.train()
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
                 "run the same command with --resume to go on from the last checkpoint"
