@@ -29,6 +29,7 @@ _FEWEST_CELLS = 3
 _LEAST_GAIN = 1.1  # what another scale must be better by than that of training
 _LEAST_KEPT = 0.7  # how much worse a scale may be that follows from the cells
 _SAME_SCALE = 1.1
+_PLACES = ((0.2, 0.2), (0.8, 0.2), (0.5, 0.5), (0.2, 0.8), (0.8, 0.8))  # of the last measurement
 _GRID = 4
 _THUMBNAIL_PX = 64
 
@@ -74,15 +75,35 @@ def estimate_cell_size(
         if look.worth < best.worth * _LEAST_KEPT:
             break
         best = look
-    return SizeEstimate(best.diameter_px, best.num_cells)
+    side = _SIDE_PX / best.scale
+    if side >= max(source.height, source.width):
+        return SizeEstimate(best.diameter_px, best.num_cells)
+    return _measure_widely(source, best, find)
+
+
+def _measure_widely(source: ImageSource, best: _Look, find: FindCells) -> SizeEstimate:
+    """Measure the cells of several places, since those of one need not be like the others."""
+    parts = [read_part(source, place, _SIDE_PX, best.scale) for place in _PLACES]
+    found = [drop_cut_cells(find(part.image, part.scale)) for part in parts]
+    diameters = [np.sqrt(cells.areas * 4 / np.pi) for cells in found]
+    scores = [cells.confidences for cells in found]
+    diameter = _find_weighted_median(
+        np.append(np.concatenate(diameters), best.diameter_px),
+        np.append(np.concatenate(scores), best.num_cells / 2),
+    )
+    return SizeEstimate(diameter, best.num_cells + sum(map(len, found)))
 
 
 def measure_median_diameter(cells: Cells) -> float:
     """Measure the median diameter of cells, those of circles of their areas, each by its score."""
-    diameters = np.sqrt(cells.areas * 4 / np.pi)
-    order = np.argsort(diameters)
-    weights = np.cumsum(cells.confidences[order])
-    return float(diameters[order][np.searchsorted(weights, weights[-1] / 2)])
+    return _find_weighted_median(np.sqrt(cells.areas * 4 / np.pi), cells.confidences)
+
+
+def _find_weighted_median(values: NDArray[np.floating], weights: NDArray[np.floating]) -> float:
+    """Find the value that half of the weight lies below."""
+    order = np.argsort(values)
+    sums = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(sums, sums[-1] / 2)])
 
 
 def drop_cut_cells(cells: Cells) -> Cells:

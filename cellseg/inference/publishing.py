@@ -17,6 +17,7 @@ from cellseg.engine.model_weights import write_weights
 from cellseg.engine.plain_network import make_config
 from cellseg.errors import CellsegError
 from cellseg.fileio import write_atomically
+from cellseg.images import ArraySource
 from cellseg.inference.model_card import write_card
 from cellseg.inference.model_source import ModelSource
 from cellseg.inference.predictor import Predictor
@@ -142,7 +143,8 @@ def compare_models(
     """
     result = ModelComparison()
     for image in images:
-        ours, theirs = before(image), after(image)
+        choice = after.choose_scale(ArraySource(image))  # one scale, whatever each would choose
+        ours, theirs = before(image, None, choice), after(image, None, choice)
         same, change = _count_same(ours, theirs)
         result = replace(
             result,
