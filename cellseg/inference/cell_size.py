@@ -1,12 +1,14 @@
 """Estimate how large the cells of an image are, from a few coarse looks with the network itself.
 
-A part of the image is shown at several scales. The share of it that is covered by cells, weighted
-by their scores, is largest where cells look as they did in training; their median diameter there
-says how large they are, and is measured once more at the scale that follows from it.
+A part of the image is shown at several scales. Where cells look as they did in training, many of
+them are found, and they cover much of the part; elsewhere a few parts of cells are found, or
+specks. The median diameter at the best scale says how large the cells are, and is measured again at
+the scale that follows from it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -21,10 +23,12 @@ FindCells = Callable[[NDArray[np.uint8], float], Cells]
 """Finds the cells of (H, W, 3) uint8 B, G, R, resized by a factor, in the pixels of the image."""
 
 _FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)  # of the scale of training
-_COARSE_PX, _FINE_PX = 320, 448  # of the network's input
-_ROUNDS = 2
-_FEWEST_CELLS = 5
-_LEAST_GAIN = 1.15  # what another scale must be better by than that of training
+_SIDE_PX = 384  # of the network's input
+_MOST_ROUNDS = 2
+_FEWEST_CELLS = 3
+_LEAST_GAIN = 1.1  # what another scale must be better by than that of training
+_LEAST_KEPT = 0.7  # how much worse a scale may be that follows from the cells
+_SAME_SCALE = 1.1
 _GRID = 4
 _THUMBNAIL_PX = 64
 
@@ -56,24 +60,21 @@ def estimate_cell_size(
         The estimate; None where too few cells are found at any scale.
     """
     center = find_busiest_place(source)
-    scores = {
-        factor: _measure_cover(read_part(source, center, _COARSE_PX, trained_scale * factor), find)
-        for factor in _FACTORS
-    }
-    best = max(scores, key=lambda factor: scores[factor])
-    if scores[best] <= 0:
+    looks = {factor: _look(source, center, trained_scale * factor, find) for factor in _FACTORS}
+    best = max(looks.values(), key=lambda look: look.worth)
+    if best.worth <= 0:
         return None
-    if scores[best] < scores[1.0] * _LEAST_GAIN:
-        best = 1.0
-    scale, estimate = trained_scale * best, None
-    for _ in range(_ROUNDS):
-        part = read_part(source, center, _FINE_PX, scale)
-        cells = drop_cut_cells(find(part.image, part.scale))
-        if len(cells) < _FEWEST_CELLS:
+    if best.worth < looks[1.0].worth * _LEAST_GAIN:
+        best = looks[1.0]
+    for _ in range(_MOST_ROUNDS):
+        scale = trained_diameter_px / best.diameter_px
+        if 1 / _SAME_SCALE < scale / best.scale < _SAME_SCALE:
             break
-        estimate = SizeEstimate(measure_median_diameter(cells), len(cells))
-        scale = trained_diameter_px / estimate.diameter_px
-    return estimate
+        look = _look(source, center, scale, find)
+        if look.worth < best.worth * _LEAST_KEPT:
+            break
+        best = look
+    return SizeEstimate(best.diameter_px, best.num_cells)
 
 
 def measure_median_diameter(cells: Cells) -> float:
@@ -140,10 +141,31 @@ def find_busiest_place(source: ImageSource) -> tuple[float, float]:
     return place
 
 
-def _measure_cover(part: Part, find: FindCells) -> float:
-    """Measure which share of a part is covered by cells, each counted by its score."""
-    cells = find(part.image, part.scale)
-    if not len(cells):
-        return 0.0
-    covered = float((cells.areas * cells.confidences).sum())
-    return covered / (part.image.shape[0] * part.image.shape[1])
+class _Look(NamedTuple):
+    """What was found at one scale.
+
+    Attributes:
+        scale: Network pixels per image pixel.
+        worth: Share of the part covered by cells, times the root of their number, each cell counted
+            by its score; 0 with too few cells.
+        diameter_px: Median diameter in pixels of the image; 0 with too few cells.
+        num_cells: How many cells.
+    """
+
+    scale: float
+    worth: float
+    diameter_px: float
+    num_cells: int
+
+
+def _look(source: ImageSource, center: tuple[float, float], scale: float, find: FindCells) -> _Look:
+    """Find the cells around a place at one scale."""
+    part = read_part(source, center, _SIDE_PX, scale)
+    cells = find(part.image, scale)
+    if len(cells) < _FEWEST_CELLS:
+        return _Look(scale, 0.0, 0.0, len(cells))
+    cover = float((cells.areas * cells.confidences).sum()) / part.image[..., 0].size
+    worth = cover * math.sqrt(float(cells.confidences.sum()))
+    inside = drop_cut_cells(cells)
+    measured = inside if len(inside) >= _FEWEST_CELLS else cells
+    return _Look(scale, worth, measure_median_diameter(measured), len(measured))

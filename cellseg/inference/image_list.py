@@ -14,6 +14,7 @@ from pathlib import Path
 
 from mmengine.logging import print_log
 
+from cellseg.datasets.folder_facts import FACTS_NAME
 from cellseg.errors import CellsegError
 from cellseg.file_listing import is_hidden, list_files
 from cellseg.images.kinds import is_readable_name
@@ -83,7 +84,9 @@ def _report_left_out(left_out: set[Path], written: set[Path]) -> None:
     kinds = Counter(
         path.suffix.lower() or "no suffix"
         for path in left_out
-        if not path.name.endswith(RECORD_SUFFIX) and path.resolve() not in written
+        if not path.name.endswith(RECORD_SUFFIX)
+        and path.name != FACTS_NAME
+        and path.resolve() not in written
     )
     if kinds:
         listed = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(10))

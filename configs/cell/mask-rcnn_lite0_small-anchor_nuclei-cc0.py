@@ -25,5 +25,5 @@ val_dataloader = dict(
 )
 test_dataloader = val_dataloader
 
-train_cfg = dict(max_epochs=50, val_interval=25)  # 16 steps of four crops an epoch
+train_cfg = dict(max_epochs=40, val_interval=20)  # 16 steps of four crops an epoch
 default_hooks = dict(logger=dict(interval=8), checkpoint=dict(interval=5))

@@ -59,3 +59,15 @@ def test_predict_when_model_flags_contradict_then_one_sentence(words, reason: st
 
 def test_formats_always_are_those_of_the_writers() -> None:
     assert {name: kind.purpose for name, kind in FORMATS.items()} == predict.FORMATS
+
+
+def test_scales_when_listed_then_without_what_one_image_has() -> None:
+    from cellseg.cli.tasks.predict import shorten_scale
+
+    text = "scale 1.6 (as in training: its pixel size is unknown; cells are about 17 px wide)"
+    assert shorten_scale(text) == "scale 1.6 (as in training)"
+    text = "scale 3.2 (0.5 um per pixel, 0.25 in training)"
+    assert shorten_scale(text) == text
+    assert shorten_scale("scale 0.955 (its pixel size is unknown; cells are about 31 px)") == (
+        "scale 0.955 (its pixel size is unknown)"
+    )

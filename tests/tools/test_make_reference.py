@@ -46,7 +46,7 @@ def test_parser_when_found_then_the_tool_has_not_parsed(tool, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["train.py"])  # parsed, it would end for lack of a config
     parser = tool.find_parser(ROOT / "tools" / "train.py")
     names = [tool.name_option(option) for option in tool.list_options(parser)]
-    assert names[0] == "CONFIG"
+    assert names[0] == "[CONFIG]"
     assert "--resume [RESUME]" in names
     assert not any("local" in name for name in names)  # hidden from users, for launchers
 

@@ -102,6 +102,12 @@ def digest_file(path: str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def shorten_scale(text: str) -> str:
+    """Leave out of a scale's reason what is said of one image only."""
+    short = text.partition(":")[0].partition(";")[0]
+    return f"{short})" if "(" in short and not short.endswith(")") else short
+
+
 def report(outcomes: list[ImageOutcome], seconds: float, options: OutputOptions) -> int:
     """Print what was done and where the results are; the number of failed images."""
     done = [outcome for outcome in outcomes if outcome.error is None and not outcome.resumed]
@@ -121,7 +127,9 @@ def report(outcomes: list[ImageOutcome], seconds: float, options: OutputOptions)
             f"{lost:,} pixels where cells overlap went to the one with the higher score in the "
             "label TIFFs."
         )
-    scales = Counter(outcome.notes["scale"] for outcome in done if "scale" in outcome.notes)
+    scales = Counter(
+        shorten_scale(outcome.notes["scale"]) for outcome in done if "scale" in outcome.notes
+    )
     for text, count in scales.most_common(_MOST_SCALES):
         lines.append(f"{count} {'image' if count == 1 else 'images'} at {text}.")
     if len(scales) > _MOST_SCALES:
