@@ -1,5 +1,6 @@
 """Write files so that a reader never sees half of one."""
 
+import errno
 import os
 import tempfile
 from collections.abc import Callable
@@ -40,6 +41,19 @@ def write_atomically(path: str | Path, content: bytes | str | Callable[[BinaryIO
         raise
     _sync_folder(path.parent)
     return path
+
+
+def read_text(path: str | Path, encoding: str = "utf-8") -> str:
+    """Read a text file that somebody names; a pipe or device, which may never end, is refused.
+
+    Raises:
+        OSError: If it cannot be read, or is no regular file.
+        UnicodeDecodeError: If it is not in the encoding.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "is no regular file", str(path))
+    return path.read_text(encoding=encoding)
 
 
 def _current_umask() -> int:

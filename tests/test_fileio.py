@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cellseg.fileio import write_atomically
+from cellseg.fileio import read_text, write_atomically
 
 
 @pytest.mark.parametrize(
@@ -66,3 +66,15 @@ def test_write_when_the_folder_is_a_file_then_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="file"):
         write_atomically(tmp_path / "file" / "inside.txt", "x")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no pipes among its files")
+def test_read_text_when_a_pipe_or_device_is_named_then_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
+        with pytest.raises(OSError, match="is no regular file"):
+            read_text(path)
+    with pytest.raises(FileNotFoundError):
+        read_text(tmp_path / "absent")
+    (tmp_path / "text").write_text("words")
+    assert read_text(tmp_path / "text") == "words"

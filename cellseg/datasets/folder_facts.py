@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cellseg.errors import CellDataError
-from cellseg.fileio import write_atomically
+from cellseg.fileio import read_text, write_atomically
 
 FACTS_NAME = "dataset.json"
 _VERSION = 1
@@ -52,7 +52,7 @@ def read_folder_facts(root: str | Path) -> FolderFacts:
     """
     path = Path(root) / FACTS_NAME
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(read_text(path))
     except FileNotFoundError:
         return FolderFacts()
     except NotADirectoryError:

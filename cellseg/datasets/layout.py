@@ -14,6 +14,7 @@ from pathlib import Path
 from cellseg.datasets.image_records import ImageFiles
 from cellseg.errors import CellDataError
 from cellseg.file_listing import is_hidden
+from cellseg.fileio import read_text
 
 _TIFF_SUFFIXES = {".tif", ".tiff"}
 
@@ -130,9 +131,9 @@ def read_test_index(root: Path, index_path: Path, names: FileNames) -> list[Imag
         CellDataError: If the index cannot be read, or repeats an id or a file.
     """
     try:
-        rows = json.loads(index_path.read_text(encoding="utf-8-sig"))
+        rows = json.loads(read_text(index_path, "utf-8-sig"))
         rows = [(str(row["file_name"]), int(row["id"]), _declared_size(row)) for row in rows]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise CellDataError(
             f"{index_path}: cannot be read as a test index ({error!r}); it must be a JSON list of "
             "{file_name, id, height, width}."
@@ -170,7 +171,7 @@ def read_name_list(include: str | Path | Sequence[str]) -> list[str]:
     if not isinstance(include, (str, Path)):
         return [_clean_name(str(name)) for name in include]
     try:
-        lines = Path(include).read_text(encoding="utf-8-sig").splitlines()
+        lines = read_text(include, "utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise CellDataError(
             f"{include}: cannot be read ({error}); include takes a list of image names or a text "

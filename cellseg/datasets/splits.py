@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellseg.errors import CellDataError
+from cellseg.fileio import read_text
 
 _MAX_STEPS = 5_000
 
@@ -91,7 +92,7 @@ def read_groups(path: str | Path) -> dict[str, str]:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path, "utf-8-sig")
         pairs = list(json.loads(text).items()) if path.suffix == ".json" else _parse_rows(text)
     except (OSError, ValueError, AttributeError) as error:
         raise CellDataError(

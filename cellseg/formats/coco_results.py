@@ -15,7 +15,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from cellseg.errors import CellsegError, as_cellseg_error
-from cellseg.fileio import write_atomically
+from cellseg.fileio import read_text, write_atomically
 from cellseg.formats.prediction_set import PredictionSet, TruthImage
 from cellseg.images import ImageSource
 from cellseg.palette import Color
@@ -57,7 +57,7 @@ def read_coco_results(
 def _load_rows(path: Path) -> list[Any]:
     """Load the list of a JSON file."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path, "utf-8-sig")
     except UnicodeDecodeError as error:
         raise CellsegError(
             f"{path}: is not UTF-8 text ({error}); write it again as JSON."

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from cellseg.errors import CellsegError
-from cellseg.fileio import write_atomically
+from cellseg.fileio import read_text, write_atomically
 
 BoxFormat = Literal["xywh", "xyxy"]
 RESULTS_NAME = "test-results.json"
@@ -32,7 +32,7 @@ def read_image_index(path: str | Path) -> dict[str, dict[str, Any]]:
     """
     path = Path(path)
     try:
-        rows = json.loads(path.read_text("utf-8"))
+        rows = json.loads(read_text(path))
         index = {
             str(row["file_name"]): {
                 "file_name": str(row["file_name"]),
@@ -40,7 +40,7 @@ def read_image_index(path: str | Path) -> dict[str, dict[str, Any]]:
             }
             for row in rows
         }
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise CellsegError(
             f"{path} cannot be read as an index of test images ({error}); it must be a JSON list "
             "of rows with file_name, id, height and width."
@@ -171,7 +171,7 @@ def make_submission(
         raise CellsegError(f"{path} is not written, because {folder} holds no predicted image.")
     try:
         write_submission(renumber_results(results, images, index, box_format), path, index)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise CellsegError(
             f"{folder} holds damaged results ({error!r}); remove them and predict again with "
             "--format coco."
@@ -182,8 +182,8 @@ def make_submission(
 def _read_rows(path: Path) -> list[dict[str, Any]]:
     """Read a JSON list that `predict --format coco` wrote."""
     try:
-        rows = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        rows = json.loads(read_text(path))
+    except (OSError, ValueError, RecursionError) as error:
         raise CellsegError(
             f"{path} cannot be read ({error}); predict the test images with --format coco."
         ) from error

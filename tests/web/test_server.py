@@ -3,6 +3,8 @@
 import http.client
 import json
 import re
+import signal
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -127,3 +129,21 @@ def test_is_loopback_then_only_this_machines_own_addresses_are(served, host, exp
     from cellseg.web.server import is_loopback
 
     assert is_loopback(host) is expected
+
+
+def test_server_when_told_to_end_while_it_computes_then_it_ends_by_force(monkeypatch):
+    pytest.importorskip("gradio", reason="Gradio is not installed")
+    from fastapi import FastAPI
+
+    from cellseg.web import server as module
+
+    ended = threading.Event()
+    done: list[object] = []
+    monkeypatch.setattr(module, "_LONGEST_END_S", 0.1)
+    monkeypatch.setattr(module.os, "_exit", lambda status: (done.append(status), ended.set()))
+    server = module.make_server(FastAPI(), lambda: done.append("cleaned up"))
+    for _ in range(2):  # Ctrl-C twice
+        server.handle_exit(signal.SIGTERM, None)
+    assert ended.wait(60)
+    assert server.should_exit
+    assert done == ["cleaned up", 0]
