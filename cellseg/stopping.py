@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from types import FrameType
+from types import FrameType, TracebackType
 
 STOP_SIGNALS = tuple(  # Windows has no SIGHUP, and SIGBREAK in its place
     getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)
@@ -66,6 +66,12 @@ def end_forks_with_parent() -> None:
     os.register_at_fork(before=_Forks.note, after_in_child=_Forks.bind)
 
 
+def _report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Write an error of a forked process, unless it is that the parent hangs up as it ends."""
+    if not issubclass(kind, ConnectionError | EOFError):
+        sys.__excepthook__(kind, error, trace)
+
+
 class _Forks:
     """What must be known before a fork to bind the child to its parent."""
 
@@ -83,6 +89,7 @@ class _Forks:
         """Ask for a signal at the parent's death, in the child."""
         if not cls.parent:
             return
+        sys.excepthook = _report
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
         if os.getppid() != cls.parent:  # it has died in between

@@ -122,3 +122,19 @@ def test_fork_of_a_thread_when_the_thread_ends_then_it_goes_on() -> None:
     os.kill(child, signal.SIGKILL)
     process.kill()
     process.communicate(timeout=30)
+
+
+@LINUX
+@pytest.mark.parametrize(
+    ("error", "is_told"), [("ConnectionResetError", False), ("KeyError", True)]
+)
+def test_fork_when_its_parent_hangs_up_then_without_a_traceback(error: str, is_told: bool) -> None:
+    code = f"""
+import runpy, os, sys
+runpy.run_path(sys.argv[1])["end_forks_with_parent"]()
+if os.fork() == 0:
+    raise {error}("gone")
+os.wait()
+"""
+    _, said = start(code).communicate(timeout=60)
+    assert ("Traceback" in said) is is_told
