@@ -76,6 +76,20 @@ class ModelRecord:
         """Median diameter of the training cells in network pixels, where known."""
         return self.diameters_px.get("50")
 
+    @property
+    def usual_medians_px(self) -> tuple[float, float] | None:
+        """Smallest and largest median diameter of an image's cells, in network pixels, that suit.
+
+        From the lower quartile of the training cells to the upper one as training enlarged it most:
+        with medians between, an image looks like some of those in training.
+        """
+        median = self.median_diameter_px
+        if median is None:
+            return None
+        most = (self.train_scale or (1.0, 1.0))[1] / (self.test_scale or 1.0)
+        low, high = self.diameters_px.get("25", median), self.diameters_px.get("75", median)
+        return low, high * max(most, 1.0)
+
     def list_unknown(self) -> list[str]:
         """Name what prediction would like to know and the record does not say."""
         names = {

@@ -125,17 +125,21 @@ def choose_scale(
         note = f"its pixel size is implausible ({sizes})"
     elif source.pixel_size_um:
         note = "the model's pixel size is unknown"
-    diameter = record.median_diameter_px
-    if diameter is None:
+    diameter, usual = record.median_diameter_px, record.usual_medians_px
+    if diameter is None or usual is None:
         return ScaleChoice(constant or trained, f"as in training: {note}")
     estimate = estimate_cell_size(source, find, trained, diameter)
     if estimate is None:
         return ScaleChoice(own_way.factor, f"as in training: {note}, and no cells to measure")
     shown = estimate.diameter_px * trained
     text = f"{note}; cells are about {estimate.diameter_px:.0f} px wide"
-    if diameter / _SAME_SIZE <= shown <= diameter * _SAME_SIZE:
+    # Large nuclei are no reason to shrink an image: on six images of MoNuSeg that cost 0.07 of AJI.
+    # Only what is outside of the usual sizes is brought to the nearest of them.
+    low, high = min(usual[0], diameter / _SAME_SIZE), max(usual[1], diameter * _SAME_SIZE)
+    if low <= shown <= high:
         return ScaleChoice(own_way.factor, f"as in training: {text}")
-    return ScaleChoice(round_scale(trained * diameter / shown), text)
+    wanted = low if shown < low else high
+    return ScaleChoice(round_scale(trained * wanted / shown), text)
 
 
 def round_scale(scale: float) -> float:

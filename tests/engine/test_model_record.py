@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -78,3 +79,11 @@ def test_plain_data_when_settings_hold_objects_then_are_refused():
     for value in (object(), math.inf, {"a": {1, 2}}):
         with pytest.raises(RecordError):
             to_plain_data(value)
+
+
+def test_usual_medians_reach_from_the_lower_quartile_to_the_enlarged_upper_one():
+    sizes = {"25": 20.0, "50": 30.0, "75": 40.0}
+    record = ModelRecord(("a",), test_scale=1.6, train_scale=(1.0, 2.0), diameters_px=sizes)
+    assert record.usual_medians_px == pytest.approx((20, 50))
+    assert replace(record, train_scale=None).usual_medians_px == pytest.approx((20, 40))
+    assert ModelRecord(("a",)).usual_medians_px is None

@@ -75,7 +75,9 @@ def test_scale_when_both_pixel_sizes_are_known_then_is_their_ratio(pixel_size, f
     assert "um per pixel" in choice.reason
 
 
-@pytest.mark.parametrize(("diameter", "factor"), [(19, 1.6), (21, 1.6), (40, 0.75), (9, 3.33)])
+@pytest.mark.parametrize(
+    ("diameter", "factor"), [(19, 1.6), (21, 1.6), (29, 1.6), (40, 1.25), (9, 2.2)]
+)
 def test_scale_when_the_pixel_size_is_unknown_then_follows_from_the_cells(diameter, factor):
     source = ArraySource(draw_disks(diameter, 600))
     choice = choose_scale(source, find_like_trained, RECORD, 1.6)
