@@ -15,7 +15,7 @@ from cellseg.analysis.anchor_recall import (
     read_setting,
     scale_to_input,
     size_boxes,
-    summarise,
+    summarize,
 )
 from cellseg.engine.configs import read_config
 from cellseg.engine.data_source import open_data
@@ -97,6 +97,6 @@ def _measure(
     heights = scale_to_input(measure_on, small)[0][:, 1]
     sizes = np.quantile(size_boxes(measure_on) * heights, (0.05, 0.5, 0.95)).tolist()
     return [
-        AnchorRow(data, setting.name, summarise(best_ious(measure_on, setting)), tuple(sizes))
+        AnchorRow(data, setting.name, summarize(best_ious(measure_on, setting)), tuple(sizes))
         for setting in settings
     ]

@@ -62,7 +62,7 @@ def fit_anchors(
 ) -> AnchorProposal:
     """Choose one base size a level and shared ratios by the mean IoU with the best anchor.
 
-    Sizes and ratios start at quantiles of the cells' own, moved to the centres of their clusters
+    Sizes and ratios start at quantiles of the cells' own, moved to the centers of their clusters
     (k-means of the logarithms), and are then changed one at a time as long as that helps.
 
     Args:
@@ -137,17 +137,17 @@ def _input_sides(images: Sequence[Cells], setting: AnchorSetting) -> FloatArray:
 
 
 def _cluster(values: FloatArray, count: int) -> FloatArray:
-    """Find (count,) centres of values (N,), ascending, by k-means from their quantiles."""
-    centres = np.quantile(values, (np.arange(count) + 0.5) / count)
+    """Find (count,) centers of values (N,), ascending, by k-means from their quantiles."""
+    centers = np.quantile(values, (np.arange(count) + 0.5) / count)
     for _ in range(100):
-        nearest = np.abs(values[:, None] - centres).argmin(axis=1)
+        nearest = np.abs(values[:, None] - centers).argmin(axis=1)
         sums = np.bincount(nearest, weights=values, minlength=count)
         counts = np.bincount(nearest, minlength=count)
-        moved = np.where(counts > 0, sums / np.maximum(counts, 1), centres)
-        if np.allclose(moved, centres):
+        moved = np.where(counts > 0, sums / np.maximum(counts, 1), centers)
+        if np.allclose(moved, centers):
             break
-        centres = moved
-    return np.sort(centres)
+        centers = moved
+    return np.sort(centers)
 
 
 def _shapes(base_size: float, ratios: tuple[float, ...]) -> FloatArray:

@@ -13,7 +13,7 @@ from cellseg.analysis.anchor_recall import (
     name_bands,
     scale_to_input,
     size_boxes,
-    summarise_groups,
+    summarize_groups,
 )
 from cellseg.structures.cells import Cells
 
@@ -42,7 +42,7 @@ def draw_anchor_recall(
     figure.set_layout_engine("constrained")
     axes = figure.subplots(2, 2)
     names = [setting.name for setting in settings]
-    groups = [summarise_groups(images, values, class_names) for values in ious]
+    groups = [summarize_groups(images, values, class_names) for values in ious]
     _draw_curves(axes[0, 0], names, ious, [group["all"]["all cells"] for group in groups])
     _draw_sizes(axes[0, 1], settings, images)
     _draw_bars(axes[1, 0], names, [group["size"] for group in groups], name_bands())
@@ -84,8 +84,8 @@ def _draw_sizes(axes: Axes, settings: Sequence[AnchorSetting], images: Sequence[
         if len(sizes) and not any(np.array_equal(sizes, other) for other in drawn):
             low = max(float(sizes.min()), 1)
             bins = np.geomspace(low, max(float(sizes.max()), 1.1 * low), 50).tolist()
-            colour = f"C{number}" if drawn else "0.3"
-            axes.hist(sizes, bins=bins, histtype="step", color=colour)
+            color = f"C{number}" if drawn else "0.3"
+            axes.hist(sizes, bins=bins, histtype="step", color=color)
             drawn.append(sizes)
         for grid in setting.grids:
             sides = grid.shapes_xyxy[:, 2:] - grid.shapes_xyxy[:, :2]

@@ -2,8 +2,8 @@
 
 For each ground-truth box the best anchor is found exactly and without making the anchor grid. The
 overlap of a box and an anchor is the product of an overlap in x, which only the anchor's column
-decides, and one in y. Each shrinks (or stays) with the distance of the centres, so that for each
-anchor shape the grid position nearest to the box's centre is the best one.
+decides, and one in y. Each shrinks (or stays) with the distance of the centers, so that for each
+anchor shape the grid position nearest to the box's center is the best one.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -172,18 +172,18 @@ def best_ious(images: Sequence[Cells], setting: AnchorSetting) -> FloatArray:
     return best
 
 
-def summarise(ious: FloatArray) -> RecallFigures:
-    """Summarise the best IoUs (N,) of some boxes."""
+def summarize(ious: FloatArray) -> RecallFigures:
+    """Summarize the best IoUs (N,) of some boxes."""
     if not len(ious):
         return RecallFigures(0, np.nan, np.nan, np.nan)
     at_50, at_70 = (float((ious >= threshold).mean()) for threshold in (0.5, 0.7))
     return RecallFigures(len(ious), at_50, at_70, float(ious.mean()))
 
 
-def summarise_groups(
+def summarize_groups(
     images: Sequence[Cells], ious: FloatArray, class_names: Sequence[str]
 ) -> dict[str, dict[str, RecallFigures]]:
-    """Summarise best IoUs over all cells, per class and per size band.
+    """Summarize best IoUs over all cells, per class and per size band.
 
     Args:
         images: The cells of each image, N in all.
@@ -196,9 +196,9 @@ def summarise_groups(
     bands = np.searchsorted(SIZE_BANDS_PX, size_boxes(images), side="right") - 1
     labels = np.concatenate([np.zeros(0, int), *(cells.labels for cells in images)])
     return {
-        "all": {"all cells": summarise(ious)},
-        "class": {n: summarise(ious[labels == k]) for k, n in enumerate(class_names)},
-        "size": {n: summarise(ious[bands == k]) for k, n in enumerate(name_bands())},
+        "all": {"all cells": summarize(ious)},
+        "class": {n: summarize(ious[labels == k]) for k, n in enumerate(class_names)},
+        "size": {n: summarize(ious[bands == k]) for k, n in enumerate(name_bands())},
     }
 
 

@@ -47,11 +47,11 @@ class Confusion:
         empty = np.full(self.counts.shape, np.nan)
         return np.divide(self.counts, totals, out=empty, where=totals > 0)
 
-    def to_csv(self, normalise: bool = False) -> str:
+    def to_csv(self, normalize: bool = False) -> str:
         """Write the matrix as CSV with a header row and column.
 
         Args:
-            normalise: Write shares of the row instead of counts; empty in a row without a cell.
+            normalize: Write shares of the row instead of counts; empty in a row without a cell.
 
         Returns:
             Text with one line per true class.
@@ -61,7 +61,7 @@ class Confusion:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["true \\ predicted", *names[:-1], "missed"])
         cells: list[list[str]] = [[str(count) for count in row] for row in self.counts.tolist()]
-        if normalise:
+        if normalize:
             shares = self.shares.tolist()
             cells = [["" if share != share else f"{share:.6f}" for share in row] for row in shares]
         writer.writerows([name, *row] for name, row in zip(names, cells, strict=True))

@@ -11,7 +11,7 @@ _MAX_LABELLED = 30  # above this many classes the numbers in the fields cannot b
 
 
 def draw_confusion(confusion: Confusion, figure: Figure | None = None) -> Figure:
-    """Draw the counts on the left and the row shares on the right, both coloured by share.
+    """Draw the counts on the left and the row shares on the right, both colored by share.
 
     Args:
         confusion: The matrix.
@@ -59,5 +59,5 @@ def _draw_matrix(axes: Axes, confusion: Confusion, texts: list[list[str]]) -> No
     for row, line_texts in enumerate(texts):
         for column, text in enumerate(line_texts):
             if (row, column) != (last, last):
-                colour = "white" if shares[row, column] > 0.55 else "black"
-                axes.text(column, row, text, ha="center", va="center", color=colour)
+                color = "white" if shares[row, column] > 0.55 else "black"
+                axes.text(column, row, text, ha="center", va="center", color=color)

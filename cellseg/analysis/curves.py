@@ -19,7 +19,7 @@ from cellseg.fileio import write_atomically
 
 FIGURE_SUFFIXES = (".png", ".svg", ".pdf")
 
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8c564b")
+_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8c564b")
 _LINE_STYLES = ("-", "--", ":", "-.")
 
 
@@ -161,7 +161,7 @@ def plot_runs(
 ) -> Figure:
     """Draw curves: what training logged on the left, what validation logged on the right.
 
-    Both panels share the horizontal axis. Colours tell runs apart, or keys if there is one run.
+    Both panels share the horizontal axis. Colors tell runs apart, or keys if there is one run.
 
     Args:
         runs: At least one run.
@@ -286,7 +286,7 @@ def _draw_panel(ax: Axes, curves_of_keys: Sequence[Sequence[Curve]], names: Sequ
     keys = [curves[0].key for curves in curves_of_keys if curves]
     for curve in (curve for curves in curves_of_keys for curve in curves):
         run, key = names.index(curve.name), keys.index(curve.key)
-        colour = _COLOURS[(run if len(names) > 1 else key) % len(_COLOURS)]
+        color = _COLORS[(run if len(names) > 1 else key) % len(_COLORS)]
         style = _LINE_STYLES[key % len(_LINE_STYLES)] if len(names) > 1 else "-"
         label = ": ".join(
             [curve.name] * (len(names) > 1) + [curve.key] * (len(keys) > 1 or len(names) == 1)
@@ -294,13 +294,13 @@ def _draw_panel(ax: Axes, curves_of_keys: Sequence[Sequence[Curve]], names: Sequ
         if curve.num_runs > 1:
             label += f" (mean and s.d. of {curve.num_runs})"
         if curve.raw is not None:
-            ax.plot(curve.places, curve.raw, color=colour, alpha=0.25, linewidth=0.8)
+            ax.plot(curve.places, curve.raw, color=color, alpha=0.25, linewidth=0.8)
         marker = "o" if len(curve.places) <= 40 else None
         ax.plot(
             curve.places,
             curve.values,
             style,
-            color=colour,
+            color=color,
             marker=marker,
             markersize=3,
             linewidth=1.5,
@@ -308,7 +308,7 @@ def _draw_panel(ax: Axes, curves_of_keys: Sequence[Sequence[Curve]], names: Sequ
         )
         if curve.spread is not None:
             low, high = curve.values - curve.spread, curve.values + curve.spread
-            ax.fill_between(curve.places, low, high, color=colour, alpha=0.2, linewidth=0)
+            ax.fill_between(curve.places, low, high, color=color, alpha=0.2, linewidth=0)
     ax.set_ylabel(keys[0] if len(keys) == 1 else "")
     rising = all("mAP" in key or "_AP" in key or "_AR" in key for key in keys)
     if rising:

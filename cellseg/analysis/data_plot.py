@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from cellseg.analysis.data_report import DataFacts
 from cellseg.visualization.chart_colors import choose_chart_colors
 
-_LINE_STYLES = ("-", "--", "-.", ":")  # tell classes apart without colour
+_LINE_STYLES = ("-", "--", "-.", ":")  # tell classes apart without color
 
 
 def draw_data_report(
@@ -34,16 +34,16 @@ def draw_data_report(
     figure.set_layout_engine("constrained")
     axes = figure.subplots(3, 3)
     count = len(facts.class_names)
-    colours = [
+    colors = [
         light
         for _, light, _ in choose_chart_colors(palette if len(palette) >= count else (), count)
     ]
-    _draw_class_counts(axes[0, 0], facts, colours)
+    _draw_class_counts(axes[0, 0], facts, colors)
     _draw_per_image(axes[0, 1], facts)
     _draw_density(axes[0, 2], facts)
-    _draw_sizes(axes[1, 0], facts, colours)
-    _draw_areas(axes[1, 1], facts, colours)
-    _draw_aspects(axes[1, 2], facts, colours)
+    _draw_sizes(axes[1, 0], facts, colors)
+    _draw_areas(axes[1, 1], facts, colors)
+    _draw_aspects(axes[1, 2], facts, colors)
     _draw_suspicious(axes[2, 0], facts)  # its labels and the next but one's legend reach outside
     _draw_image_sizes(axes[2, 1], facts)
     _draw_parts(axes[2, 2], facts)
@@ -51,11 +51,11 @@ def draw_data_report(
     return figure
 
 
-def _draw_class_counts(axes: Axes, facts: DataFacts, colours: Sequence[str]) -> None:
+def _draw_class_counts(axes: Axes, facts: DataFacts, colors: Sequence[str]) -> None:
     """Draw cells per class, and in how many images."""
     counts = facts.counts
     places = range(len(facts.class_names))
-    bars = axes.bar(places, counts.sum(axis=0), color=colours)
+    bars = axes.bar(places, counts.sum(axis=0), color=colors)
     texts = [
         f"{total}\nin {images} image{'' if images == 1 else 's'}"
         for total, images in zip(counts.sum(axis=0), (counts > 0).sum(axis=0), strict=True)
@@ -73,34 +73,34 @@ def _draw_per_image(axes: Axes, facts: DataFacts) -> None:
     axes.set(xlabel="cells per image", ylabel="images", title="Cells per image")
 
 
-def _draw_sizes(axes: Axes, facts: DataFacts, colours: Sequence[str]) -> None:
+def _draw_sizes(axes: Axes, facts: DataFacts, colors: Sequence[str]) -> None:
     """Draw sizes on a logarithmic scale, one line per class."""
     sizes = np.maximum(facts.cells.sizes_px, 1)
     if len(sizes):
-        _draw_by_class(axes, facts, sizes, np.geomspace(sizes.min(), sizes.max() + 1, 40), colours)
+        _draw_by_class(axes, facts, sizes, np.geomspace(sizes.min(), sizes.max() + 1, 40), colors)
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set(xlabel="square root of the box's area, in pixels", ylabel="cells", title="Sizes")
 
 
-def _draw_areas(axes: Axes, facts: DataFacts, colours: Sequence[str]) -> None:
+def _draw_areas(axes: Axes, facts: DataFacts, colors: Sequence[str]) -> None:
     """Draw areas on a logarithmic scale, one line per class."""
     areas = np.maximum(facts.cells.areas, 1)
     if len(areas):
         bins = np.geomspace(areas.min(), areas.max() + 1, 40)
-        _draw_by_class(axes, facts, areas, bins, colours)
+        _draw_by_class(axes, facts, areas, bins, colors)
     axes.axvline(facts.tiny_px, color="0.4", linestyle=":", linewidth=1)
     axes.set_xscale("log")
     axes.set(xlabel="area in pixels (dotted: tiny)", ylabel="cells", title="Areas")
 
 
-def _draw_aspects(axes: Axes, facts: DataFacts, colours: Sequence[str]) -> None:
+def _draw_aspects(axes: Axes, facts: DataFacts, colors: Sequence[str]) -> None:
     """Draw aspects on a logarithmic scale, one line per class."""
     aspects = facts.cells.aspects
     if len(aspects):
         reach = max(float(np.abs(np.log2(aspects)).max()), 1.0)
         bins = np.geomspace(2**-reach, 2**reach, 41).astype(np.float64)
-        _draw_by_class(axes, facts, aspects, bins, colours)
+        _draw_by_class(axes, facts, aspects, bins, colors)
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set(xlabel="height / width of the box", ylabel="cells", title="Aspects")
@@ -111,15 +111,15 @@ def _draw_by_class(
     facts: DataFacts,
     values: NDArray[np.float64] | NDArray[np.int64],
     bins: NDArray[np.float64],
-    colours: Sequence[str],
+    colors: Sequence[str],
 ) -> None:
     """Draw one histogram line per class."""
     edges = bins.tolist()
-    for label, (name, colour) in enumerate(zip(facts.class_names, colours, strict=True)):
+    for label, (name, color) in enumerate(zip(facts.class_names, colors, strict=True)):
         own = values[facts.cells.labels == label]
         style = _LINE_STYLES[label % len(_LINE_STYLES)]
         if len(own):
-            axes.hist(own, edges, histtype="step", color=colour, label=name, lw=1.6, ls=style)
+            axes.hist(own, edges, histtype="step", color=color, label=name, lw=1.6, ls=style)
     axes.legend(fontsize="small")
 
 

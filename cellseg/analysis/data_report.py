@@ -17,7 +17,7 @@ from cellseg.structures.runs import Crop
 
 IntArray = NDArray[np.int64]
 
-_MIN_COLOUR = 20  # least difference of a pixel's channels that makes it stained tissue
+_MIN_COLOR = 20  # least difference of a pixel's channels that makes it stained tissue
 _MIN_TISSUE_PX = 50
 _SWAPPED_CONTRAST = -4.0
 
@@ -181,7 +181,7 @@ def measure_stain_contrast(image_bgr: NDArray[np.uint8], cells: NDArray[np.bool_
         has too few stained pixels, as in grey images.
     """
     pixels = image_bgr.astype(np.int16)
-    tissue = pixels.max(axis=2) - pixels.min(axis=2) > _MIN_COLOUR
+    tissue = pixels.max(axis=2) - pixels.min(axis=2) > _MIN_COLOR
     if not tissue.any():
         return float("nan")
     if not cells.any():

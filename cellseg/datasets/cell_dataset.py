@@ -140,7 +140,7 @@ class CellDataset(BaseDetDataset):
 
     @classmethod
     def _load_metainfo(cls, metainfo: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Collect the meta information, with a palette of as many colours as there are classes."""
+        """Collect the meta information, with a palette of as many colors as there are classes."""
         collected = super()._load_metainfo(metainfo)
         has_own_palette = metainfo is not None and "palette" in metainfo
         if len(collected["classes"]) > len(collected["palette"]) and not has_own_palette:

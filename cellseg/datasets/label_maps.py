@@ -79,7 +79,7 @@ def split_pieces(label_map: NDArray[np.int32]) -> NDArray[np.int32]:
         label_map: (H, W) label map.
 
     Returns:
-        (H, W) int32. The map as it is where each id already is one piece (diagonal neighbours
+        (H, W) int32. The map as it is where each id already is one piece (diagonal neighbors
         touch); otherwise pieces are numbered 1, 2, ... by id, then in reading order.
     """
     is_region = label_map > 0

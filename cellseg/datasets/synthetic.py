@@ -49,7 +49,7 @@ class _Canvas:
         self.hematoxylin = background.hematoxylin
         self.eosin = background.eosin
         self.owner = np.zeros((height, width), np.int32)
-        self.centres: dict[int, list[tuple[float, float, float]]] = {}
+        self.centers: dict[int, list[tuple[float, float, float]]] = {}
 
     def free_part(self, shape: np.ndarray, row: int, col: int) -> tuple[np.ndarray, tuple, tuple]:
         """Return the part of a shape that is free there, with its window in image and patch."""
@@ -154,7 +154,7 @@ def _add_cell(
                 continue
             canvas.paint(cell, image_window, patch_window, kind.paint(rng, u, v, rim))
             canvas.owner[image_window][cell] = label_id
-            canvas.centres.setdefault(kind.class_id, []).append((row, col, radius))
+            canvas.centers.setdefault(kind.class_id, []).append((row, col, radius))
             return True
         radius *= 0.85
     return False
@@ -163,11 +163,11 @@ def _add_cell(
 def _choose_place(
     rng: np.random.Generator, canvas: _Canvas, kind: CellKind, radius: float
 ) -> tuple[int, int]:
-    """Return a centre: beside a cell of the same class, or anywhere."""
+    """Return a center: beside a cell of the same class, or anywhere."""
     height, width = canvas.owner.shape
-    neighbours = canvas.centres.get(kind.class_id)
-    if neighbours and rng.random() < NEIGHBOUR_SHARE:
-        row, col, other_radius = neighbours[rng.integers(len(neighbours))]
+    neighbors = canvas.centers.get(kind.class_id)
+    if neighbors and rng.random() < NEIGHBOUR_SHARE:
+        row, col, other_radius = neighbors[rng.integers(len(neighbors))]
         distance = (radius + other_radius) * rng.uniform(0.9, 1.1)
         angle = rng.uniform(0, 2 * np.pi)
         row, col = int(row + distance * np.sin(angle)), int(col + distance * np.cos(angle))

@@ -1,7 +1,7 @@
 """Parts of a drawn H&E image: tissue background, cell shapes and stain densities; pure.
 
 Everything is painted as two stain densities, hematoxylin (blue, nuclei) and eosin (pink, cytoplasm
-and stroma), which `mix_stains` turns into colour the way light passes through a slide.
+and stroma), which `mix_stains` turns into color the way light passes through a slide.
 """
 
 from collections.abc import Callable
@@ -120,7 +120,7 @@ def draw_outline(
 
     Returns:
         (2r + 1, 2r + 1) float32 u, v (the cell's own axes, in units of the half axes) and rim
-        (radius relative to the outline: the cell is rim <= 1); the centre is the middle pixel.
+        (radius relative to the outline: the cell is rim <= 1); the center is the middle pixel.
     """
     stretch = np.sqrt(elongation)
     reach = int(np.ceil(radius_px * stretch * (1 + 2 * roughness))) + 1
@@ -165,7 +165,7 @@ def _paint_neutrophil(rng: np.random.Generator, u: Array, v: Array, rim: Array) 
 
 
 def _paint_macrophage(rng: np.random.Generator, u: Array, v: Array, rim: Array) -> Stain:
-    """Paint a large body of pale foam with a small bean-shaped nucleus off its centre."""
+    """Paint a large body of pale foam with a small bean-shaped nucleus off its center."""
     foam = np.sin(rng.uniform(7, 9) * u + rng.uniform(0, 6)) * np.sin(
         rng.uniform(7, 9) * v + rng.uniform(0, 6)
     )
@@ -199,7 +199,7 @@ def paint_fibroblast(rng: np.random.Generator) -> tuple[Array, Stain]:
 
 
 def mix_stains(stain: Stain, hematoxylin_rgb: Array, eosin_rgb: Array, light: Array) -> Array:
-    """Turn stain densities into colour by the Beer-Lambert law.
+    """Turn stain densities into color by the Beer-Lambert law.
 
     Args:
         stain: Densities, each (H, W).

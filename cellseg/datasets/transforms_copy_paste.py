@@ -142,8 +142,8 @@ class CellCopyPaste(CopyPaste):
     ) -> NDArray[np.bool_]:
         """Tell which cells below stay (N,), from their new boxes (N, 4) and areas (N,)."""
         moved = np.abs(boxes - dst_results["gt_bboxes"].numpy())
-        recognisable = (moved <= self.bbox_occluded_thr).all(axis=1)
-        return (areas > 0) & (recognisable | (areas > self.mask_occluded_thr))
+        recognizable = (moved <= self.bbox_occluded_thr).all(axis=1)
+        return (areas > 0) & (recognizable | (areas > self.mask_occluded_thr))
 
 
 def _list_cells(dataset: Any, index: int) -> list[dict[str, Any]]:

@@ -1,10 +1,10 @@
 """Stain jitter: the same tissue as another laboratory's haematoxylin and eosin would show it.
 
 Light that passes a stain is absorbed in proportion to the amount of stain, so that in optical
-density, the logarithm of the intensity, an image is a mixture of a few stain colours. Changing the
-amounts changes the colours as staining and scanning do, which brightness and hue changes do not.
+density, the logarithm of the intensity, an image is a mixture of a few stain colors. Changing the
+amounts changes the colors as staining and scanning do, which brightness and hue changes do not.
 See Ruifrok and Johnston, Quantification of histochemical staining by color deconvolution
-(Anal. Quant. Cytol. Histol. 23, 2001), for the colours, and Tellez et al., Whole-Slide Mitosis
+(Anal. Quant. Cytol. Histol. 23, 2001), for the colors, and Tellez et al., Whole-Slide Mitosis
 Detection in H&E Breast Histology (https://arxiv.org/abs/1808.05896), for the augmentation.
 """
 
@@ -57,7 +57,7 @@ class StainJitter(BaseTransform):
         self.prob = prob
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Change the colours of an image, or leave it as it is.
+        """Change the colors of an image, or leave it as it is.
 
         Raises:
             ValueError: If the image is not (H, W, 3) uint8.

@@ -1,4 +1,4 @@
-"""Overlay PNG: the image with every cell's outline in the colour of its class."""
+"""Overlay PNG: the image with every cell's outline in the color of its class."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Per-cell measurements as a table: shape and stain, in pixels and micrometres.
+"""Per-cell measurements as a table: shape and stain, in pixels and micrometers.
 
 The definitions are scikit-image's `regionprops` (axes and eccentricity from the second moments,
-solidity from the convex hull of pixel outlines) and `rgb2hed` (Ruifrok and Johnston's colour
+solidity from the convex hull of pixel outlines) and `rgb2hed` (Ruifrok and Johnston's color
 deconvolution), computed for all cells at once; tests hold them against scikit-image itself.
 """
 
@@ -45,7 +45,7 @@ def measure_cells(cells: Cells, image: ImageSource | None = None) -> Table:
         eccentricity, solidity; the same in um where the pixel size is known; and
         mean_haematoxylin, mean_eosin (optical density in rgb2hed's units). Pixels are those of the
         level that was predicted, as in the label TIFF; GeoJSON is in those of the full resolution,
-        where the centroid x lies at (x + 0.5) * cells.downsample. Micrometres hold for both.
+        where the centroid x lies at (x + 0.5) * cells.downsample. Micrometers hold for both.
     """
     shape = _measure_shapes(cells)
     table: Table = {
@@ -191,7 +191,7 @@ def _count_hull_pixels(pixels: NDArray[np.bool_], boxes: NDArray[np.int64]) -> N
 
 
 def _count_hull(mask: NDArray[np.bool_]) -> int:
-    """Count the pixel centres in the hull of the pixels' side midpoints; mask is (w, h)."""
+    """Count the pixel centers in the hull of the pixels' side midpoints; mask is (w, h)."""
     width, height = mask.shape
     columns = np.flatnonzero(mask.any(axis=1))
     top = mask.argmax(axis=1)[columns]
@@ -202,7 +202,7 @@ def _count_hull(mask: NDArray[np.bool_]) -> int:
     hull = cv2.convexHull(midpoints.astype(np.int32))[:, 0].astype(np.int64)  # (K, 2)
     edges = np.roll(hull, -1, axis=0) - hull
     x, y = 2 * np.arange(width), 2 * np.arange(height)
-    # Which side of each edge a pixel centre lies on is linear in x and in y.
+    # Which side of each edge a pixel center lies on is linear in x and in y.
     across_x = edges[:, 1, None] * (x - hull[:, 0, None])  # (K, w)
     across_y = edges[:, 0, None] * (y - hull[:, 1, None])  # (K, h)
     sides = across_y[:, None, :] - across_x[:, :, None]  # (K, w, h)
@@ -219,8 +219,8 @@ def _measure_stains(cells: Cells, image: ImageSource) -> NDArray[np.float64]:
     for indices, x0, y0, band in _bands(cells, image):
         pixels, boxes = cells[indices].get_masks().draw_columns()
         owners, columns, rows = _list_pixels(pixels, boxes)
-        colours = band[rows + boxes[owners, 1] - y0, columns + boxes[owners, 0] - x0]
-        stains = np.maximum(density[colours[:, ::-1]] @ hed_from_rgb[:, :2].astype(np.float32), 0)
+        colors = band[rows + boxes[owners, 1] - y0, columns + boxes[owners, 0] - x0]
+        stains = np.maximum(density[colors[:, ::-1]] @ hed_from_rgb[:, :2].astype(np.float32), 0)
         for stain in range(2):
             sums[indices, stain] = np.bincount(owners, stains[:, stain], len(indices))
         areas[indices] = np.bincount(owners, minlength=len(indices))

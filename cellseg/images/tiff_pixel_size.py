@@ -22,7 +22,7 @@ _IMPERIAL = {
     **{"mi": 1609344e3, "pt": 25400 / 72},
 }
 _OTHER_NAMES = {
-    **dict.fromkeys(("um", "micron", "micrometer", "micrometre"), 1.0),
+    **dict.fromkeys(("um", "micron", "micrometer", "micrometer"), 1.0),
     **dict.fromkeys(("nanometer", "nanometre"), 1e-3),
     **dict.fromkeys(("millimeter", "millimetre"), 1e3),
     **dict.fromkeys(("centimeter", "centimetre"), 1e4),

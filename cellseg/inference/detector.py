@@ -84,11 +84,11 @@ def find_device(name: str | None) -> torch.device:
 def build_detector(
     cfg: Config, checkpoint: str | Path | None, loaded: dict[str, Any] | None = None
 ) -> torch.nn.Module:
-    """Build a detector and load its weights, without fetching anything it was initialised from.
+    """Build a detector and load its weights, without fetching anything it was initialized from.
 
     Args:
         cfg: The config.
-        checkpoint: Where the weights are; None leaves them as they are initialised.
+        checkpoint: Where the weights are; None leaves them as they are initialized.
         loaded: What `load_checkpoint_file` returned of it, where that was called already.
 
     Returns:

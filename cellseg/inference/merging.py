@@ -36,12 +36,12 @@ def suppress_duplicates(
     Returns:
         (N,) bool, True for the cells to keep.
     """
-    neighbours = _neighbours(num_cells, pairs)
+    neighbors = _neighbors(num_cells, pairs)
     kept = np.ones(num_cells, dtype=bool)
     involved = np.unique(pairs)
     for index in involved[np.argsort(-priority[involved], kind="stable")].tolist():
         if kept[index]:
-            for other in neighbours[index]:
+            for other in neighbors[index]:
                 kept[other] = False
             kept[index] = True
     return kept
@@ -100,7 +100,7 @@ def _group_views(
     pairs: NDArray[np.int64],
 ) -> list[list[int]]:
     """Group cells that are the same, strongest first, with at most one cell of each view."""
-    neighbours = _neighbours(len(cells), pairs)
+    neighbors = _neighbors(len(cells), pairs)
     order = np.argsort(-strength, kind="stable")
     rank = np.empty(len(cells), dtype=np.int64)
     rank[order] = np.arange(len(cells))
@@ -111,7 +111,7 @@ def _group_views(
             continue
         taken[index] = True
         group, seen = [index], {int(view_ids[index])}
-        for other in sorted(neighbours[index], key=rank.__getitem__):
+        for other in sorted(neighbors[index], key=rank.__getitem__):
             if taken[other]:
                 continue
             # A weaker twin within one view is that view's own duplicate: it is used up unseen.
@@ -184,7 +184,7 @@ def merge_tiles(
     """Merge the cells of overlapping tiles, so that a cell on a seam appears once and whole.
 
     A cell that comes within border_px of a tile's inner border may be cut there: it is dropped in
-    favour of a tile that holds it whole. Of whole cells, those whose centre lies in their own
+    favour of a tile that holds it whole. Of whole cells, those whose center lies in their own
     tile's core come first; another tile's view of the same place is only used where it is within
     slack_px of its own core, or where the owner's view was cut. Cells of different tiles are the
     same, whatever their class, if their masks overlap by iou_thr or one lies in the other by
@@ -210,9 +210,9 @@ def merge_tiles(
     mask_boxes, _ = cells.measure()
     cut = _inner_sides_touched(cells, mask_boxes, bounds, border_px)  # (N, 4)
     whole = np.logical_not(cut.any(axis=1))
-    centres = (mask_boxes[:, :2] + mask_boxes[:, 2:]) / 2
-    off_core = np.maximum(bounds[:, 4:6] - centres, centres - bounds[:, 6:8]).max(axis=1)
-    owned = (centres >= bounds[:, 4:6]).all(axis=1) & (centres < bounds[:, 6:8]).all(axis=1)
+    centers = (mask_boxes[:, :2] + mask_boxes[:, 2:]) / 2
+    off_core = np.maximum(bounds[:, 4:6] - centers, centers - bounds[:, 6:8]).max(axis=1)
+    owned = (centers >= bounds[:, 4:6]).all(axis=1) & (centers < bounds[:, 6:8]).all(axis=1)
     pairs = _pairs_across_tiles(mask_boxes, tile_ids, bounds)
     overlaps = measure_overlaps(cells, pairs)
     same = overlaps.iou >= iou_thr
@@ -249,7 +249,7 @@ def _seen_as_two(
 ) -> NDArray[np.bool_]:
     """Return which pairs of cells of different tiles are two cells, by what each tile saw.
 
-    One tile may see a cell where the other sees two neighbours as one: both would be found twice.
+    One tile may see a cell where the other sees two neighbors as one: both would be found twice.
 
     Args:
         pairs: (P, 2) cells of different tiles that cover one another.
@@ -287,8 +287,8 @@ def _pairs_across_tiles(
 ) -> NDArray[np.int64]:
     """Find pairs of cells of different tiles whose boxes overlap; both lie near a seam."""
     tile_boxes = np.unique(bounds[:, :4], axis=0)
-    neighbours = find_box_pairs(tile_boxes)
-    shared = intersect_boxes(tile_boxes, neighbours)
+    neighbors = find_box_pairs(tile_boxes)
+    shared = intersect_boxes(tile_boxes, neighbors)
     if not len(shared):
         return np.zeros((0, 2), dtype=np.int64)
     hits = find_box_pairs(np.concatenate((mask_boxes, shared)))
@@ -377,13 +377,13 @@ def _connected_groups(links: NDArray[np.int64]) -> list[list[int]]:
     return sorted(unique.values())
 
 
-def _neighbours(num_cells: int, pairs: NDArray[np.int64]) -> list[list[int]]:
+def _neighbors(num_cells: int, pairs: NDArray[np.int64]) -> list[list[int]]:
     """List each cell's partners."""
-    neighbours: list[list[int]] = [[] for _ in range(num_cells)]
+    neighbors: list[list[int]] = [[] for _ in range(num_cells)]
     for one, two in pairs.tolist():
-        neighbours[one].append(two)
-        neighbours[two].append(one)
-    return neighbours
+        neighbors[one].append(two)
+        neighbors[two].append(one)
+    return neighbors
 
 
 def _alike(values: NDArray[np.int64], pairs: NDArray[np.int64]) -> NDArray[np.bool_]:

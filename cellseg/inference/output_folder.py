@@ -33,7 +33,7 @@ class OutputOptions:
         folder: Where outputs go.
         formats: Keys of `outputs.FORMATS`.
         score_thr: Cells below this are not written.
-        mpp: Pixel size to predict at, in micrometres; that of the file when None.
+        mpp: Pixel size to predict at, in micrometers; that of the file when None.
         pixel_size_um: Pixel size of the files, where they do not tell.
     """
 

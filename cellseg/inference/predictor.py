@@ -102,7 +102,7 @@ class Predictor:
         config: The name or folder of a model; a checkpoint that holds its record; or the config
             that `checkpoint` was trained with. The model that comes with the package when None.
         checkpoint: The weights of a config; only weights are read, nothing in the file is run. None
-            with a config leaves the weights as they are initialised, for tests.
+            with a config leaves the weights as they are initialized, for tests.
         device: "cuda", "cpu", ...; a GPU where there is one, when None.
         score_thr: Cells below this confidence are dropped.
         tiling: How large images are cut.

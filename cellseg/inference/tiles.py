@@ -57,7 +57,7 @@ def make_tile_grid(
         height: Image height in pixels.
         width: Image width in pixels.
         tile_px: Side of a tile in pixels.
-        overlap_px: Least overlap of neighbouring tiles in pixels; more than the largest cell.
+        overlap_px: Least overlap of neighboring tiles in pixels; more than the largest cell.
         align_px: Tile origins are multiples of this many pixels.
 
     Returns:

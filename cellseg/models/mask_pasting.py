@@ -117,8 +117,8 @@ def _sample_group(
 
     A single window that is too large is sampled strip after strip.
     """
-    xs = _normalise(corners[:, :1], columns, boxes[:, 0::2])  # (n, columns)
-    ys = _normalise(corners[:, 1:], rows, boxes[:, 1::2])  # (n, rows)
+    xs = _normalize(corners[:, :1], columns, boxes[:, 0::2])  # (n, columns)
+    ys = _normalize(corners[:, 1:], rows, boxes[:, 1::2])  # (n, rows)
     strip = columns if len(masks) > 1 else max(MAX_SAMPLES // max(rows, 1), 1)
     for begin in range(0, columns, max(strip, 1)):
         part = xs[:, begin : begin + strip]
@@ -127,10 +127,10 @@ def _sample_group(
         yield (F.grid_sample(masks, grid, align_corners=False) >= threshold).flatten()
 
 
-def _normalise(starts: Tensor, number: int, spans: Tensor) -> Tensor:
-    """Place pixel centres (n, number) in a box's span, -1 to 1, by mmdet's own arithmetic."""
-    centres = (starts + torch.arange(number, device=starts.device)).float() + 0.5
-    places = (centres - spans[:, :1]) / (spans[:, 1:] - spans[:, :1]) * 2 - 1
+def _normalize(starts: Tensor, number: int, spans: Tensor) -> Tensor:
+    """Place pixel centers (n, number) in a box's span, -1 to 1, by mmdet's own arithmetic."""
+    centers = (starts + torch.arange(number, device=starts.device)).float() + 0.5
+    places = (centers - spans[:, :1]) / (spans[:, 1:] - spans[:, :1]) * 2 - 1
     return places.masked_fill(places.isinf(), 0)  # a box without width or height
 
 

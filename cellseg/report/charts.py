@@ -1,6 +1,6 @@
 """Lay charts out for the report: places in pixels, ready for an SVG template.
 
-A chart is drawn at the width of a phone, so that its text stays readable there, and its colours are
+A chart is drawn at the width of a phone, so that its text stays readable there, and its colors are
 names of classes in the page's style sheet, so that they follow dark mode.
 """
 
@@ -26,10 +26,10 @@ class Series:
 
     Attributes:
         name: For the legend.
-        color_class: CSS class that sets its colour.
+        color_class: CSS class that sets its color.
         xs: (P,) values across; P may be 0.
         ys: (P,) values up.
-        dash: Which dash pattern; tells lines apart without colour.
+        dash: Which dash pattern; tells lines apart without color.
         dot: A point to mark on it, as x, y.
         note: What the legend adds to the name.
         dots_only: Draw the points without a line.

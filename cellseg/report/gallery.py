@@ -165,8 +165,8 @@ def _draw_cell(
     window = choose_window(own.boxes[index].tolist(), result.height, result.width)
     near = touches_window(others.boxes, window)
     near &= found.confidences >= score_thr if missed else ~truth.is_ignored
-    colour = color_of(int(own.labels[index]), given.colors)
-    return draw_crop(image, window, own[index].crops()[0], colour, others[near].crops())
+    color = color_of(int(own.labels[index]), given.colors)
+    return draw_crop(image, window, own[index].crops()[0], color, others[near].crops())
 
 
 def _describe_crop(

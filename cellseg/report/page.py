@@ -52,7 +52,7 @@ def build_report(given: ReportInput, options: ReportOptions | None = None) -> st
             "nothing to compare the predictions with. Choose a split with annotations by --split."
         )
     context = {
-        **_summarise(scores, precision, confusion, options),
+        **_summarize(scores, precision, confusion, options),
         **_draw_figures(given, outcomes, confusion, options),
         **draw_pictures(given, outcomes, options),
         "title": given.title,
@@ -78,7 +78,7 @@ def make_environment() -> Environment:
     )
 
 
-def _summarise(
+def _summarize(
     scores: Scores,
     precision: AveragePrecision,
     confusion: Confusion,

@@ -80,7 +80,7 @@ def draw_panel(
         crops: N masks; N may be 0.
         labels: (N,) classes; -1 for regions to ignore.
         filled: (N,) whether to fill the cell.
-        palette: Colours of the classes.
+        palette: Colors of the classes.
 
     Returns:
         (h, w, 3) uint8 RGB, its longer side enlarged to SMALL_PX or shrunk to LARGE_PX.
@@ -90,9 +90,9 @@ def draw_panel(
     for index in np.flatnonzero(filled).tolist():
         outlines = find_outlines(*crops[index])
         if outlines:
-            colour = color_of(int(labels[index]), palette)
+            color = color_of(int(labels[index]), palette)
             points = [_to_fixed_point(outline, scale) for outline in outlines]
-            cv2.fillPoly(paint, points, colour, cv2.LINE_AA, _FRACTION_BITS)
+            cv2.fillPoly(paint, points, color, cv2.LINE_AA, _FRACTION_BITS)
     blended = cv2.addWeighted(paint, _FILL_STRENGTH, shown, 1 - _FILL_STRENGTH, 0)
     return draw_outlines(blended, crops, labels, palette, None, scale, 2 if scale > 1.4 else 1)
 
@@ -125,7 +125,7 @@ def draw_crop(
     image: NDArray[np.uint8],
     window: tuple[int, int, int],
     cell: Crop,
-    colour: Color,
+    color: Color,
     others: Sequence[Crop],
 ) -> NDArray[np.uint8]:
     """Draw one cell in its surroundings.
@@ -133,8 +133,8 @@ def draw_crop(
     Args:
         image: (H, W, 3) uint8 RGB.
         window: Left, top and side of the square to show, in pixels.
-        cell: The cell, outlined in its colour.
-        colour: Its colour.
+        cell: The cell, outlined in its color.
+        color: Its color.
         others: Masks outlined in thin white on black: what the other side has in this place.
 
     Returns:
@@ -153,8 +153,8 @@ def draw_crop(
             for crop, x0, y0 in crops
             for outline in find_outlines(crop, x0 - left, y0 - top)
         ]
-        for color, thickness in strokes or (((20, 16, 30), 5), (colour, 3)):
-            cv2.polylines(shown, points, True, color, thickness, cv2.LINE_AA, _FRACTION_BITS)
+        for stroke, thickness in strokes or (((20, 16, 30), 5), (color, 3)):
+            cv2.polylines(shown, points, True, stroke, thickness, cv2.LINE_AA, _FRACTION_BITS)
     return shown
 
 
@@ -168,13 +168,13 @@ def touches_window(
 
 
 def _to_fixed_point(outline: NDArray[np.int32], scale: float) -> NDArray[np.int32]:
-    """Map pixel centres of the original to the displayed image, in OpenCV's fixed point."""
+    """Map pixel centers of the original to the displayed image, in OpenCV's fixed point."""
     displayed = (outline + 0.5) * scale - 0.5
     return np.rint(displayed * (1 << _FRACTION_BITS)).astype(np.int32)
 
 
 def _to_jpeg(image: NDArray[np.uint8], quality: int) -> bytes:
-    """Encode with colours at full resolution, or thin coloured lines turn grey."""
+    """Encode with colors at full resolution, or thin colored lines turn grey."""
     settings = (
         *(cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_OPTIMIZE, 1),
         *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),

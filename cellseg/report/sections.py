@@ -80,7 +80,7 @@ class Field:
 
 
 def color_class_of(label: int) -> str:
-    """Return the CSS class that carries a class's colour."""
+    """Return the CSS class that carries a class's color."""
     return f"class-{label}"
 
 

@@ -94,9 +94,9 @@ class SizeBand:
         if not self.num_cells:
             return 0.0, 1.0
         n, share, z2 = self.num_cells, self.recall, 1.959964**2
-        centre = (share + z2 / (2 * n)) / (1 + z2 / n)
+        center = (share + z2 / (2 * n)) / (1 + z2 / n)
         half = np.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n * n))) / (1 + z2 / n)
-        return max(float(centre - half), 0.0), min(float(centre + half), 1.0)
+        return max(float(center - half), 0.0), min(float(center + half), 1.0)
 
 
 def classify_cells(scene: Scene, iou_thr: float = 0.5) -> CellOutcomes:

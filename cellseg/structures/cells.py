@@ -41,7 +41,7 @@ class Cells:
         height: Image height in pixels.
         width: Image width in pixels.
         class_names: Names of all classes; may be left out where only indices matter.
-        pixel_size_um: Side of a pixel in micrometres, where it is known.
+        pixel_size_um: Side of a pixel in micrometers, where it is known.
         downsample: Full-resolution pixels per pixel here; 1 unless a coarser level was predicted.
         ignored: (N,) bool, True for regions that are excluded from scoring; None for none.
     """

@@ -28,7 +28,7 @@ class LabelMapMasks(BaseInstanceMasks):
     """N masks as (layer, id) pairs into L label maps; mask i is `layers[layer] == id`.
 
     Results share pixels with their source where they can, so the layers must not be written to.
-    All geometry is nearest-neighbour, whatever interpolation is asked for: a mean of two ids is no
+    All geometry is nearest-neighbor, whatever interpolation is asked for: a mean of two ids is no
     id. On maps without overlap it gives the very pixels of `BitmapMasks` with 'nearest'.
 
     Args:
@@ -96,7 +96,7 @@ class LabelMapMasks(BaseInstanceMasks):
 
         Args:
             scale: A factor, or the largest long and short side in pixels; see `mmcv.imrescale`.
-            interpolation: Taken for compatibility; nearest-neighbour is used always.
+            interpolation: Taken for compatibility; nearest-neighbor is used always.
 
         Returns:
             The rescaled masks.
@@ -105,7 +105,7 @@ class LabelMapMasks(BaseInstanceMasks):
         return self.resize((height, width))
 
     def resize(self, out_shape: tuple[int, int], interpolation: str = "nearest") -> "LabelMapMasks":
-        """Resize to `out_shape` (height, width); any interpolation means nearest-neighbour."""
+        """Resize to `out_shape` (height, width); any interpolation means nearest-neighbor."""
         if len(self) and tuple(out_shape) == (self.height, self.width):
             return self
 
@@ -252,7 +252,7 @@ class LabelMapMasks(BaseInstanceMasks):
             offset: Pixels to the right or down; both for the direction 'both'.
             direction: 'horizontal', 'vertical' or 'both'.
             border_value: Only 0, the background.
-            interpolation: Taken for compatibility; nearest-neighbour is used always.
+            interpolation: Taken for compatibility; nearest-neighbor is used always.
 
         Returns:
             The shifted masks.
@@ -286,7 +286,7 @@ class LabelMapMasks(BaseInstanceMasks):
             magnitude: The shear factor; see `mmcv.imshear`.
             direction: 'horizontal' or 'vertical'.
             border_value: Only 0, the background.
-            interpolation: Taken for compatibility; nearest-neighbour is used always.
+            interpolation: Taken for compatibility; nearest-neighbor is used always.
 
         Returns:
             The sheared masks.
@@ -318,7 +318,7 @@ class LabelMapMasks(BaseInstanceMasks):
             center: The fixed point x, y in pixels; the middle when None.
             scale: Isotropic scale factor.
             border_value: Only 0, the background.
-            interpolation: Taken for compatibility; nearest-neighbour is used always.
+            interpolation: Taken for compatibility; nearest-neighbor is used always.
 
         Returns:
             The rotated masks.

@@ -35,14 +35,14 @@ def from_bytes(layer: NDArray[np.uint8]) -> NDArray[np.int32]:
 def warp_layer(
     layer: NDArray[np.int32], warp: Callable[[NDArray], NDArray], num_masks: int
 ) -> NDArray[np.int32]:
-    """Warp a layer, nearest-neighbour, to the pixels that N bitmaps as N channels would get.
+    """Warp a layer, nearest-neighbor, to the pixels that N bitmaps as N channels would get.
 
     OpenCV 5 rounds source positions differently for 8-bit images of 1, 3 or 4 channels than for
     all others; OpenCV 4 does not. Four bytes a pixel take the first path, one int32 the second.
 
     Args:
         layer: (H, W) ids.
-        warp: A nearest-neighbour warp with a border of 0, of (H, W) int32 or (H, W, 4) uint8.
+        warp: A nearest-neighbor warp with a border of 0, of (H, W) int32 or (H, W, 4) uint8.
         num_masks: How many channels the bitmaps would have.
 
     Returns:

@@ -111,7 +111,7 @@ def no_runs() -> Runs:
 
 
 def join_touching(runs: Runs) -> Runs:
-    """Join runs of one mask that touch, as those of neighbouring full-height columns do."""
+    """Join runs of one mask that touch, as those of neighboring full-height columns do."""
     touching = (runs.starts[1:] == runs.ends[:-1]) & (runs.owners[1:] == runs.owners[:-1])
     if not touching.any():
         return runs

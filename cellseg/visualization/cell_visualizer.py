@@ -150,7 +150,7 @@ class CellVisualizer(DetLocalVisualizer):
             image: (H, W, 3) uint8 RGB.
             instances: With labels, and masks or bboxes.
             classes: Unused: outlines carry no text.
-            palette: Colours of the classes.
+            palette: Colors of the classes.
 
         Returns:
             (H, W, 3) uint8 RGB.

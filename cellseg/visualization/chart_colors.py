@@ -1,4 +1,4 @@
-"""Make colours of classes that can be told from the page they are drawn on."""
+"""Make colors of classes that can be told from the page they are drawn on."""
 
 from collections.abc import Sequence
 
@@ -9,36 +9,36 @@ _LEAST_CONTRAST = 3.0  # of figures against the page, as WCAG 2.1 asks of graphi
 
 
 def choose_chart_colors(palette: Sequence[Color], num_classes: int) -> list[tuple[str, str, str]]:
-    """Choose how each class's colour is drawn.
+    """Choose how each class's color is drawn.
 
     Args:
-        palette: RGB colours of the classes; our own when empty.
+        palette: RGB colors of the classes; our own when empty.
         num_classes: How many classes there are.
 
     Returns:
-        For each class the colour as it is on images, and variants of it that can be seen on the
+        For each class the color as it is on images, and variants of it that can be seen on the
         light and on the dark page, as #rrggbb.
     """
     chosen = []
-    for colour in choose_palette(num_classes, palette):
-        light, dark = (_contrast(colour, paper) for paper in (_LIGHT_PAPER, _DARK_PAPER))
-        chosen.append(tuple(f"#{r:02x}{g:02x}{b:02x}" for r, g, b in (colour, light, dark)))
+    for color in choose_palette(num_classes, palette):
+        light, dark = (_contrast(color, paper) for paper in (_LIGHT_PAPER, _DARK_PAPER))
+        chosen.append(tuple(f"#{r:02x}{g:02x}{b:02x}" for r, g, b in (color, light, dark)))
     return chosen  # type: ignore[return-value]
 
 
-def _contrast(colour: Color, paper: Color) -> Color:
-    """Darken or lighten a colour until it can be told from the paper."""
+def _contrast(color: Color, paper: Color) -> Color:
+    """Darken or lighten a color until it can be told from the paper."""
     target = 0 if _luminance(paper) > 0.5 else 255
     for step in range(21):
-        mixed = tuple(round(c + (target - c) * step / 20) for c in colour)
+        mixed = tuple(round(c + (target - c) * step / 20) for c in color)
         lights = sorted((_luminance(mixed), _luminance(paper)))
         if (lights[1] + 0.05) / (lights[0] + 0.05) >= _LEAST_CONTRAST:
             break
     return mixed  # type: ignore[return-value]
 
 
-def _luminance(colour: Sequence[int]) -> float:
+def _luminance(color: Sequence[int]) -> float:
     """Compute the relative luminance of WCAG 2.1."""
-    parts = [c / 255 for c in colour]
+    parts = [c / 255 for c in color]
     linear = [p / 12.92 if p <= 0.03928 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

@@ -44,13 +44,13 @@ def draw_outlines(
     scale: float = 1.0,
     line_width: int | None = None,
 ) -> NDArray[np.uint8]:
-    """Draw the outline of every cell in the colour of its class.
+    """Draw the outline of every cell in the color of its class.
 
     Args:
         image: (h, w, 3) uint8 RGB; not changed.
         crops: N masks in original coordinates, from `Cells.crops`.
         labels: (N,) class indices; a negative one is drawn grey, as a region to ignore.
-        palette: Colours of the classes, used again from the start if there are more classes.
+        palette: Colors of the classes, used again from the start if there are more classes.
         scores: (N,) scores to write beside the cells; None writes none, which dense images need.
         scale: Size of `image` in units of the masks' size, where it was resized for display.
         line_width: In pixels of `image`; chosen by its size when None.
@@ -90,13 +90,13 @@ def draw_boxes(
     palette: Sequence[Color] = DEFAULT_PALETTE,
     scale: float = 1.0,
 ) -> NDArray[np.uint8]:
-    """Draw boxes in the colours of their classes, for cells without masks.
+    """Draw boxes in the colors of their classes, for cells without masks.
 
     Args:
         image: (h, w, 3) uint8 RGB; not changed.
         boxes_xyxy: (N, 4) in original pixels; N may be 0.
         labels: (N,) class indices; see `draw_outlines`.
-        palette: Colours of the classes.
+        palette: Colors of the classes.
         scale: Size of `image` in units of the boxes' frame.
 
     Returns:
@@ -106,8 +106,8 @@ def draw_boxes(
     width = choose_line_width(canvas.shape[0], canvas.shape[1], scale)
     corners = np.rint(np.asarray(boxes_xyxy).reshape(-1, 4) * scale).astype(int).tolist()
     for (x1, y1, x2, y2), label in zip(corners, np.asarray(labels).tolist(), strict=True):
-        colour = color_of(int(label), palette)
-        cv2.rectangle(canvas, (x1, y1), (x2 - 1, y2 - 1), colour, width)
+        color = color_of(int(label), palette)
+        cv2.rectangle(canvas, (x1, y1), (x2 - 1, y2 - 1), color, width)
     return canvas
 
 
@@ -117,7 +117,7 @@ def choose_line_width(height: int, width: int, scale: float = 1.0) -> int:
 
 
 def _to_fixed_point(outline: NDArray[np.int32], scale: float) -> NDArray[np.int32]:
-    """Map pixel centres of the original to the displayed image, in OpenCV's fixed point."""
+    """Map pixel centers of the original to the displayed image, in OpenCV's fixed point."""
     displayed = (outline + 0.5) * scale - 0.5
     return np.rint(displayed * (1 << _FRACTION_BITS)).astype(np.int32)
 
@@ -128,14 +128,14 @@ def _write_scores(
     """Write each score above its cell, light on dark."""
     for (x, y), score in zip(corners.tolist(), np.asarray(scores).tolist(), strict=True):
         place = (int(x), max(int(y) - 2, 9))
-        for colour, thickness in (((0, 0, 0), 2), ((255, 255, 255), 1)):
+        for color, thickness in (((0, 0, 0), 2), ((255, 255, 255), 1)):
             cv2.putText(
                 canvas,
                 f"{score:.2f}",
                 place,
                 cv2.FONT_HERSHEY_SIMPLEX,
                 0.32,
-                colour,
+                color,
                 thickness,
                 cv2.LINE_AA,
             )

@@ -17,10 +17,10 @@ _GAP_PX = 8
 
 @dataclass(frozen=True)
 class CaptionEntry:
-    """One class in a caption: a swatch of its colour and what is said of it."""
+    """One class in a caption: a swatch of its color and what is said of it."""
 
     text: str
-    colour: Color
+    color: Color
 
 
 def resize_for_display(
@@ -64,22 +64,22 @@ def draw_caption(title: str, entries: Sequence[CaptionEntry], width: int) -> NDA
     lines: list[list[tuple[float, str, Color | None]]] = [[]]
     x = float(margin)
     parts: list[tuple[str, Color | None]] = [(title, None)]
-    for text, colour in parts + [(entry.text, entry.colour) for entry in entries]:
-        length = font.getlength(text) + 2 * margin + (0 if colour is None else font_px)
+    for text, color in parts + [(entry.text, entry.color) for entry in entries]:
+        length = font.getlength(text) + 2 * margin + (0 if color is None else font_px)
         if lines[-1] and x + length > width:
             lines.append([])
             x = float(margin)
-        lines[-1].append((x, text, colour))
+        lines[-1].append((x, text, color))
         x += length
     strip = Image.new("RGB", (width, line_px * len(lines) + margin), _PAPER)
     pen = ImageDraw.Draw(strip)
     for row, line in enumerate(lines):
         y = row * line_px + margin // 2
-        for left, text, colour in line:
+        for left, text, color in line:
             indent = 0
-            if colour is not None:
+            if color is not None:
                 swatch = (left, y + font_px // 4, left + 0.75 * font_px, y + font_px)
-                pen.rectangle(swatch, fill=colour, outline=_INK)
+                pen.rectangle(swatch, fill=color, outline=_INK)
                 indent = font_px
             pen.text((left + indent, y), text, font=font, fill=_INK)
     return np.asarray(strip)

@@ -27,7 +27,7 @@ class PageStyle:
 
     Attributes:
         class_names: The classes in order.
-        palette: RGB colour of each class.
+        palette: RGB color of each class.
         tile_px: Longer side of each sample on the page.
         ids: 'always', 'never', or 'auto': where cells are large enough to read them.
     """
@@ -39,7 +39,7 @@ class PageStyle:
 
 
 def draw_sample(sample: Mapping[str, Any], style: PageStyle) -> NDArray[np.uint8]:
-    """Draw one packed sample: its image, outlines coloured by class, ids, and counts.
+    """Draw one packed sample: its image, outlines colored by class, ids, and counts.
 
     Args:
         sample: `inputs` (3, H, W) uint8 tensor as B, G, R, and `data_samples`, as PackDetInputs
@@ -120,14 +120,14 @@ def _count_classes(labels: NDArray[np.int64], style: PageStyle) -> list[CaptionE
     ]
 
 
-def _write_ids(image: NDArray[np.uint8], centres: NDArray[np.floating], ids: Sequence[int]) -> None:
-    """Write the id of each cell at its centre, light on dark."""
+def _write_ids(image: NDArray[np.uint8], centers: NDArray[np.floating], ids: Sequence[int]) -> None:
+    """Write the id of each cell at its center, light on dark."""
     font, size = cv2.FONT_HERSHEY_SIMPLEX, 0.3
-    for (x, y), cell_id in zip(centres.tolist(), ids, strict=True):
+    for (x, y), cell_id in zip(centers.tolist(), ids, strict=True):
         (width, height), _ = cv2.getTextSize(str(cell_id), font, size, 1)
         place = (round(x - width / 2), round(y + height / 2))
-        for colour, thickness in (((0, 0, 0), 2), ((255, 255, 255), 1)):
-            cv2.putText(image, str(cell_id), place, font, size, colour, thickness, cv2.LINE_AA)
+        for color, thickness in (((0, 0, 0), 2), ((255, 255, 255), 1)):
+            cv2.putText(image, str(cell_id), place, font, size, color, thickness, cv2.LINE_AA)
 
 
 def _grow(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:

@@ -39,11 +39,11 @@ _SHOWN_SIDES_PX = (768, 2048)  # shorter images are enlarged for display, longer
 
 
 class ClassCount(NamedTuple):
-    """How many cells of a class there are, and the colour it is drawn in."""
+    """How many cells of a class there are, and the color it is drawn in."""
 
     name: str
     cells: int
-    colour: Color
+    color: Color
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +101,7 @@ class FoundCells:
         ]
 
     def draw(self, with_scores: bool) -> NDArray[np.uint8]:
-        """Draw every cell's outline in the colour of its class.
+        """Draw every cell's outline in the color of its class.
 
         Args:
             with_scores: Write each cell's score beside it.

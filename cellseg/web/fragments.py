@@ -36,9 +36,9 @@ def make_picture(shown: FoundCells, token: str, score_thr: float, with_scores: b
 
 
 def make_counts(counts: Sequence[ClassCount]) -> str:
-    """Show how many cells each class has, beside its colour."""
+    """Show how many cells each class has, beside its color."""
     rows = [
-        f'<tr><td><span class="cells-colour" style="background: rgb{count.colour}"></span>'
+        f'<tr><td><span class="cells-color" style="background: rgb{count.color}"></span>'
         f"{escape(count.name)}</td><td>{count.cells:,}</td></tr>"
         for count in counts
     ]

@@ -56,7 +56,7 @@ class UploadedImage:
 
     Attributes:
         pixels: (H, W, 3) uint8 in the order B, G, R.
-        pixel_size_um: Side of a pixel in micrometres, where the file tells.
+        pixel_size_um: Side of a pixel in micrometers, where the file tells.
     """
 
     pixels: NDArray[np.uint8]
@@ -108,7 +108,7 @@ def read_upload(
         path: The file, with the suffix that belongs to its content.
         name: What its sender calls it, for the messages.
         limits: How large it may be.
-        image_format: How TIFFs store colours and intensities.
+        image_format: How TIFFs store colors and intensities.
 
     Returns:
         The image.

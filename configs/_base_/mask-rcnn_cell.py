@@ -10,7 +10,7 @@ _proposals = dict(nms_pre=4000, max_per_img=4000)
 
 model = dict(
     data_preprocessor=dict(
-        # Every training batch has one shape: 1024 x 1024, padded with the mean colour.
+        # Every training batch has one shape: 1024 x 1024, padded with the mean color.
         batch_augments=[dict(type="BatchFixedSizePad", size=(1024, 1024), pad_mask=True)],
     ),
     # The Fp32 parts keep boxes in float32 under mixed precision: in bf16 x = 1017.2 becomes 1016.

@@ -22,7 +22,7 @@ train_dataloader = dict(
             pipeline=[
                 *_base_.train_pipeline[:-1],
                 # Only images of one size can be pasted into one another. Padded with the mean
-                # colour, as batches are, here as B, G, R.
+                # color, as batches are, here as B, G, R.
                 dict(type="Pad", size=_size, pad_val=dict(img=(104, 116, 124))),
             ],
         ),

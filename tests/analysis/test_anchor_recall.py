@@ -19,8 +19,8 @@ from cellseg.analysis.anchor_recall import (
     name_bands,
     read_setting,
     size_boxes,
-    summarise,
-    summarise_groups,
+    summarize,
+    summarize_groups,
 )
 from cellseg.errors import CellsegError
 from cellseg.structures.cells import Cells
@@ -159,10 +159,10 @@ def test_list_cells_when_regions_are_ignored_then_left_out() -> None:
     assert list_cells([{"height": 20, "width": 30, "instances": cells[1:]}]) == []
 
 
-def test_summarise_groups_when_a_band_or_class_is_empty_then_its_figures_are_nan() -> None:
+def test_summarize_groups_when_a_band_or_class_is_empty_then_its_figures_are_nan() -> None:
     boxes = np.array([[0.0, 0, 8, 8], [0, 0, 7, 7], [0, 0, 100, 100]])
     cells = Cells(boxes, None, [0, 0, 2], None, 128, 128)
-    groups = summarise_groups([cells], np.array([0.7, 0.5, 0.2]), ["a", "b", "c"])
+    groups = summarize_groups([cells], np.array([0.7, 0.5, 0.2]), ["a", "b", "c"])
     assert groups["all"]["all cells"].recall_50 == pytest.approx(2 / 3)
     assert groups["all"]["all cells"].recall_70 == pytest.approx(1 / 3)
     assert [figures.num_boxes for figures in groups["class"].values()] == [2, 0, 1]
@@ -171,7 +171,7 @@ def test_summarise_groups_when_a_band_or_class_is_empty_then_its_figures_are_nan
     assert groups["size"]["96+ px"].num_boxes == 1
     assert np.isnan(groups["class"]["b"].mean_iou)
     assert list(groups["size"]) == name_bands()
-    assert summarise(np.zeros(0)).num_boxes == 0
+    assert summarize(np.zeros(0)).num_boxes == 0
 
 
 @pytest.mark.parametrize("name", ["small-anchor", "default-anchor"])

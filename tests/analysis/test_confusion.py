@@ -105,7 +105,7 @@ def test_to_csv_when_a_class_has_no_cell_then_its_shares_are_empty() -> None:
         "b,0,0,0",
         "false positive,1,0,0",
     ]
-    shares = confusion.to_csv(normalise=True).splitlines()
+    shares = confusion.to_csv(normalize=True).splitlines()
     assert shares[1:] == [
         '"small, round",0.750000,0.250000,0.000000',
         "b,,,",

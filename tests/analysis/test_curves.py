@@ -95,7 +95,7 @@ def test_plot_runs_when_both_kinds_are_asked_for_then_two_panels_share_the_axis(
     assert [text.get_text() for text in right.get_legend().texts] == ["a", "b"]
 
 
-def test_plot_runs_when_a_run_lacks_a_key_then_colours_stay_with_their_runs() -> None:
+def test_plot_runs_when_a_run_lacks_a_key_then_colors_stay_with_their_runs() -> None:
     bare = TrainingRun("a", make_run("a").train, [], 10)
     left, right = plot_runs([bare, make_run("b")]).axes
     assert right.lines[0].get_color() == left.lines[1].get_color() != left.lines[0].get_color()

@@ -47,7 +47,7 @@ def test_draw_data_report_when_data_is_small_or_empty_then_drawn(
     assert heights == [sum(counts), 0]
 
 
-def test_draw_data_report_when_a_colour_is_pale_then_its_line_is_darkened() -> None:
+def test_draw_data_report_when_a_color_is_pale_then_its_line_is_darkened() -> None:
     yellow = (255, 245, 25)
     facts = describe_data(
         [make_info("a", 5)], ["cell"], lambda info: np.full((9, 90, 3), 200, dtype=np.uint8)

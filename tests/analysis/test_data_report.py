@@ -152,7 +152,7 @@ def test_suspicious_to_csv_when_written_then_cells_can_be_found_again() -> None:
     assert table[2].startswith("b,60,80,0,0,0,0.0,0.0000,0,,0")
 
 
-def test_measure_stain_contrast_when_there_is_no_label_or_colour_then_dark_tissue_or_nan() -> None:
+def test_measure_stain_contrast_when_there_is_no_label_or_color_then_dark_tissue_or_nan() -> None:
     info = make_info("a", draw_layer())
     nothing = np.zeros(SIZE, dtype=bool)
     assert measure_stain_contrast(stain(info), nothing) > 50

@@ -1,4 +1,4 @@
-"""The GPU recipes: size, normalisation, pretrained weights that fit, and steps on a CPU."""
+"""The GPU recipes: size, normalization, pretrained weights that fit, and steps on a CPU."""
 
 import argparse
 from pathlib import Path
@@ -41,7 +41,7 @@ def load_stock(name: str) -> Config:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_recipe_always_normalises_as_its_weights_were_trained(name: str) -> None:
+def test_recipe_always_normalizes_as_its_weights_were_trained(name: str) -> None:
     ours, stock = (cfg.model.data_preprocessor for cfg in (load(name), load_stock(name)))
     for key in ("mean", "std", "bgr_to_rgb"):
         assert ours[key] == stock[key]

@@ -102,12 +102,12 @@ def test_cell_dataset_when_second_start_with_other_options_then_cache_serves_the
 
 
 @pytest.mark.parametrize("num_classes", [1, 4, 9])
-def test_metainfo_when_classes_given_then_palette_has_a_colour_for_each(root, num_classes):
+def test_metainfo_when_classes_given_then_palette_has_a_color_for_each(root, num_classes):
     classes = tuple(f"class {k}" for k in range(num_classes))
     dataset = CellDataset(metainfo={"classes": classes}, data_root=root, lazy_init=True)
     assert dataset.metainfo["classes"] == classes
-    colours = dataset.metainfo["palette"][:num_classes]
-    assert len(set(colours)) == num_classes
+    colors = dataset.metainfo["palette"][:num_classes]
+    assert len(set(colors)) == num_classes
 
 
 def test_cell_dataset_when_several_files_are_bad_then_one_error_lists_all(root, label_map):

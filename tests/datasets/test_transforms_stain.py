@@ -1,4 +1,4 @@
-"""Stain jitter against scikit-image's colour deconvolution, and what it must never change."""
+"""Stain jitter against scikit-image's color deconvolution, and what it must never change."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ SKIMAGE_UNIT = -np.log(1e-6)  # rgb2hed measures optical density in this many na
 
 
 def draw_tissue(seed: int = 0, side: int = 24) -> np.ndarray:
-    """Mix the three stains in amounts whose colours stay well inside 8 bits, as B, G, R."""
+    """Mix the three stains in amounts whose colors stay well inside 8 bits, as B, G, R."""
     amounts = np.random.default_rng(seed).uniform(0.1, 0.6, size=(side, side, 3))
     return np.rint(255 * np.exp(-amounts @ RGB_FROM_HED))[..., ::-1].astype(np.uint8)
 
@@ -80,7 +80,7 @@ def test_jitter_when_never_applied_then_the_very_image() -> None:
 @pytest.mark.parametrize(
     "image", [np.zeros((4, 4, 3), dtype=np.float32), np.zeros((4, 4), dtype=np.uint8)]
 )
-def test_jitter_when_image_is_no_colour_image_then_error_names_the_file(image: np.ndarray) -> None:
+def test_jitter_when_image_is_no_color_image_then_error_names_the_file(image: np.ndarray) -> None:
     with pytest.raises(ValueError, match="odd.tif"):
         StainJitter()({"img": image, "img_path": "odd.tif"})
 

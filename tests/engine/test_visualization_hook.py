@@ -65,7 +65,7 @@ def make_runner(tmp_path: Path, num_batches: int = 10, visualizer=None) -> Simpl
 
 
 @pytest.mark.parametrize("channel_order", ["rgb", "bgr"])
-def test_hook_when_testing_then_names_by_image_and_keeps_colours(tmp_path, channel_order) -> None:
+def test_hook_when_testing_then_names_by_image_and_keeps_colors(tmp_path, channel_order) -> None:
     hook = HOOKS.build(
         {"type": "CellVisualizationHook", "draw": True, "test_out_dir": str(tmp_path / "show")}
     )

@@ -15,7 +15,7 @@ def one_cell(height=300, width=400):
     return Cells(boxes, [0.9], [1], rles, height, width, ("a", "b"))
 
 
-def test_overlay_read_back_shows_the_outline_in_its_class_colour(tmp_path):
+def test_overlay_read_back_shows_the_outline_in_its_class_color(tmp_path):
     image = np.full((300, 400, 3), 200, np.uint8)
     write_overlay(one_cell(), tmp_path / "overlay.png", ArraySource(image))
     drawn = cv2.imread(str(tmp_path / "overlay.png"))[..., ::-1]

@@ -66,7 +66,7 @@ def test_measurements_equal_scikit_image(monkeypatch, cells, image, band_rows):
             assert table[name][index] == pytest.approx(value, abs=2e-5), (index, name)
 
 
-def test_measurements_in_micrometres_follow_the_pixel_size(cells):
+def test_measurements_in_micrometers_follow_the_pixel_size(cells):
     cells.pixel_size_um = 0.5
     table = measure_cells(cells)
     np.testing.assert_allclose(table["area_um2"], table["area_px"] * 0.25)

@@ -83,7 +83,7 @@ def test_labels_when_read_then_ids_are_kept(tmp_path):
     np.testing.assert_array_equal(read_label_map(tmp_path / "p.png"), np.array(indexed))
 
 
-def test_labels_in_colour_are_refused(tmp_path):
+def test_labels_in_color_are_refused(tmp_path):
     Image.fromarray(RGB).save(tmp_path / "a.png")
     with pytest.raises(CellDataError, match="one number per pixel, not RGB"):
         read_label_map(tmp_path / "a.png")

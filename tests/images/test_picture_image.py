@@ -43,10 +43,10 @@ def test_16_bit_png_is_mapped_as_a_tiff_is(tmp_path, shape, intensity_range):
     np.testing.assert_array_equal(image, read_cell_image(tmp_path / "image.tif", image_format))
 
 
-@pytest.mark.parametrize("kind", ["grey", "colour", "alpha", "palette", "bit"])
-def test_8_bit_png_of_any_kind_is_read_as_colours(tmp_path, image, kind):
+@pytest.mark.parametrize("kind", ["grey", "color", "alpha", "palette", "bit"])
+def test_8_bit_png_of_any_kind_is_read_as_colors(tmp_path, image, kind):
     path = tmp_path / "image.png"
-    modes = {"grey": "L", "colour": "RGB", "alpha": "RGBA", "palette": "P", "bit": "1"}
+    modes = {"grey": "L", "color": "RGB", "alpha": "RGBA", "palette": "P", "bit": "1"}
     picture = Image.fromarray(image).convert(modes[kind])
     picture.save(path)
     wanted = np.asarray(picture.convert("RGB"))[..., ::-1]

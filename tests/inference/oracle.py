@@ -1,4 +1,4 @@
-"""A detector that sees perfectly, and images for it: cells painted in colours of their own."""
+"""A detector that sees perfectly, and images for it: cells painted in colors of their own."""
 
 import numpy as np
 import torch
@@ -16,10 +16,10 @@ WHITE = 2**24 - 1
 
 
 @MODELS.register_module(force=True)
-class ColourOracle(BaseModel):
-    """Finds every cell of `paint_cells`: one colour is one cell, white is background.
+class ColorOracle(BaseModel):
+    """Finds every cell of `paint_cells`: one color is one cell, white is background.
 
-    Class and score follow from the colour, so that every view of a cell agrees. Cells are cut where
+    Class and score follow from the color, so that every view of a cell agrees. Cells are cut where
     the image ends, as a real detector's are.
     """
 
@@ -30,8 +30,8 @@ class ColourOracle(BaseModel):
         samples = []
         for image, sample in zip(data["inputs"], data["data_samples"], strict=True):
             sample = sample.clone()
-            colours = image.cpu().numpy().astype(np.int64)
-            codes = (colours[0] << 16) + (colours[1] << 8) + colours[2]
+            colors = image.cpu().numpy().astype(np.int64)
+            codes = (colors[0] << 16) + (colors[1] << 8) + colors[2]
             codes = _resize_nearest(codes, sample.ori_shape[:2])
             ids, boxes, _, rles = encode_label_map(np.where(codes == WHITE, 0, codes))
             sample.pred_instances = InstanceData(
@@ -45,7 +45,7 @@ class ColourOracle(BaseModel):
 
 
 def score_of(codes: NDArray[np.integer]) -> NDArray[np.floating]:
-    """Give a colour its score, 0.5 to 1."""
+    """Give a color its score, 0.5 to 1."""
     return 0.5 + (codes * 37 % 101) / 202
 
 
@@ -58,7 +58,7 @@ def _resize_nearest(codes: NDArray[np.int64], shape: tuple[int, int]) -> NDArray
 
 
 def paint_label_map(label_map: NDArray[np.integer]) -> NDArray[np.uint8]:
-    """Paint each cell of a label map in a colour of its own: (H, W, 3) uint8 B, G, R."""
+    """Paint each cell of a label map in a color of its own: (H, W, 3) uint8 B, G, R."""
     codes = np.where(label_map > 0, (label_map.astype(np.int64) * 7919) % WHITE, WHITE)
     return np.stack((codes >> 16, (codes >> 8) & 255, codes & 255), axis=2).astype(np.uint8)
 
@@ -66,7 +66,7 @@ def paint_label_map(label_map: NDArray[np.integer]) -> NDArray[np.uint8]:
 def draw_label_map(
     size: int = 1100, spacing: int = 48, seed: int = 0, largest: float = 22.0
 ) -> NDArray[np.int32]:
-    """Draw ellipses on a jittered grid; neighbours may touch, then the later one wins."""
+    """Draw ellipses on a jittered grid; neighbors may touch, then the later one wins."""
     rng = np.random.default_rng(seed)
     label_map = np.zeros((size, size), dtype=np.int32)
     rows, columns = np.mgrid[:size, :size]
@@ -86,12 +86,12 @@ def draw_label_map(
 
 
 def oracle_config(input_size: int = 512) -> Config:
-    """Make the config of a ColourOracle."""
+    """Make the config of a ColorOracle."""
     keys = ("img_id", "img_name", "img_path", "ori_shape", "img_shape", "scale_factor")
     return Config(
         dict(
             default_scope="mmdet",
-            model=dict(type="ColourOracle"),
+            model=dict(type="ColorOracle"),
             test_dataloader=dict(
                 dataset=dict(
                     type="CellDataset",

@@ -38,7 +38,7 @@ def merge(tiles, found, **options):
 
 def test_merge_tiles_when_both_see_a_cell_whole_keeps_it_once(tiles):
     merged = merge(tiles, {0: cells_of([(85, 30, 105, 50)]), 1: cells_of([(86, 30, 106, 50)])})
-    assert boxes_of(merged) == [(85, 30, 105, 50)]  # its centre lies in tile 0's core
+    assert boxes_of(merged) == [(85, 30, 105, 50)]  # its center lies in tile 0's core
 
 
 def test_merge_tiles_when_classes_differ_keeps_the_owner_of_the_place(tiles):
@@ -50,7 +50,7 @@ def test_merge_tiles_when_classes_differ_keeps_the_owner_of_the_place(tiles):
 
 
 def test_merge_tiles_when_a_cell_is_cut_takes_the_tile_that_holds_it_whole(tiles):
-    # Its centre lies in tile 0's core, but only tile 1 sees all of it.
+    # Its center lies in tile 0's core, but only tile 1 sees all of it.
     merged = merge(tiles, {0: cells_of([(84, 30, 120, 50)]), 1: cells_of([(84, 30, 124, 50)])})
     assert boxes_of(merged) == [(84, 30, 124, 50)]
 
@@ -88,7 +88,7 @@ def test_merge_tiles_when_cells_of_one_tile_overlap_keeps_both(tiles):
     assert len(merged) == 2
 
 
-def test_merge_tiles_when_neighbours_overlap_across_the_seam_keeps_both(tiles):
+def test_merge_tiles_when_neighbors_overlap_across_the_seam_keeps_both(tiles):
     merged = merge(tiles, {0: cells_of([(81, 30, 101, 50)]), 1: cells_of([(97, 30, 117, 50)])})
     assert len(merged) == 2
 

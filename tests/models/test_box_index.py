@@ -79,8 +79,8 @@ def test_find_pairs_when_another_dtype_then_finds_every_overlap(dtype):
 def test_find_pairs_when_boxes_are_anchors_then_finds_few_that_do_not_overlap():
     shifts = torch.arange(0, 512, 4.0)
     y, x = torch.meshgrid(shifts, shifts, indexing="ij")
-    centres = torch.stack([x, y], dim=2).reshape(-1, 2)
-    anchors = torch.cat([centres - 8, centres + 8], dim=1)
+    centers = torch.stack([x, y], dim=2).reshape(-1, 2)
+    anchors = torch.cat([centers - 8, centers + 8], dim=1)
     queries = torch.tensor([[100.0, 100, 130, 130], [300, 40, 320, 75]])
     found = len(collect_pairs(anchors, queries))
     assert found < 2.5 * len(overlapping_pairs(anchors, queries))

@@ -52,8 +52,8 @@ def test_extract_when_features_are_bfloat16_then_rois_keep_their_place(device):
     with torch.autocast(device, dtype=torch.bfloat16):
         values = Fp32SingleRoIExtractor(**SETTINGS)(feats, rois)
     assert values.dtype == torch.float32
-    centre = values.mean().item()  # 1019.2 in pixels, of which the remainder by 128 is 123.2
-    assert centre == pytest.approx(1019.2 - 896, abs=0.02)
+    center = values.mean().item()  # 1019.2 in pixels, of which the remainder by 128 is 123.2
+    assert center == pytest.approx(1019.2 - 896, abs=0.02)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -69,7 +69,7 @@ def test_paste_when_boxes_are_drawn_then_equals_stock(
     [
         [0.0, 5, 0, 20],  # without width, at the left border
         [40, 5, 40, 20],  # at the right one
-        [9.5, 5, 9.5, 20],  # exactly on a pixel centre, where mmdet divides 0 by 0
+        [9.5, 5, 9.5, 20],  # exactly on a pixel center, where mmdet divides 0 by 0
         [9.3, 7.2, 9.3, 7.2],  # a point
         [-30, -20, 70, 60],  # larger than the image
         [-8.5, -3, 6, 9],

@@ -253,7 +253,7 @@ def test_page_when_opened_in_a_browser_then_it_is_whole_and_silent(
             assert page.complaints == []
             assert {url.partition(":")[0] for url in page.urls} <= {"file", "data"}
             assert [url for url in page.urls if url.startswith("file:")] == [path.as_uri()]
-    assert len({colour for _, colour in backgrounds}) == 2
+    assert len({color for _, color in backgrounds}) == 2
     assert len(backgrounds) == 2
 
 

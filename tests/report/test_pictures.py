@@ -30,7 +30,7 @@ def decode(uri: str) -> np.ndarray:
     return cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 
 
-def test_encode_picture_when_there_is_room_then_colours_and_size_stay() -> None:
+def test_encode_picture_when_there_is_room_then_colors_and_size_stay() -> None:
     image = GREY.copy()
     image[:, :30] = GREEN
     picture = encode_picture(image, "half green", 100_000)
@@ -47,7 +47,7 @@ def test_encode_picture_when_noise_does_not_fit_then_it_is_made_to(max_bytes: in
     assert (picture.width, picture.height) == (700, 960)
 
 
-def test_draw_panel_when_a_cell_is_filled_then_its_inside_takes_the_colour() -> None:
+def test_draw_panel_when_a_cell_is_filled_then_its_inside_takes_the_color() -> None:
     labels = np.array([0])
     plain, filled = (
         draw_panel(GREY, [CELL], labels, np.array([fill]), [GREEN]) for fill in (False, True)

@@ -12,11 +12,11 @@ from cellseg.scoring.matching import Overlaps, match_cells, overlap_label_maps, 
 from cellseg.structures.cells import Cells
 
 
-def draw_disks(centres: list[tuple[int, int]], radius: int, side: int = 64) -> NDArray[np.int32]:
-    """Draw numbered disks at (x, y) centres; later ones lie on top."""
+def draw_disks(centers: list[tuple[int, int]], radius: int, side: int = 64) -> NDArray[np.int32]:
+    """Draw numbered disks at (x, y) centers; later ones lie on top."""
     y, x = np.mgrid[:side, :side]
     label_map = np.zeros((side, side), dtype=np.int32)
-    for number, (cx, cy) in enumerate(centres, start=1):
+    for number, (cx, cy) in enumerate(centers, start=1):
         label_map[(x - cx) ** 2 + (y - cy) ** 2 <= radius**2] = number
     return label_map
 

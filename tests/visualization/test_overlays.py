@@ -35,7 +35,7 @@ def crops_of(label_map: np.ndarray) -> list:
     return Cells.from_label_map(label_map).crops()
 
 
-def test_draw_outlines_when_a_cell_is_square_then_only_its_border_is_coloured() -> None:
+def test_draw_outlines_when_a_cell_is_square_then_only_its_border_is_colored() -> None:
     label_map = np.zeros((20, 20), dtype=np.int32)
     label_map[5:15, 4:12] = 3
     border = label_map > 0
@@ -117,21 +117,21 @@ def test_choose_line_width_when_images_grow_then_lines_do(size: int, width: int)
     assert choose_line_width(size, size) == width
 
 
-# Machado, Oliveira and Fernandes 2009: how colours look without the red, green or blue cones.
-COLOUR_BLIND = {
+# Machado, Oliveira and Fernandes 2009: how colors look without the red, green or blue cones.
+COLOR_BLIND = {
     "protan": [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
     "deutan": [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
     "tritan": [[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]],
 }
 
 
-@pytest.mark.parametrize("kind", COLOUR_BLIND)
-def test_palette_when_seen_by_the_colour_blind_then_classes_differ(kind: str) -> None:
+@pytest.mark.parametrize("kind", COLOR_BLIND)
+def test_palette_when_seen_by_the_color_blind_then_classes_differ(kind: str) -> None:
     palette = CellDataset.METAINFO["palette"]
     assert tuple(palette) == DEFAULT_PALETTE
     rgb = np.array(palette) / 255
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-    seen = (linear @ np.array(COLOUR_BLIND[kind]).T).clip(0, 1)
+    seen = (linear @ np.array(COLOR_BLIND[kind]).T).clip(0, 1)
     shown = np.where(seen <= 0.0031308, seen * 12.92, 1.055 * seen ** (1 / 2.4) - 0.055)
     lab = rgb2lab(shown[None])[0]
     distances = [np.linalg.norm(a - b) for a, b in itertools.combinations(lab, 2)]

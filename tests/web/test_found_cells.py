@@ -72,13 +72,13 @@ def test_rows_when_limited_then_the_highest_scoring_come_first():
     assert [row[2] for row in rows] == ["0.950", "0.850", "0.750"]
 
 
-def test_draw_then_outlines_have_the_colours_of_the_classes():
+def test_draw_then_outlines_have_the_colors_of_the_classes():
     found = _find(9)
     for entry in found.count_classes():
         drawn = found.draw(with_scores=False)
-        assert (drawn == entry.colour).all(axis=2).any()
+        assert (drawn == entry.color).all(axis=2).any()
     empty = found.at(1.0)
     assert len(empty.cells) == 0
-    assert not (empty.draw(with_scores=True) == found.count_classes()[0].colour).all(axis=2).any()
+    assert not (empty.draw(with_scores=True) == found.count_classes()[0].color).all(axis=2).any()
     assert (found.draw(with_scores=True) != found.draw(with_scores=False)).any()
     assert found.encode_drawing(with_scores=True).startswith(b"\x89PNG")

@@ -175,6 +175,6 @@ def test_page_then_nothing_is_cut_off_and_it_is_as_light_as_its_reader_wants(
     _send(browser, draw(9), "9 cells")
     browser.wait_until(DRAWN)
     assert browser.evaluate("document.documentElement.scrollWidth") <= width
-    colour = browser.evaluate("getComputedStyle(document.body).backgroundColor")
-    levels = [float(part) for part in colour[colour.index("(") + 1 : -1].split(",")][:3]
+    color = browser.evaluate("getComputedStyle(document.body).backgroundColor")
+    levels = [float(part) for part in color[color.index("(") + 1 : -1].split(",")][:3]
     assert (sum(levels) < 3 * 128) is dark

@@ -10,7 +10,7 @@ from cellseg.analysis.anchor_recall import (
     best_ious,
     list_cells,
     read_setting,
-    summarise_groups,
+    summarize_groups,
 )
 from cellseg.analysis.curves import save_figure
 from cellseg.cli.running import write_result
@@ -23,7 +23,7 @@ from cellseg.structures.cells import Cells
 def format_recall(name: str, images: list[Cells], ious: np.ndarray, class_names: list[str]) -> str:
     """Lay the figures of one config out as a table."""
     lines = [f"{name}", f"  {'':<20}{'cells':>8}{'IoU 0.5':>10}{'IoU 0.7':>10}{'mean IoU':>10}"]
-    for group in summarise_groups(images, ious, class_names).values():
+    for group in summarize_groups(images, ious, class_names).values():
         for label, row in group.items():
             values = (row.recall_50, row.recall_70, row.mean_iou)
             text = "".join(f"{'-' if np.isnan(value) else f'{value:.4f}':>10}" for value in values)

@@ -23,7 +23,7 @@ def run(args: argparse.Namespace) -> None:
         confusion = confuse_results(given.results, given.classes, args.score_thr, args.iou_thr)
     folder = Path(args.save_dir)
     write_atomically(folder / "confusion_counts.csv", confusion.to_csv())
-    write_atomically(folder / "confusion_shares.csv", confusion.to_csv(normalise=True))
+    write_atomically(folder / "confusion_shares.csv", confusion.to_csv(normalize=True))
     figure = None
     if args.show:
         from matplotlib import pyplot as plt

@@ -1,7 +1,7 @@
 """Draw polygons, run-length encodings and label maps as crops of masks.
 
 Coordinates are those of QuPath, COCO and this project's writers: pixel i covers i to i + 1, and a
-pixel belongs to a polygon if its centre does. Filling an outline along pixel edges thus gives back
+pixel belongs to a polygon if its center does. Filling an outline along pixel edges thus gives back
 exactly the pixels it was drawn around, and polygons that share an edge share no pixel. (cv2 and
 PIL paint the outline as well, pycocotools knows no holes, shapely none that cross themselves.)
 """
@@ -80,10 +80,10 @@ def draw_polygons(polygons: Sequence[Sequence[Ring]], height: int, width: int) -
 
 
 def fill_ring(ring: NDArray[np.float64], height: int, width: int) -> NDArray[np.bool_]:
-    """Fill a ring: pixels whose centres it winds around.
+    """Fill a ring: pixels whose centers it winds around.
 
     Each edge adds its direction to the first pixel right of where it crosses a row of pixel
-    centres; the sums along the rows are the winding numbers. Cost grows with area plus outline.
+    centers; the sums along the rows are the winding numbers. Cost grows with area plus outline.
 
     Args:
         ring: (K, 2) x, y in pixels, the first position not repeated; may leave the frame.
@@ -168,7 +168,7 @@ def _read_ring(ring: Ring) -> NDArray[np.float64]:
 
 
 def _wind(ring: NDArray[np.float64], height: int, width: int) -> NDArray[np.int32]:
-    """Compute winding numbers (height, width) of pixel centres."""
+    """Compute winding numbers (height, width) of pixel centers."""
     steps = np.zeros((height, width + 1), dtype=np.int32)
     ahead = np.roll(ring, -1, axis=0)
     rows = np.ceil(np.stack((ring[:, 1], ahead[:, 1])) - 0.5).clip(0, height).astype(np.int64)

@@ -44,7 +44,7 @@ def test_polygons_outlined_then_drawn_are_the_same_pixels(seed, density):
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32), st.integers(3, 12))
-def test_ring_when_drawn_then_shapely_finds_the_same_centres_inside(seed, corners):
+def test_ring_when_drawn_then_shapely_finds_the_same_centers_inside(seed, corners):
     rng = np.random.default_rng(seed)
     angles = np.sort(rng.random(corners)) * 2 * np.pi
     radii = rng.uniform(2, 18, corners)
@@ -57,7 +57,7 @@ def test_ring_when_drawn_then_shapely_finds_the_same_centres_inside(seed, corner
     np.testing.assert_array_equal(fill_ring(ring, *SHAPE), expected)
 
 
-def test_neighbouring_polygons_share_no_pixel_and_leave_none_out():
+def test_neighboring_polygons_share_no_pixel_and_leave_none_out():
     left = [[(0, 0), (7.5, 0), (12.5, 20), (0, 20)]]
     right = [[(7.5, 0), (30, 0), (30, 20), (12.5, 20)]]
     total = sum(place(draw_polygons([part], *SHAPE)).astype(int) for part in (left, right))
