@@ -119,8 +119,8 @@ def find_model(name: str | Path) -> Path:
         return models[path.name]
     if path.is_dir():
         raise ModelFolderError(
-            f"The folder {path} is not a model folder: it has no {FACTS_NAME} and {WEIGHTS_NAME}; "
-            "`cellseg publish` makes one of a checkpoint."
+            f"The folder {path} is not a model folder: it has no {FACTS_NAME} and {WEIGHTS_NAME}, "
+            "and no last_checkpoint of a training; `cellseg publish` makes one of a checkpoint."
         )
     near = difflib.get_close_matches(path.name, models, n=3, cutoff=0.4)
     if near:

@@ -12,6 +12,7 @@ from mmengine.logging import print_log
 
 from cellseg.config_files import list_configs
 from cellseg.engine.checkpoint_loading import load_checkpoint_file
+from cellseg.engine.checkpoints import find_resumable_checkpoint
 from cellseg.engine.configs import read_config
 from cellseg.engine.model_record import ModelRecord, RecordError, find_record, read_record
 from cellseg.engine.model_weights import load_model_checkpoint
@@ -70,8 +71,9 @@ def open_model(
     """Open a model.
 
     Args:
-        model: The name or folder of a model, a checkpoint that holds its record, or the config of
-            `checkpoint`; with neither, the model that comes with the package.
+        model: The name or folder of a model, a checkpoint that holds its record, the work folder of
+            a training, whose last checkpoint is taken, or the config of `checkpoint`; with neither,
+            the model that comes with the package.
         checkpoint: Weights that belong to the config. None with a config leaves the weights as they
             are initialized, for tests.
         options: Overrides of the config.
@@ -93,11 +95,21 @@ def open_model(
         return ModelSource(read_config(model, options))
     if model is not None and Path(model).suffix in _CHECKPOINT_KINDS:
         return _open_alone(Path(model).expanduser(), options)
+    if model is not None and (last := _find_last_checkpoint(Path(model).expanduser())) is not None:
+        print_log(f"Using {last}, the last checkpoint of {model}.", "current")
+        return _open_alone(last, options)
     folder = find_default_model() if model is None else find_model(model)
     source = _open_folder(folder, options)
     if model is None or not is_model_folder(model):
         _introduce(source)
     return source
+
+
+def _find_last_checkpoint(folder: Path) -> Path | None:
+    """Return the last checkpoint where a folder is the work folder of a training."""
+    if is_model_folder(folder) or not (folder / "last_checkpoint").is_file():
+        return None
+    return find_resumable_checkpoint(folder)
 
 
 def _is_config(model: str | Path | None) -> bool:

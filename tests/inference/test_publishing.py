@@ -91,6 +91,13 @@ def test_model_folder_when_predicted_with_then_the_cells_are_the_checkpoints(che
     assert compare_models(before, before, [image]).is_same
 
 
+def test_model_when_it_is_the_folder_of_a_training_then_is_its_last_checkpoint(checkpoint):
+    (checkpoint.parent / "last_checkpoint").write_text(str(checkpoint))
+    source = open_model(checkpoint.parent)
+    assert source.path == checkpoint
+    assert source.record is not None
+
+
 def test_comparison_when_cells_are_lost_then_is_not_the_same():
     assert ModelComparison(1, 100, 100, 99, 0.01).is_same
     assert not ModelComparison(1, 100, 90, 90, 0.01).is_same
