@@ -156,10 +156,13 @@ def _open_alone(path: Path, options: dict[str, Any] | None) -> ModelSource:
 
 
 def _introduce(source: ModelSource) -> None:
-    """Say which of the shipped models is used, and on which terms."""
+    """Say which of the shipped models is used, what it knows, and on which terms."""
     if source.facts is not None:
+        data = source.facts.training.get("data")
+        known = f" It was trained on {data}." if data else ""
         print_log(
             f"Using the model {source.facts.name} ({', '.join(source.facts.classes)}; license: "
-            f"{source.facts.license}). `cellseg models` lists all of them, --model chooses one.",
+            f"{source.facts.license}).{known} `cellseg models` lists all of them, --model chooses "
+            "one.",
             "current",
         )
