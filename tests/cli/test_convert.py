@@ -30,7 +30,7 @@ def test_convert_when_a_format_is_named_then_it_converts(tmp_path: Path, capsys)
     tifffile.imwrite(folder / "a_masks.tif", labels)
     assert main(["convert", "labels", str(folder), str(tmp_path / "out")]) == 0
     assert (tifffile.imread(tmp_path / "out" / "a" / "class1.tif") > 0).sum() == 35
-    assert "In a config: data_root=" in capsys.readouterr().out
+    assert "and of its data sets data_root=" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("words", [["convert"], ["convert", "jpeg"]])

@@ -68,6 +68,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
         "cellseg.engine.process_group.subprocess.run",
         lambda command, **kwargs: SimpleNamespace(stdout="node3\nnode4\n"),
     )
+    monkeypatch.setattr("cellseg.engine.process_group.watch_processes", lambda: None)
     return calls
 
 

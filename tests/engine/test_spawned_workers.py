@@ -18,6 +18,7 @@ from mmengine.registry import init_default_scope
 from cellseg.datasets.image_records import ImageFiles
 from cellseg.datasets.record_loading import load_records
 from cellseg.datasets.synthetic import SamplePlan, draw_sample_set
+from cellseg.engine.configs import list_datasets
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = "configs/cell/mask-rcnn_r18_small-anchor_demo.py"
@@ -61,9 +62,9 @@ def test_dataset_when_pickled_then_a_worker_can_load_its_images(
     cfg = Config.fromfile(path)
     init_default_scope("mmdet")
     dataset_cfg = cfg.train_dataloader.dataset
-    inner = dataset_cfg
-    while "dataset" in inner:
-        inner = inner.dataset
+    if "datasets" in dataset_cfg:  # the first is what the config is for
+        dataset_cfg.datasets = dataset_cfg.datasets[:1]
+    inner = list_datasets(cfg)["train"]
     inner.update(data_root=str(data_root / "train"), num_folds=0, metainfo=None, label_names=None)
     dataset = DATASETS.build(dataset_cfg)
     copy = pickle.loads(pickle.dumps(dataset))
