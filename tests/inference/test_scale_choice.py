@@ -76,7 +76,7 @@ def test_scale_when_both_pixel_sizes_are_known_then_is_their_ratio(pixel_size, f
 
 
 @pytest.mark.parametrize(
-    ("diameter", "factor"), [(19, 1.6), (21, 1.6), (29, 1.6), (40, 1.25), (9, 2.2)]
+    ("diameter", "factor"), [(19, 1.6), (21, 1.6), (29, 1.6), (40, 1.25), (9, 3.33)]
 )
 def test_scale_when_the_pixel_size_is_unknown_then_follows_from_the_cells(diameter, factor):
     source = ArraySource(draw_disks(diameter, 600))
