@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -134,9 +135,23 @@ def _find_orientation(picture: Image.Image) -> int:
     orientation = 1
     with suppress(Exception):  # damaged EXIF tells nothing
         exif = Image.Exif()
-        exif.load(picture.info.get("exif", b""))
+        exif.load(picture.info.get("exif") or _find_png_exif(picture))
         orientation = int(exif.get(_ORIENTATION, 1))
     return orientation if 1 <= orientation <= 8 else 1
+
+
+def _find_png_exif(picture: Image.Image) -> bytes:
+    """Return the EXIF chunk of a PNG, which Pillow misses where it follows the pixels."""
+    if picture.format != "PNG":
+        return b""
+    with Path(picture.filename).open("rb") as file:
+        file.seek(len(_PNG_MARK))
+        while len(head := file.read(8)) == 8:
+            length = int.from_bytes(head[:4], "big")
+            if head[4:] == b"eXIf":
+                return file.read(length)
+            file.seek(length + 4, os.SEEK_CUR)
+    return b""
 
 
 def _orient(values: NDArray[Any], orientation: int) -> NDArray[Any]:

@@ -173,6 +173,22 @@ def test_16_bit_png_with_colors_is_turned_as_exif_says(tmp_path):
     np.testing.assert_array_equal(read_stored_image(path), np.rot90(values, -1))
 
 
+def test_png_whose_exif_follows_its_pixels_has_the_size_that_it_is_decoded_with(tmp_path, image):
+    path = tmp_path / "image.png"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(image).save(path, exif=exif)
+    content = path.read_bytes()
+    start = content.index(b"eXIf") - 4
+    end = start + 12 + int.from_bytes(content[start : start + 4], "big")
+    path.write_bytes(content[:start] + content[end:-12] + content[start:end] + content[-12:])
+    wanted = np.rot90(image, -1)
+    assert read_image_size(path) == read_opened_size(path) == wanted.shape[:2]
+    np.testing.assert_array_equal(read_stored_image(path), wanted)
+    with open_image(path) as source:
+        assert source.levels == (wanted.shape[:2],)
+
+
 @pytest.mark.parametrize("cut", [1, 40])
 def test_jpeg_that_lacks_its_last_bytes_is_refused(tmp_path, cut):
     path = tmp_path / "a.jpg"
