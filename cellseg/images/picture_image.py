@@ -144,7 +144,7 @@ def _find_png_exif(picture: Image.Image) -> bytes:
     """Return the EXIF chunk of a PNG, which Pillow misses where it follows the pixels."""
     if picture.format != "PNG":
         return b""
-    with Path(picture.filename).open("rb") as file:
+    with Path(getattr(picture, "filename", "")).open("rb") as file:
         file.seek(len(_PNG_MARK))
         while len(head := file.read(8)) == 8:
             length = int.from_bytes(head[:4], "big")
