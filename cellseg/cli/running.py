@@ -106,6 +106,20 @@ def call(work: Callable[[], int | None]) -> int:
     except StoppedError as stop:
         _say(f"ended by {stop.name}")
         return int(str(stop.code))
+    except Exception as error:
+        if not _hides_interrupt(error):
+            raise
+        _say("interrupted")
+        return INTERRUPTED
+
+
+def _hides_interrupt(error: BaseException) -> bool:
+    """Return whether an error took the place of Ctrl-C, as MMEngine's while it formats a config."""
+    while (earlier := error.__context__) is not None:
+        if isinstance(earlier, KeyboardInterrupt):
+            return True
+        error = earlier
+    return False
 
 
 def describe_os_error(error: OSError) -> str:

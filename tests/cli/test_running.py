@@ -134,3 +134,19 @@ def test_call_when_an_os_error_is_a_mistake_of_the_program_then_it_is_not_hidden
 
     with pytest.raises(BrokenPipeError):
         call(fail)
+
+
+def test_error_that_hides_ctrl_c_ends_as_ctrl_c_and_others_are_raised(capsys):
+    def format_config():
+        try:
+            raise KeyboardInterrupt
+        except BaseException:  # as MMEngine does
+            raise SyntaxError("Failed to format the config file")  # noqa: B904
+
+    def fail():
+        raise SyntaxError("a fault of the program")
+
+    assert call(format_config) == 130
+    assert "interrupted" in capsys.readouterr().err
+    with pytest.raises(SyntaxError, match="a fault"):
+        call(fail)
