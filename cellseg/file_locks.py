@@ -58,7 +58,7 @@ def try_lock(file: BinaryIO) -> bool:
 
 
 class FolderLock:
-    """Keep other processes out of a folder, by a lock file that is gone when nobody holds it.
+    """Keep other processes out of a folder, by a lock file that exists only while held.
 
     The lock ends with the process, however that ends; processes forked from it do not hold it.
 

@@ -270,7 +270,7 @@ def _refuse_odd_weights(path: Path, weights: dict[str, Any], must_be_tensors: bo
     """Raise CheckpointError unless weights are plain tensors that are all there."""
     for name, value in weights.items():
         if not isinstance(name, str):
-            problem = f"the name {name!r:.60} of a weight is no text"
+            problem = f"the name {name!r:.60} of a weight must be a string"
         elif not isinstance(value, torch.Tensor):
             problem = f"{name} is a {type(value).__name__}" if must_be_tensors else ""
         elif value.layout != torch.strided or value.is_quantized or value.is_meta:

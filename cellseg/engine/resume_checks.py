@@ -59,7 +59,7 @@ def check_training_state(checkpoint: Mapping[str, Any], path: str | None) -> Non
     for part in ("log_scalars", "runtime_info", "resumed_keys"):
         content = hub.get(part, {})
         if not isinstance(content, Mapping) or not all(isinstance(key, str) for key in content):
-            problem = f"its {part} is no dict of names"
+            problem = f"its {part} must be a dict by name"
         elif part == "log_scalars" and not all(map(_is_history, content.values())):
             problem = "its log_scalars are no histories of numbers"
         elif part == "resumed_keys" and not all(isinstance(v, bool) for v in content.values()):

@@ -51,6 +51,12 @@ class DetectionLimits:
         for holder, name, value in self._limits:
             holder[name] = max(math.ceil(value * factor), 1) if value > 0 else value
 
+    @property
+    def most_cells(self) -> int | None:
+        """The most cells that one image or tile can give now; None where there is no such limit."""
+        limit = self._scored.get("max_per_img")
+        return int(limit) if limit is not None and limit > 0 else None
+
     def drop_below(self, score_thr: float) -> None:
         """Drop detections below a score before their masks are computed.
 

@@ -11,6 +11,7 @@ cells.boxes, cells.scores, cells.classes, cells.rles, cells.label_map()
 from __future__ import annotations
 
 import copy
+import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,7 @@ import torch
 from mmcv.transforms import Compose
 from mmengine.config import Config
 from mmengine.dataset import DefaultSampler
+from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 from numpy.typing import NDArray
 
@@ -180,6 +182,7 @@ class Predictor:
         }
         self._pipelines: dict[float | None, Compose] = {}
         self._limits = DetectionLimits(model)
+        self._limits_said: set[int] = set()
 
     @property
     def model_name(self) -> str:
@@ -379,6 +382,9 @@ class Predictor:
         if not images:
             return []
         samples = self._run_network(self.model, images, scale, self.score_thr)
+        most = self._limits.most_cells
+        if most is not None and any(len(sample.pred_instances) >= most for sample in samples):
+            self._warn_of_limit(most)
         return [
             self._to_cells(sample.pred_instances, image.shape, self.score_thr)
             for sample, image in zip(samples, images, strict=True)
@@ -410,6 +416,18 @@ class Predictor:
         with precision:
             samples: list[Any] = model.test_step(batch)
         return samples
+
+    def _warn_of_limit(self, most: int) -> None:
+        """Say once for each limit that an image or tile gave as many cells as it may."""
+        if most not in self._limits_said:
+            self._limits_said.add(most)
+            print_log(
+                f"An image or tile gave {most} cells, the limit that follows from "
+                "model.test_cfg.rcnn.max_per_img: cells beyond it are missing. Raise that setting "
+                "with --cfg-options.",
+                "current",
+                logging.WARNING,
+            )
 
     def _to_cells(self, instances: Any, shape: tuple[int, ...], score_thr: float) -> Cells:
         """Turn mmdet's predictions of one image into cells; those without a pixel are left out."""

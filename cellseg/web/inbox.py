@@ -79,7 +79,7 @@ class Inbox:
                 self._sweep()
 
     def _drop_old(self) -> None:
-        """Remove uploads that nobody asked for, and the oldest where there are too many."""
+        """Remove uploads that no page has used, and the oldest where there are too many."""
         now = time.monotonic()
         for path, since in list(self._pending.items()):
             if now - since > _KEPT_S or len(self._pending) > _MOST_PENDING:

@@ -13,31 +13,14 @@ from cellseg.errors import CellsegError
 from cellseg.formats.label_predictions import KNOWN_PATTERNS
 from cellseg.formats.label_tiff import write_label_tiffs
 from cellseg.formats.prediction_files import read_predictions
-from cellseg.formats.prediction_set import TruthImage, join_results
+from cellseg.formats.prediction_set import join_results
 from cellseg.scoring.counts import count_scene
 from cellseg.scoring.results import ImageResult
 from cellseg.scoring.scene import build_result_scene
 from cellseg.scoring.scores import compute_scores
 from cellseg.structures.cells import Cells
 from cellseg.structures.rle import encode_label_map
-
-NAMES = ["lymphocyte", "macrophage"]
-SHAPE = (20, 30)
-
-
-def draw_labels(seed: int = 0) -> NDArray[np.int32]:
-    """Draw blocks of cells."""
-    rng = np.random.default_rng(seed)
-    return np.kron(rng.integers(0, 9, (4, 6)), np.ones((5, 5))).astype(np.int32)
-
-
-def make_truth(name: str, img_id: int, *layers: NDArray[np.int32]) -> TruthImage:
-    """Make an image with one layer a class."""
-    parts = [Cells.from_label_map(layer, label, NAMES) for label, layer in enumerate(layers)]
-    return TruthImage(img_id, name, Cells.concatenate(parts))
-
-
-IMAGES = [make_truth("s/a", 3, draw_labels(1), draw_labels(2)), make_truth("b", 5, draw_labels(3))]
+from tests.formats.drawn_truth import IMAGES, NAMES, SHAPE, draw_labels, make_truth
 
 
 def write_labels(path: Path, label_map: NDArray[Any]) -> None:

@@ -303,3 +303,19 @@ def test_cells_above_a_score_are_those_found_without_it():
     np.testing.assert_array_equal(fewer.scores, kept.scores)
     assert shown == [len(kept), len(every)]  # no mask was computed in vain
     assert again.rles == every.rles
+
+
+@pytest.mark.parametrize(("limit", "num_said"), [(3, 1), (100_000, 0)])
+def test_limit_of_cells_when_an_image_reaches_it_then_is_said_once(monkeypatch, limit, num_said):
+    cfg = small_mask_rcnn()
+    cfg.model.test_cfg.rcnn.max_per_img = limit
+    torch.manual_seed(0)
+    predictor = Predictor(cfg, None, device="cpu", score_thr=0.0)
+    said = []
+    monkeypatch.setattr("cellseg.inference.predictor.print_log", lambda text, *_: said.append(text))
+    image = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
+    for _ in range(2):
+        assert len(predictor(image)) > 0
+    assert len([text for text in said if "max_per_img: cells beyond it are missing" in text]) == (
+        num_said
+    )
