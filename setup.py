@@ -40,7 +40,7 @@ class BuildWithConfigs(build_py):
             shutil.copyfile(source, path)
 
     def _list_configs(self) -> list[Path]:
-        return sorted(CONFIGS.rglob("*.py"))
+        return sorted(path for kind in ("*.py", "*.csv") for path in CONFIGS.rglob(kind))
 
     def _list_models(self) -> list[Path]:
         folders = [MODELS / name for name in SHIPPED_MODELS]

@@ -20,6 +20,9 @@ MAX_PAIRS = 1 << 18
 MAX_RUNS = 1 << 18
 """Runs of sorted boxes that are listed at once, unless a single query has more."""
 
+_GPU_BLOCK = 8
+"""Blocks on a GPU are so many times as large: each one makes the host wait, and memory is ample."""
+
 _MIN_EXPONENT, _NUM_EXPONENTS = -4, 20  # widths and heights of 2^-5 to 2^15 px are told apart
 _BOXES_PER_CELL = 8
 _MAX_CELLS_PER_SIDE = 1024
@@ -67,21 +70,22 @@ class BoxIndex:
         Yields:
             Blocks of query indices (P,) and box indices (P,), int64. Queries ascend from block to
             block and within one, and all pairs of a query are in the same block, so that P is at
-            most `MAX_PAIRS` or the number of boxes, whichever is larger.
+            most `MAX_PAIRS` (eight times that on a GPU), or the number of boxes if that is more.
         """
         if not len(self._order) or not len(queries):
             return
+        size = _GPU_BLOCK if queries.is_cuda else 1
         lows, highs = self._find_windows(queries.double())  # (M, G, 2) each
         spans = (highs - lows + 1).clamp(min=0)
         num_rows = torch.where(spans[..., 0] > 0, spans[..., 1], 0)  # (M, G)
         num_runs = num_rows.sum(dim=1).tolist()
-        for first, last in _split(num_runs, MAX_RUNS):
+        for first, last in _split(num_runs, MAX_RUNS * size):
             ends = [0, *itertools.accumulate(num_runs[first:last])]
             owners, starts, lengths = self._list_runs(
                 lows[first:last], highs[first:last], num_rows[first:last], ends[-1]
             )
             num_pairs = lengths.new_zeros(last - first).index_add_(0, owners, lengths).tolist()
-            for begin, end in _split(num_pairs, MAX_PAIRS):
+            for begin, end in _split(num_pairs, MAX_PAIRS * size):
                 chosen = slice(ends[begin], ends[end])
                 total = sum(num_pairs[begin:end])
                 run_inds, slots = _expand(starts[chosen], lengths[chosen], total)
