@@ -38,14 +38,18 @@ def test_build_holds_the_configs_of_the_repository(monkeypatch, tmp_path):
     build = given["cmdclass"]["build_py"](distribution)
     build.build_lib = str(tmp_path)
     build.ensure_finalized()
-    configs = sorted(path.relative_to(ROOT) for path in (ROOT / "configs").rglob("*.py"))
+    configs = sorted(
+        path.relative_to(ROOT)
+        for path in (ROOT / "configs").rglob("*.*")
+        if path.suffix in (".py", ".csv")
+    )
     assert len(configs) > 10
     assert {str(path) for path in configs} <= set(build.get_source_files())
     stale = tmp_path / "cellseg" / "configs" / "cell" / "gone.py"
     stale.parent.mkdir(parents=True)
     stale.touch()
     build.run()
-    packed = sorted((tmp_path / "cellseg" / "configs").rglob("*.py"))
+    packed = sorted((tmp_path / "cellseg" / "configs").rglob("*.*"))
     assert [path.relative_to(tmp_path / "cellseg") for path in packed] == configs
     assert all(
         path.read_bytes() == (ROOT / name).read_bytes()
