@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from mmengine.config import Config
@@ -23,9 +23,25 @@ _BATCH_SIZE = 4
 _STEPS_PER_EPOCH = 50
 _VALIDATIONS = 5
 _LR = 1e-4  # a fifth of what trains the light model from ImageNet weights
+_LAST_LR = 1e-6
 _WARMUP = 50
 _FOLDS = 5
 _FEWEST_IMAGES = 2
+
+
+class _Images(NamedTuple):
+    """What is trained on: folders, folds (0 where train and val are two), trained images."""
+
+    train: CellDataset
+    train_root: Path
+    val_root: Path
+    num_folds: int
+    num_trained: int
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        return tuple(self.train.metainfo["classes"])
 
 
 def make_fine_tuning_config(
@@ -56,89 +72,92 @@ def make_fine_tuning_config(
             f"The model {weights} does not hold its network's settings; train with its config, and "
             f"--cfg-options load_from={weights}."
         )
-    has_parts = (data / "train").is_dir() and (data / "val").is_dir()
-    train_root = data / "train" if has_parts else data
-    train_data = open_data(train_root, classes=classes)
-    if not has_parts and len(train_data) < _FEWEST_IMAGES:
-        raise CellsegError(
-            f"{data} has one image; give at least two, so that one can validate, or folders train "
-            "and val."
-        )
-    names = tuple(train_data.metainfo["classes"])
-    folds = 0 if has_parts else min(_FOLDS, len(train_data))
+    images = _find_images(data, classes)
     config = read_config(configs_folder() / "_base_" / "cell_lite.py")
-    num_images = len(train_data) if has_parts else max(len(train_data) * (folds - 1) // folds, 1)
-    settings = _describe_training(num_images, steps)
-    settings["model"] = _set_classes(record.network, len(names))
-    scale = _choose_scale(record, train_data)
-    shared = {
-        "type": "CellDataset",
-        "metainfo": {"classes": names},
-        "channel_order": train_data.image_format["channel_order"],
-        "num_folds": folds,
-        "fold": 0,
-    }
+    config.model = _set_classes(record.network, len(images.classes))
+    _set_schedule(config, steps)
+    scale = _choose_scale(record, images.train)
     crop_px = _find_crop_size(record.network)
-    train_set = dict(
-        shared,
-        data_root=str(train_root),
-        split="train",
-        pipeline=_make_train_pipeline(scale, crop_px, config.meta_keys),
+    _set_loaders(
+        config,
+        images,
+        _make_train_pipeline(scale, crop_px, config.meta_keys),
+        _make_test_pipeline(scale, config.meta_keys),
     )
-    val_set = dict(
-        shared,
-        data_root=str(data / "val" if has_parts else data),
-        split="val",
-        test_mode=True,
-        pipeline=_make_test_pipeline(scale, config.meta_keys),
-    )
-    settings["train_dataloader"]["dataset"] = {
-        "type": "RepeatDataset",
-        "times": math.ceil(_BATCH_SIZE * _STEPS_PER_EPOCH / num_images),
-        "dataset": train_set,
-    }
-    for split in ("val", "test"):
-        settings[f"{split}_dataloader"] = dict(
-            batch_size=1,
-            num_workers=1,
-            persistent_workers=True,
-            sampler=dict(type="DefaultSampler", shuffle=False),
-            dataset=val_set,
-        )
-    for name, value in settings.items():
-        config[name] = value
     config.load_from = str(weights)
     config.work_dir = str(Path("work_dirs") / f"fine-tune_{data.resolve().name}")
     object.__setattr__(config, "_filename", "fine-tune.py")
     return config
 
 
-def _describe_training(num_images: int, steps: int) -> dict[str, Any]:
-    """Write the loader and the schedule."""
+def _find_images(data: Path, classes: Sequence[str] | None) -> _Images:
+    """Open a folder of images, or of two folders train and val; raise CellsegError if too few."""
+    has_parts = (data / "train").is_dir() and (data / "val").is_dir()
+    train_root, val_root = (data / "train", data / "val") if has_parts else (data, data)
+    train = open_data(train_root, classes=classes)
+    if has_parts:
+        return _Images(train, train_root, val_root, 0, len(train))
+    if len(train) < _FEWEST_IMAGES:
+        raise CellsegError(
+            f"{data} has one image; give at least two, so that one can validate, or folders train "
+            "and val."
+        )
+    folds = min(_FOLDS, len(train))
+    return _Images(train, train_root, val_root, folds, max(len(train) * (folds - 1) // folds, 1))
+
+
+def _set_schedule(config: Config, steps: int) -> None:
+    """Shorten the light recipes' schedule, and lower its rate: the weights are trained already."""
     epochs = max(round(steps / _STEPS_PER_EPOCH), 1)
-    return {
-        "train_dataloader": dict(
-            batch_size=_BATCH_SIZE,
-            num_workers=1,
-            persistent_workers=True,
-            sampler=dict(type="DefaultSampler", shuffle=True),
-            drop_last=True,
-        ),
-        "train_cfg": dict(
-            type="EpochBasedTrainLoop",
-            max_epochs=epochs,
-            val_interval=max(epochs // _VALIDATIONS, 1),
-        ),
-        "optim_wrapper": dict(
-            type="OptimWrapper",
-            optimizer=dict(type="AdamW", lr=_LR, weight_decay=0.05),
-            clip_grad=dict(max_norm=5.0),
-        ),
-        "param_scheduler": [
-            dict(type="LinearLR", start_factor=0.02, by_epoch=False, begin=0, end=_WARMUP),
-            dict(type="CosineAnnealingLR", by_epoch=True, convert_to_iter_based=True, eta_min=1e-6),
-        ],
+    config.train_cfg.update(max_epochs=epochs, val_interval=max(epochs // _VALIDATIONS, 1))
+    config.optim_wrapper.optimizer.lr = _LR
+    warmup, decay = config.param_scheduler
+    warmup.end = _WARMUP
+    decay.eta_min = _LAST_LR
+
+
+def _set_loaders(
+    config: Config,
+    images: _Images,
+    train_pipeline: list[dict[str, Any]],
+    test_pipeline: list[dict[str, Any]],
+) -> None:
+    """Set the loaders: crops of images that come several times an epoch, and whole images."""
+    shared = {
+        "type": "CellDataset",
+        "metainfo": {"classes": images.classes},
+        "channel_order": images.train.image_format["channel_order"],
+        "num_folds": images.num_folds,
+        "fold": 0,
     }
+    loader = {"num_workers": 1, "persistent_workers": True}
+    train_set = dict(
+        shared, data_root=str(images.train_root), split="train", pipeline=train_pipeline
+    )
+    config.train_dataloader = dict(
+        loader,
+        batch_size=_BATCH_SIZE,
+        sampler=dict(type="DefaultSampler", shuffle=True),
+        drop_last=True,
+        dataset=dict(
+            type="RepeatDataset",
+            times=math.ceil(_BATCH_SIZE * _STEPS_PER_EPOCH / images.num_trained),
+            dataset=train_set,
+        ),
+    )
+    for split in ("val", "test"):
+        config[f"{split}_dataloader"] = dict(
+            loader,
+            batch_size=1,
+            sampler=dict(type="DefaultSampler", shuffle=False),
+            dataset=dict(
+                shared,
+                data_root=str(images.val_root),
+                split="val",
+                test_mode=True,
+                pipeline=test_pipeline,
+            ),
+        )
 
 
 def _set_classes(network: Mapping[str, Any], num_classes: int) -> dict[str, Any]:

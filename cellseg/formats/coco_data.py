@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
@@ -32,6 +32,17 @@ _PARTS = ("images", "annotations", "categories")
 _MANY_CROWDS = 3
 
 
+class _Parts(NamedTuple):
+    """The parts of a COCO file: rows, files and annotations by image id, names by category id."""
+
+    rows: dict[CocoId, dict[str, Any]]
+    files: dict[CocoId, Path]
+    categories: dict[CocoId, str]
+    parents: list[str]
+    annotations: dict[CocoId, list[dict[str, Any]]]
+    losses: list[Loss]
+
+
 def read_coco(
     path: Path, images: Path, channel_order: str = "rgb", crowds_as_cells: bool = False
 ) -> Source:
@@ -52,26 +63,7 @@ def read_coco(
         CellDataError: If the JSON is damaged, no COCO file, ambiguous, or names a file outside the
             folder.
     """
-    document = read_json(path)
-    try:
-        if not all(isinstance(document[key], list) for key in _PARTS):
-            raise TypeError("a part must be a list")
-        categories = _read_categories(document["categories"], path)
-        rows = {read_id(row["id"], f"{path}: the image id"): row for row in document["images"]}
-        files = {key: find_inside(images, str(row["file_name"]), path) for key, row in rows.items()}
-        repeated = len(rows) < len(document["images"])
-        grouped, losses = _group(document["annotations"], rows.keys(), path, crowds_as_cells)
-        parents = [str(row.get("supercategory")) for row in document["categories"]]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        if isinstance(error, CellDataError):
-            raise
-        raise CellDataError(
-            f"{path}: is not a whole COCO file ({error!r}); it must hold lists of images (id, "
-            "file_name, height, width), annotations (image_id, category_id, segmentation) and "
-            "categories (id, name)."
-        ) from error
-    if repeated:
-        raise CellDataError(f"{path}: an image id occurs twice; give each image its own.")
+    rows, files, categories, parents, grouped, losses = _read_parts(path, images, crowds_as_cells)
     _drop_repeated_files(files, grouped, path)
     for own in grouped.values():
         for annotation in own:
@@ -95,6 +87,30 @@ def read_coco(
         for key, file in files.items()
     ]
     return Source(converted, found, names, losses=losses)
+
+
+def _read_parts(path: Path, images: Path, crowds_as_cells: bool) -> _Parts:
+    """Read the three parts of a COCO file; raise CellDataError where one is not as it must be."""
+    document = read_json(path)
+    try:
+        if not all(isinstance(document[key], list) for key in _PARTS):
+            raise TypeError("a part must be a list")
+        categories = _read_categories(document["categories"], path)
+        rows = {read_id(row["id"], f"{path}: the image id"): row for row in document["images"]}
+        files = {key: find_inside(images, str(row["file_name"]), path) for key, row in rows.items()}
+        grouped, losses = _group(document["annotations"], rows.keys(), path, crowds_as_cells)
+        parents = [str(row.get("supercategory")) for row in document["categories"]]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, CellDataError):
+            raise
+        raise CellDataError(
+            f"{path}: is not a whole COCO file ({error!r}); it must hold lists of images (id, "
+            "file_name, height, width), annotations (image_id, category_id, segmentation) and "
+            "categories (id, name)."
+        ) from error
+    if len(rows) < len(document["images"]):
+        raise CellDataError(f"{path}: an image id occurs twice; give each image its own.")
+    return _Parts(rows, files, categories, parents, grouped, losses)
 
 
 def _group(

@@ -28,7 +28,7 @@ from cellseg.formats.conversion.annotations import (
 )
 from cellseg.formats.conversion.drawing import draw_polygons
 from cellseg.formats.conversion.fingerprints import fingerprint_files
-from cellseg.formats.conversion.image_pairs import pair_files
+from cellseg.formats.conversion.image_pairs import ImagePair, pair_files
 from cellseg.formats.conversion.json_files import read_json
 from cellseg.formats.conversion.names import name_folder
 from cellseg.formats.outlines import Polygon, outline_masks
@@ -91,20 +91,9 @@ def read_geojson(
     """
     pairs, losses = pair_files(images, annotations, _ENDINGS)
     losses = _name_slides(losses, images)
-    kinds: set[tuple[str, str]] = set()
-    unreadable: list[Loss] = []
-    for pair in pairs:
-        try:
-            features = read_features(pair.annotations)
-            kinds |= {(find_type(feature), name_class(feature)) for feature in features}
-        except CellDataError as error:  # raised again when its turn comes
-            unreadable.append(Loss("image", str(pair.annotations), "", "", str(error)))
-    if kinds and not unreadable and all(kind in NEVER_TAKEN for kind, _ in kinds):
-        shown = ", ".join(sorted({NEVER_TAKEN[kind] for kind, _ in kinds}))
-        raise CellDataError(
-            f"{annotations}: holds no cell, only objects of the kind {shown}; export detections, "
-            "cells or annotations from QuPath."
-        )
+    kinds, unreadable = _find_kinds(pairs)
+    if kinds and not unreadable:
+        _require_cells(kinds, annotations)
     taken = choose_types(objects, {kind for kind, _ in kinds})
     found = {
         name
@@ -122,6 +111,29 @@ def read_geojson(
     ]
     ignored = frozenset({IGNORED_CLASS})
     return Source(converted, sorted(found), None, ignored, losses, unreadable)
+
+
+def _find_kinds(pairs: Sequence[ImagePair]) -> tuple[set[tuple[str, str]], list[Loss]]:
+    """Find the types of objects and their classes in all files; and the files that are damaged."""
+    kinds: set[tuple[str, str]] = set()
+    unreadable: list[Loss] = []
+    for pair in pairs:
+        try:
+            features = read_features(pair.annotations)
+            kinds |= {(find_type(feature), name_class(feature)) for feature in features}
+        except CellDataError as error:  # raised again when its turn comes
+            unreadable.append(Loss("image", str(pair.annotations), "", "", str(error)))
+    return kinds, unreadable
+
+
+def _require_cells(kinds: set[tuple[str, str]], annotations: Path) -> None:
+    """Raise CellDataError where no type of object can be a cell."""
+    if all(kind in NEVER_TAKEN for kind, _ in kinds):
+        shown = ", ".join(sorted({NEVER_TAKEN[kind] for kind, _ in kinds}))
+        raise CellDataError(
+            f"{annotations}: holds no cell, only objects of the kind {shown}; export detections, "
+            "cells or annotations from QuPath."
+        )
 
 
 def read_features(path: Path) -> list[Mapping[str, Any]]:

@@ -1,22 +1,35 @@
-"""Label TIFFs: one number per cell, in one file for all classes and in one per class."""
+"""Label TIFFs, one number per cell: as this project writes them, and as it and others are read."""
 
 from __future__ import annotations
 
-import re
+import logging
+import os
 import zlib
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tifffile
+from mmengine.logging import print_log
 from numpy.typing import NDArray
 
+from cellseg.errors import CellDataError, CellsegError, as_cellseg_error
+from cellseg.file_listing import list_files
 from cellseg.fileio import write_atomically
-from cellseg.images import ImageSource
+from cellseg.formats.label_file_names import (
+    class_label_paths,
+    find_place,
+    guess_pattern,
+    match_name,
+    refuse_strays,
+)
+from cellseg.formats.prediction_set import PredictionSet, TruthImage
+from cellseg.images import ImageSource, read_label_map
 from cellseg.palette import Color
 from cellseg.structures.cells import Cells
+from cellseg.structures.label_pieces import MERGED_LABELS_HINT, look_merged_in
 
 _ROWS_PER_STRIP = 256
 
@@ -87,31 +100,43 @@ def write_label_tiffs(
     return {"lost_pixels": int(cells.measure()[1].sum()) - painted}
 
 
-def class_label_paths(path: Path, class_names: Sequence[str]) -> list[Path]:
-    """Name the label file of each class: `image.labels.tif` gives `image.labels.lymphocyte.tif`.
-
-    What a file name may not hold becomes "_". Classes whose names are then the same, or differ in
-    capitals only, get their number behind it: `image.labels.CD3__1.tif`, `image.labels.CD3__2.tif`.
+def read_label_folder(
+    root: Path,
+    images: Sequence[TruthImage],
+    class_names: Sequence[str],
+    pattern: str | None = None,
+) -> PredictionSet:
+    """Read a folder of label TIFFs, as Cellpose, StarDist and others write them.
 
     Args:
-        path: The combined file.
-        class_names: Names of all classes.
+        root: The folder.
+        images: The images of the data set.
+        class_names: The classes in order.
+        pattern: How the files are called below the folder: `{image}` stands for the image's name
+            and `{class}` for a class's number from 1 or its name, spelt as tools/predict.py does in
+            file names or as it is. When None, the first of KNOWN_PATTERNS that an image's file
+            follows, and no file may be called otherwise.
 
     Returns:
-        One file per class, no two the same.
+        The predictions, each of score 1.0.
+
+    Raises:
+        CellsegError: If no file follows the pattern, or one is of an unknown image or class, cannot
+            be read, differs in size from its image, or is one of two for an image and class.
     """
-    safe_names = [re.sub(r"[^\w-]+", "_", name) for name in class_names]
-    counts = Counter(name.lower() for name in safe_names)
-    taken = {name for name, count in counts.items() if count == 1}
-    paths = []
-    for number, name in enumerate(safe_names, 1):
-        if counts[name.lower()] > 1:
-            name = f"{name}_{number}"
-            while name.lower() in taken:
-                name += "_"
-            taken.add(name.lower())
-        paths.append(path.with_name(f"{path.stem}.{name}{path.suffix}"))
-    return paths
+    pattern, layers = _find_layers(root, images, class_names, pattern)
+    by_id = {image.img_id: image for image in images}
+    merged: list[Path] = []
+    by_image = {key: _read_layers(by_id[key], files, merged) for key, files in layers.items()}
+    if merged:
+        print_log(
+            f"{root}: in {len(merged)} of {sum(map(len, layers.values()))} label files, such as "
+            f"{merged[0]}, labels are in several pieces: {MERGED_LABELS_HINT}.",
+            "current",
+            logging.WARNING,
+        )
+    absent = [image.name for image in images if image.img_id not in by_image]
+    return PredictionSet(by_image, absent, False, "{class}" in pattern)
 
 
 def _write(cells: Cells, numbers: NDArray[Any], path: Path) -> int:
@@ -146,3 +171,51 @@ def _write(cells: Cells, numbers: NDArray[Any], path: Path) -> int:
         ),
     )
     return painted
+
+
+def _find_layers(
+    root: Path, images: Sequence[TruthImage], class_names: Sequence[str], pattern: str | None
+) -> tuple[str, dict[int, dict[int, Path]]]:
+    """Find the label files of a folder: their pattern, and for each image class index to file."""
+    paths = [path for path in list_files(root) if path.suffix.lower() in (".tif", ".tiff")]
+    if not paths:
+        raise CellsegError(f"{root}: holds no label TIFF (.tif); convert the predictions to TIFF.")
+    names = {path: path.relative_to(root).with_suffix(".tif").as_posix() for path in paths}
+    by_name = {image.name: image for image in images}
+    if pattern is None:
+        pattern = guess_pattern(root, names.values(), by_name)
+        refuse_strays(pattern, names)
+    pattern = pattern.replace(os.sep, "/")  # names have "/", on Windows too
+    layers: dict[int, dict[int, Path]] = {}
+    for path, name in names.items():
+        if found := match_name(pattern, name):
+            image, label = find_place(path, found, by_name, class_names)
+            first = layers.setdefault(image.img_id, {}).setdefault(label, path)
+            if first != path:
+                raise CellsegError(
+                    f"{path}: is of the same image and class as {first}; remove one of them."
+                )
+    if not layers:
+        raise CellsegError(
+            f"{root}: no file is called {pattern}, with an image's name as {{image}}."
+        )
+    return pattern, layers
+
+
+def _read_layers(image: TruthImage, files: Mapping[int, Path], merged: list[Path]) -> Cells:
+    """Read the label maps of one image, class index to file; add those that look merged."""
+    names = image.cells.class_names
+    parts = [Cells.empty(image.height, image.width, names)]
+    for label, path in files.items():
+        with as_cellseg_error(CellDataError):
+            label_map = read_label_map(path)
+        if label_map.shape != (image.height, image.width):
+            raise CellsegError(
+                f"{path}: is {label_map.shape[0]} x {label_map.shape[1]} pixels (height x width), "
+                f"but image {image.name} is {image.height} x {image.width}."
+            )
+        if look_merged_in(label_map):
+            merged.append(path)
+        cells = Cells.from_label_map(label_map, label, names)
+        parts.append(replace(cells, scores=np.ones(len(cells), dtype=np.float32)))
+    return Cells.concatenate(parts)

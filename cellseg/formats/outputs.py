@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from cellseg.formats.coco_results import write_coco_results
 from cellseg.formats.geojson import write_geojson
-from cellseg.formats.label_tiff import class_label_paths, write_label_tiffs
+from cellseg.formats.label_file_names import class_label_paths
+from cellseg.formats.label_tiff import write_label_tiffs
 from cellseg.formats.overlay import write_overlay
 from cellseg.formats.tables import check_parquet, write_csv, write_parquet
 from cellseg.images import ImageSource

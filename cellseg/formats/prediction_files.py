@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cellseg.errors import CellsegError
 from cellseg.formats.coco_results import read_coco_results
-from cellseg.formats.label_predictions import read_label_folder
+from cellseg.formats.label_tiff import read_label_folder
 from cellseg.formats.prediction_set import PredictionSet, TruthImage
 
 _PICKLES = {".pkl", ".pickle", ".pth", ".pt", ".npy"}

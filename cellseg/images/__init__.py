@@ -11,6 +11,7 @@ from cellseg.images.eight_bit import (
     check_image_format,
     check_intensity_range,
 )
+from cellseg.images.image_source import ArraySource, ImageSize, ImageSource
 from cellseg.images.label_maps import read_label_map
 from cellseg.images.opening import (
     open_image,
@@ -21,7 +22,6 @@ from cellseg.images.opening import (
     summarize_image,
 )
 from cellseg.images.resampling import ResampledSource
-from cellseg.images.source import ArraySource, ImageSize, ImageSource
 
 __all__ = [
     "DEFAULT_MAX_PIXELS",

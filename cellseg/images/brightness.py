@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cellseg.images.source import ImageSource
+from cellseg.images.image_source import ImageSource
 
 _GRID = 5
 _PART_PX = 64

@@ -8,7 +8,7 @@ from typing import Literal
 from cellseg.errors import CellDataError
 from cellseg.images.picture_image import PictureImage
 from cellseg.images.slide_image import SlideImage
-from cellseg.images.stored import StoredImage
+from cellseg.images.stored_image import StoredImage
 from cellseg.images.tiff_image import TiffImage
 
 TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8")

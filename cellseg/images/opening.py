@@ -19,10 +19,10 @@ from cellseg.images.eight_bit import (
     order_channels,
     to_8bit_bgr,
 )
+from cellseg.images.image_source import ArraySource, ImageSize, ImageSource
 from cellseg.images.kinds import open_stored
 from cellseg.images.resampling import ResampledSource, resampled_size
-from cellseg.images.source import ArraySource, ImageSize, ImageSource
-from cellseg.images.stored import StoredImage
+from cellseg.images.stored_image import StoredImage
 
 _READ_WHOLE_PX = 2**24  # up to 4096 x 4096 an image is read whole: 48 MiB
 _SAME_PIXEL_SIZE = 0.02  # levels whose pixel size is off by less are taken as they are

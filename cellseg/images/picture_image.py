@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cellseg.errors import CellDataError
-from cellseg.images.source import GRAY, RGB, ImageSize
-from cellseg.images.stored import StoredImage, check_declared_bytes
+from cellseg.images.image_source import GRAY, RGB, ImageSize
+from cellseg.images.stored_image import StoredImage, check_declared_bytes
 
 MAX_PICTURE_PIXELS = 2**28
 """Largest declared height x width of a picture, which is always decoded whole."""

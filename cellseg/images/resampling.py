@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cellseg.images.source import ImageSize, ImageSource
+from cellseg.images.image_source import ImageSize, ImageSource
 
 
 class ResampledSource(ImageSource):

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellseg.errors import CellDataError
-from cellseg.images.source import ImageSize
-from cellseg.images.stored import PixelSize, StoredImage, check_size, settle_pixel_size
+from cellseg.images.image_source import ImageSize
+from cellseg.images.stored_image import PixelSize, StoredImage, check_size, settle_pixel_size
 
 
 class SlideImage(StoredImage):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cellseg.errors import CellDataError
 from cellseg.images import tiff_pages
-from cellseg.images.stored import PixelSize, StoredImage, require_finite
+from cellseg.images.stored_image import PixelSize, StoredImage, require_finite
 from cellseg.images.tiff_pixel_size import read_tiff_pixel_size
 
 _CACHE_BYTES = 64 * 2**20

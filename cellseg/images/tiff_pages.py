@@ -19,8 +19,8 @@ import tifffile
 from numpy.typing import NDArray
 
 from cellseg.errors import CellDataError
-from cellseg.images.source import GRAY, RGB, ImageSize
-from cellseg.images.stored import check_declared_bytes, check_size
+from cellseg.images.image_source import GRAY, RGB, ImageSize
+from cellseg.images.stored_image import check_declared_bytes, check_size
 
 JPEG_COMPRESSIONS = {6, 7, 33007, 34892}
 _ALPHA = {1, 2}  # ExtraSamples: associated and unassociated alpha

@@ -8,7 +8,7 @@ from typing import Any
 
 import tifffile
 
-from cellseg.images.stored import PixelSize, settle_pixel_size
+from cellseg.images.stored_image import PixelSize, settle_pixel_size
 
 # Lengths of the OME schema in micrometers; names differ in case only, as in mm and Mm.
 _METRIC = {

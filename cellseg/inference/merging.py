@@ -213,8 +213,7 @@ def merge_tiles(
     centers = (mask_boxes[:, :2] + mask_boxes[:, 2:]) / 2
     off_core = np.maximum(bounds[:, 4:6] - centers, centers - bounds[:, 6:8]).max(axis=1)
     owned = (centers >= bounds[:, 4:6]).all(axis=1) & (centers < bounds[:, 6:8]).all(axis=1)
-    pairs = _pairs_across_tiles(mask_boxes, tile_ids, bounds)
-    overlaps = measure_overlaps(cells, pairs)
+    overlaps = measure_overlaps(cells, _pairs_across_tiles(mask_boxes, tile_ids, bounds))
     same = overlaps.iou >= iou_thr
     rivals = (overlaps.iomin >= iomin_thr) & ~same
     # Two cells that lie each in its own tile's core may well overlap and be two.
@@ -222,17 +221,26 @@ def merge_tiles(
     views = overlaps.pairs[overlaps.iou >= _SAME_VIEW_IOU]
     rivals[owners] = ~_seen_as_two(overlaps.pairs[owners], views, tile_ids, mask_boxes, bounds)
     twins = overlaps.pairs[same | rivals]
-    cut_twin = np.zeros(len(cells), dtype=bool)  # another tile saw this cell, but cut
-    for one, two in (twins.T, twins.T[::-1]):
-        cut_twin[one[~whole[two]]] = True
-    candidate = whole & (owned | (off_core <= slack_px) | cut_twin)
+    candidate = whole & (owned | (off_core <= slack_px) | _have_cut_twin(twins, whole))
     kept = candidate & suppress_duplicates(
         len(cells), twins[candidate[twins].all(axis=1)], owned + cells.confidences / 2
     )
     covered = kept.copy()
     covered[np.unique(twins[kept[twins].any(axis=1)])] = True
     parts = overlaps.pairs[(~whole & ~covered)[overlaps.pairs].all(axis=1)]
-    joined = _join_parts(cells, parts, bounds, cut)
+    return _take_best_first(cells, kept, _join_parts(cells, parts, bounds, cut))
+
+
+def _have_cut_twin(twins: NDArray[np.int64], whole: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which cells (N,) another tile saw, too, but cut; twins (T, 2) are the same cell."""
+    cut_twin = np.zeros(len(whole), dtype=bool)
+    for one, two in (twins.T, twins.T[::-1]):
+        cut_twin[one[~whole[two]]] = True
+    return cut_twin
+
+
+def _take_best_first(cells: Cells, kept: NDArray[np.bool_], joined: Cells) -> Cells:
+    """Take the cells kept (N,) and the joined ones, highest score first."""
     if not len(joined):  # sort and select at once, since a slide's cells take room
         places = np.flatnonzero(kept)
         return cells[places[np.argsort(-cells.confidences[places], kind="stable")]]

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from cellseg.structures.cells import Cells
 from cellseg.structures.runs import overlap_within, select_runs
 
-_PAIR_BLOCK = 4_000_000  # candidate pairs looked at together, to bound memory
+_PAIR_BLOCK = 400_000  # candidate pairs looked at together, to bound memory
+_COUNTED_BLOCK = 4_000  # pairs of masks compared together, likewise
 
 
 class MaskOverlaps(NamedTuple):
@@ -84,19 +85,37 @@ def measure_overlaps(
         The pairs that share at least one pixel, in ascending order.
     """
     _, areas = cells.measure()
-    used = np.arange(len(cells)) if pairs is None else np.unique(pairs)
-    runs = select_runs(cells.runs, len(cells), used)
-    one, two, counts = overlap_within(runs)
-    found = np.stack((used[one], used[two]), axis=1)
-    if pairs is not None:
-        keys = np.array([len(cells), 1])
-        wanted = np.isin(found @ keys, np.sort(pairs, axis=1) @ keys)
-        found, counts = found[wanted], counts[wanted]
+    if pairs is None:
+        found, counts = _count_shared(cells, np.arange(len(cells)))
+    else:
+        pairs = np.unique(np.sort(pairs, axis=1), axis=0)
+        blocks = range(0, len(pairs), _COUNTED_BLOCK)
+        parts = [_count_pairs(cells, pairs[first : first + _COUNTED_BLOCK]) for first in blocks]
+        found = np.concatenate([pairs[:0], *(part for part, _ in parts)])
+        counts = np.concatenate([np.zeros(0, dtype=np.int64), *(count for _, count in parts)])
     smaller = areas[found].min(axis=1) if len(found) else np.zeros(0, dtype=np.int64)
     kept = counts >= min_overlap * smaller
     found, counts, smaller = found[kept], counts[kept], smaller[kept]
     unions = areas[found].sum(axis=1) - counts
     return MaskOverlaps(found, counts, counts / unions, counts / smaller)
+
+
+def _count_pairs(
+    cells: Cells, pairs: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Count the pixels that pairs of cells share; those of the pairs (P, 2) that share any."""
+    found, counts = _count_shared(cells, np.unique(pairs))
+    keys = np.array([len(cells), 1])
+    wanted = np.isin(found @ keys, pairs @ keys)
+    return found[wanted], counts[wanted]
+
+
+def _count_shared(
+    cells: Cells, used: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Find all pairs among some cells that share pixels, ascending, and how many they share."""
+    one, two, counts = overlap_within(select_runs(cells.runs, len(cells), used))
+    return np.stack((used[one], used[two]), axis=1), counts
 
 
 def intersect_boxes(

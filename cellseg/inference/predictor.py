@@ -10,32 +10,24 @@ cells.boxes, cells.scores, cells.classes, cells.rles, cells.label_map()
 
 from __future__ import annotations
 
-import copy
-import logging
-import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from mmcv.transforms import Compose
 from mmengine.config import Config
 from mmengine.dataset import DefaultSampler
-from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 from numpy.typing import NDArray
 
-from cellseg.datasets.resize_factors import find_constant_factor
 from cellseg.engine.class_counts import check_class_counts
 from cellseg.engine.configs import find_test_dataset, read_class_names, read_config, read_palette
 from cellseg.errors import CellsegError
 from cellseg.images import ArraySource, ImageSize, ImageSource, open_image
 from cellseg.inference.detector import (
-    DetectionLimits,
     build_detector,
     find_device,
     fold_batch_norms,
@@ -44,6 +36,7 @@ from cellseg.inference.ensemble import CellEnsemble
 from cellseg.inference.mask_tta import CellTTAModel
 from cellseg.inference.merging import merge_tiles
 from cellseg.inference.model_source import open_model
+from cellseg.inference.network import CellNetwork, InputPipeline
 from cellseg.inference.scale_choice import (
     ScaleChoice,
     ScaleOptions,
@@ -53,7 +46,6 @@ from cellseg.inference.scale_choice import (
     warn_of_other_sizes,
 )
 from cellseg.inference.tile_plan import (
-    LEAST_TILE_PX,
     TileOptions,
     TilePlan,
     check_tiling,
@@ -63,9 +55,6 @@ from cellseg.inference.tiles import is_background
 from cellseg.structures.cells import Cells
 
 _ROUGH_SCORE = 0.3  # of cells that count in an estimate
-# Of a model that enlarges all images alike: the input that a tile makes, and the side of the test
-# images that its limits of proposals and cells are meant for.
-_TILE_INPUT_PX, _TEST_IMAGE_PX = 1024, 1000
 
 ImageLike = NDArray[np.uint8] | str | Path | ImageSource
 Progress = Callable[[int, int], None]
@@ -149,40 +138,29 @@ class Predictor:
         init_default_scope(self.cfg.get("default_scope", "mmdet"))
         dataset = find_test_dataset(self.cfg)
         check_class_counts(self.cfg, ("test",))
-        self._pipeline_cfg = [
-            step for step in dataset["pipeline"] if not str(step["type"]).startswith("Load")
-        ]
-        constant = find_constant_factor(self._pipeline_cfg)
-        self._constant_scale = None if constant == 1.0 else constant
-        self._input_size = _find_input_size(self._pipeline_cfg, self._constant_scale)
-        self._limit_area = float(math.prod(self._input_size))
-        if self._constant_scale is not None:
-            side = max(_TEST_IMAGE_PX * self._constant_scale, *self._input_size)
-            self._limit_area = side**2
-        check_tiling(self.tiling, self._input_size)
+        self._pipeline = InputPipeline(dataset["pipeline"])
+        check_tiling(self.tiling, self._pipeline.input_size)
         self.scale_options = ScaleOptions(self.tiling.scale, diameter_px, is_resampled)
         self.settle_scale()  # what contradicts itself is said before the weights are loaded
-        model = build_detector(self.cfg, self.source.path, self.source.checkpoint)
-        model = fold_batch_norms(model)
+        single = fold_batch_norms(
+            build_detector(self.cfg, self.source.path, self.source.checkpoint)
+        )
         self.source = replace(self.source, checkpoint=None)  # its weights are copied
         self.class_names: tuple[str, ...] = read_class_names(dataset)
         self.palette = read_palette(dataset)
-        single = model
-        if ensemble:
-            others = [self._build_member(*member, cfg_options) for member in ensemble]
-            model = CellEnsemble([model, *others])
-        if tta:
-            options = {**self.cfg.get("tta_model", {}), **(tta if isinstance(tta, dict) else {})}
-            options.pop("type", None)
-            model = CellTTAModel(model, **options)
-        self.model = model.to(self.device, memory_format=torch.channels_last).eval()
-        self._single = single  # estimates need no views or further models
         self.image_format: dict[str, Any] = {
             key: dataset[key] for key in ("channel_order", "intensity_range") if key in dataset
         }
-        self._pipelines: dict[float | None, Compose] = {}
-        self._limits = DetectionLimits(model)
-        self._limits_said: set[int] = set()
+        others = [self._build_member(*member, cfg_options) for member in ensemble]
+        model = self._wrap(single, others, tta)
+        self._network = CellNetwork(
+            model, single, self._pipeline, self.class_names, self.device, amp
+        )
+
+    @property
+    def model(self) -> torch.nn.Module:
+        """What finds cells: the detector, or it with further models or views."""
+        return self._network.model
 
     @property
     def model_name(self) -> str:
@@ -252,15 +230,15 @@ class Predictor:
 
     def settle_scale(self) -> ScaleChoice | None:
         """Choose the scale of all images; None where each needs its own."""
-        return settle_scale(self.scale_options, self.source.record, self._constant_scale)
+        return settle_scale(self.scale_options, self.source.record, self._pipeline.constant_scale)
 
     def choose_scale(self, source: ImageSource) -> ScaleChoice:
         """Choose the scale of one image, and say why; it may take a few passes of the network."""
         choice = self.settle_scale()
         record = self.source.record
         if choice is None and record is not None:
-            choice = choose_scale(source, self._find_roughly, record, self._constant_scale)
-        return choice or ScaleChoice(self._constant_scale, "as its test pipeline says")
+            choice = choose_scale(source, self._find_roughly, record, self._pipeline.constant_scale)
+        return choice or ScaleChoice(self._pipeline.constant_scale, "as its test pipeline says")
 
     def plan_tiles(
         self, size: ImageSource | ImageSize, choice: ScaleChoice | None = None
@@ -277,7 +255,7 @@ class Predictor:
         tiling = self.tiling
         if choice is not None and choice.factor is not None:
             tiling = replace(tiling, scale=choice.factor)
-        return plan_tiles(size.height, size.width, tiling, self._input_size)
+        return plan_tiles(size.height, size.width, tiling, self._pipeline.input_size)
 
     def predict_batches(
         self,
@@ -303,7 +281,8 @@ class Predictor:
             kept = [
                 place for place, image in zip(indices, images, strict=True) if image is not None
             ]
-            found = self._predict([image for image in images if image is not None], plan.scale)
+            shown = [image for image in images if image is not None]
+            found = self._network.find_cells(shown, plan.scale, self.score_thr)
             for index, cells in zip(kept, found, strict=True):
                 tile = plan.tiles[index]
                 if len(cells):
@@ -333,6 +312,21 @@ class Predictor:
         return (
             list(DefaultSampler(work, shuffle=False, seed=0, round_up=False)) if len(work) else []
         )
+
+    def _wrap(
+        self,
+        model: torch.nn.Module,
+        others: Sequence[torch.nn.Module],
+        tta: bool | dict[str, Any],
+    ) -> torch.nn.Module:
+        """Join a model with further ones, and let it see several views, where that is asked for."""
+        if others:
+            model = CellEnsemble([model, *others])
+        if tta:
+            options = {**self.cfg.get("tta_model", {}), **(tta if isinstance(tta, dict) else {})}
+            options.pop("type", None)
+            model = CellTTAModel(model, **options)
+        return model
 
     def _build_member(
         self,
@@ -373,101 +367,5 @@ class Predictor:
                 yield batch, images
 
     def _find_roughly(self, image: NDArray[np.uint8], scale: float) -> Cells:
-        """Find cells for an estimate: one model, one view, low scores included."""
-        samples = self._run_network(self._single, [image], scale, _ROUGH_SCORE)
-        return self._to_cells(samples[0].pred_instances, image.shape, _ROUGH_SCORE)
-
-    def _predict(self, images: Sequence[NDArray[np.uint8]], scale: float | None) -> list[Cells]:
-        """Send images of one size through the network; cells in the pixels of each image."""
-        if not images:
-            return []
-        samples = self._run_network(self.model, images, scale, self.score_thr)
-        most = self._limits.most_cells
-        if most is not None and any(len(sample.pred_instances) >= most for sample in samples):
-            self._warn_of_limit(most)
-        return [
-            self._to_cells(sample.pred_instances, image.shape, self.score_thr)
-            for sample, image in zip(samples, images, strict=True)
-        ]
-
-    @torch.inference_mode()
-    def _run_network(
-        self,
-        model: torch.nn.Module,
-        images: Sequence[NDArray[np.uint8]],
-        scale: float | None,
-        score_thr: float,
-    ) -> list[Any]:
-        """Send images of one size through a network; mmdet's samples."""
-        pipeline = self._pipeline(scale)
-        packed = [pipeline(_as_entry(image)) for image in images]
-        batch = {
-            "inputs": [item["inputs"] for item in packed],
-            "data_samples": [item["data_samples"] for item in packed],
-        }
-        if scale is None:
-            self._limits.scale(1.0)
-        else:
-            height, width = images[0].shape[:2]  # as are the others'
-            self._limits.scale(height * width * scale**2 / self._limit_area)
-        self._limits.drop_below(score_thr)
-        lower = torch.bfloat16 if self.device.type == "cpu" else torch.float16
-        precision = torch.autocast(self.device.type, dtype=lower) if self.amp else nullcontext()
-        with precision:
-            samples: list[Any] = model.test_step(batch)
-        return samples
-
-    def _warn_of_limit(self, most: int) -> None:
-        """Say once for each limit that an image or tile gave as many cells as it may."""
-        if most not in self._limits_said:
-            self._limits_said.add(most)
-            print_log(
-                f"An image or tile gave {most} cells, the limit that follows from "
-                "model.test_cfg.rcnn.max_per_img: cells beyond it are missing. Raise that setting "
-                "with --cfg-options.",
-                "current",
-                logging.WARNING,
-            )
-
-    def _to_cells(self, instances: Any, shape: tuple[int, ...], score_thr: float) -> Cells:
-        """Turn mmdet's predictions of one image into cells; those without a pixel are left out."""
-        cells = Cells.from_prediction(instances, shape[0], shape[1], self.class_names)
-        cells = cells[cells.confidences >= score_thr]
-        cells = cells[cells.areas > 0]
-        return cells[np.argsort(-cells.confidences, kind="stable")]
-
-    def _pipeline(self, scale: float | None) -> Compose:
-        """Build the test pipeline without loading, for one way of resizing."""
-        if scale not in self._pipelines:
-            steps = copy.deepcopy(self._pipeline_cfg)
-            if scale is not None:
-                for index, step in enumerate(steps):
-                    if str(step["type"]).endswith("Resize"):
-                        steps[index] = {"type": "Resize", "scale_factor": scale, "keep_ratio": True}
-            self._pipelines[scale] = Compose(steps)
-        return self._pipelines[scale]
-
-
-def _find_input_size(pipeline: Sequence[dict[str, Any]], constant: float | None) -> tuple[int, int]:
-    """Find the size that a test pipeline resizes to, in pixels; one for tiles where it has none."""
-    if constant is not None:
-        return _TILE_INPUT_PX, _TILE_INPUT_PX
-    for step in pipeline:
-        if str(step["type"]).endswith("Resize") and "scale" in step:
-            size = step["scale"]
-            return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
-    return (LEAST_TILE_PX, LEAST_TILE_PX)
-
-
-def _as_entry(image: NDArray[np.uint8]) -> dict[str, Any]:
-    """Make the entry that the pipeline expects after loading."""
-    return {
-        "img": image,
-        "img_path": "",
-        "img_id": 0,
-        "img_name": "",
-        "img_shape": image.shape[:2],
-        "ori_shape": image.shape[:2],
-        "height": image.shape[0],
-        "width": image.shape[1],
-    }
+        """Find cells for an estimate, low scores included."""
+        return self._network.estimate_cells(image, scale, _ROUGH_SCORE)

@@ -1,13 +1,11 @@
 """What the recipes that start from random weights share: a small Mask R-CNN that a CPU can train.
 
-Inherit it beside a data set's own settings; pipelines and schedule depend on its images.
+Inherit it beside a schedule and a runtime; pipelines and epochs depend on the data set's images.
 """
 
 _base_ = [
     "./mask-rcnn_cell.py",
     "./cell_dataset.py",
-    "./cell_schedule.py",
-    "./cell_runtime.py",
 ]
 
 _channels = 128  # half of the usual width, in neck and heads: a quarter of their work

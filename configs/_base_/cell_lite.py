@@ -7,8 +7,7 @@ downloaded when training starts. Pipelines and schedule depend on the data set's
 _base_ = [
     "./mask-rcnn_cell.py",
     "./cell_dataset.py",
-    "./cell_schedule.py",
-    "./cell_runtime.py",
+    "./cell_light_schedule.py",
 ]
 
 _channels = 96  # neck and heads, not the backbone, are the cost of a wide model
@@ -48,26 +47,3 @@ model = dict(
     # Up to 2,300 nuclei lie on 1000 x 1000 px at 40x, and a silent cap would lose some.
     test_cfg=dict(rcnn=dict(max_per_img=3000)),
 )
-
-# Adam as everywhere, with weight decay; the clip catches the first steps' gradients.
-optim_wrapper = dict(
-    optimizer=dict(_delete_=True, type="AdamW", lr=5e-4, weight_decay=0.05),
-    clip_grad=dict(max_norm=5.0),
-)
-param_scheduler = [
-    dict(type="LinearLR", start_factor=0.02, by_epoch=False, begin=0, end=100),
-    dict(type="CosineAnnealingLR", by_epoch=True, convert_to_iter_based=True, eta_min=5e-6),
-]
-
-# The average over about the last tenth of the steps so far is what is validated, saved under
-# state_dict and tested. Its window grows with the steps, so that it never holds the random weights.
-custom_hooks = [
-    *_base_.custom_hooks,
-    dict(
-        type="EMAHook",
-        ema_type="MomentumAnnealingEMA",
-        momentum=0.001,
-        gamma=10,
-        update_buffers=True,  # the batch norms' statistics too
-    ),
-]

@@ -3,7 +3,11 @@
 make demo
 """
 
-_base_ = "../_base_/cell_from_scratch.py"
+_base_ = [
+    "../_base_/cell_from_scratch.py",
+    "../_base_/cell_schedule.py",
+    "../_base_/cell_runtime.py",
+]
 
 _input_size = (256, 256)
 

@@ -7,7 +7,7 @@ weights on 65 images within an hour.
 python tools/train.py configs/cell/mask-rcnn_r18_small-anchor_dsb2018.py
 """
 
-_base_ = "../_base_/cell_from_scratch.py"
+_base_ = ["../_base_/cell_from_scratch.py", "../_base_/cell_light_schedule.py"]
 
 _metainfo = dict(classes=("nucleus",))
 _num_classes = len(_metainfo["classes"])
@@ -72,29 +72,7 @@ test_dataloader = val_dataloader
 
 # 1,120 steps of four crops: 30 minutes on one AVX2 core, the other one busy too.
 train_cfg = dict(max_epochs=70, val_interval=10)
-# Adam as everywhere; batch norm tolerates the learning rate, and the clip catches the first steps' gradients.
-optim_wrapper = dict(
-    optimizer=dict(_delete_=True, type="AdamW", lr=5e-4, weight_decay=0.05),
-    clip_grad=dict(max_norm=5.0),
-)
-param_scheduler = [
-    dict(type="LinearLR", start_factor=0.02, by_epoch=False, begin=0, end=100),
-    dict(type="CosineAnnealingLR", by_epoch=True, convert_to_iter_based=True, eta_min=5e-6),
-]
-
 default_hooks = dict(
     logger=dict(interval=8),  # twice an epoch of 16 steps
     checkpoint=dict(interval=5),
 )
-# The average over about the last tenth of the steps so far is what is validated, saved under
-# state_dict and tested. Its window grows with the steps, so that it never holds the random weights.
-custom_hooks = [
-    *_base_.custom_hooks,
-    dict(
-        type="EMAHook",
-        ema_type="MomentumAnnealingEMA",
-        momentum=0.001,
-        gamma=10,
-        update_buffers=True,  # the batch norms' statistics too
-    ),
-]

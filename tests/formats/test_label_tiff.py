@@ -1,12 +1,24 @@
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import tifffile
+from numpy.typing import NDArray
 
+from cellseg.errors import CellsegError
 from cellseg.formats import label_tiff
-from cellseg.formats.label_tiff import class_label_paths, paint_strips, write_label_tiffs
+from cellseg.formats.label_file_names import class_label_paths
+from cellseg.formats.label_tiff import paint_strips, write_label_tiffs
 from cellseg.formats.outputs import output_files
+from cellseg.formats.prediction_files import read_predictions
+from cellseg.formats.prediction_set import join_results
+from cellseg.scoring.counts import count_scene
+from cellseg.scoring.scene import build_result_scene
+from cellseg.scoring.scores import compute_scores
 from cellseg.structures.cells import Cells
-from cellseg.structures.rle import encode_crops, measure_rles
+from cellseg.structures.rle import encode_columns, encode_crops, encode_label_map, measure_rles
+from tests.formats.drawn_truth import IMAGES, NAMES, SHAPE, draw_labels, make_truth
 
 
 def random_cells(count=60, height=90, width=70, seed=0):
@@ -87,8 +99,6 @@ def test_label_tiff_beyond_65535_cells_is_uint32(tmp_path, count, dtype):
     label_map = (np.arange(side * 260) + 1).reshape(260, side)
     rows, columns = np.divmod(np.arange(count), side)
     boxes = np.stack((columns, rows, columns + 1, rows + 1), axis=1)
-    from cellseg.structures.rle import encode_columns
-
     rles = encode_columns(np.ones(count, bool), boxes, 260, side)
     cells = Cells(boxes, np.ones(count), np.zeros(count), rles, 260, side, ())
     path = tmp_path / "image.tif"
@@ -150,3 +160,99 @@ def test_label_tiff_when_writing_fails_leaves_the_old_file(tmp_path, monkeypatch
         write_label_tiffs(random_cells(seed=1), path)
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.glob(".*")] == []
+
+
+def write_labels(path: Path, label_map: NDArray[Any]) -> None:
+    """Write a label TIFF and its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tifffile.imwrite(path, label_map)
+
+
+def figures_of(path: Path, pattern: str | None = None) -> dict[str, float]:
+    """Judge predictions from files."""
+    predictions = read_predictions(path, IMAGES, NAMES, pattern)
+    results = join_results(IMAGES, predictions)
+    return compute_scores(
+        [count_scene(build_result_scene(result, 2)) for result in results], NAMES
+    ).to_dict()
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".tiff"])
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_read_predictions_when_folder_is_perfect_then_all_figures_are_one(
+    tmp_path: Path, suffix: str, dtype: type
+) -> None:
+    write_labels(tmp_path / f"s/a/class1{suffix}", draw_labels(1).astype(dtype))
+    write_labels(tmp_path / f"s/a/class2{suffix}", draw_labels(2).astype(dtype))
+    write_labels(tmp_path / f"b/class1{suffix}", draw_labels(3).astype(dtype))
+    assert set(figures_of(tmp_path).values()) == {1.0}
+    predictions = read_predictions(tmp_path, IMAGES, NAMES)
+    assert (predictions.has_scores, predictions.has_classes, predictions.absent) == (
+        False,
+        True,
+        [],
+    )
+
+
+def test_read_predictions_when_a_label_file_is_cut_off_then_named(tmp_path: Path) -> None:
+    write_labels(tmp_path / "b/class1.tif", draw_labels(1))
+    data = (tmp_path / "b/class1.tif").read_bytes()
+    (tmp_path / "b/class1.tif").write_bytes(data[: len(data) // 3])
+    with pytest.raises(CellsegError, match=r"b/class1\.tif"):
+        read_predictions(tmp_path, IMAGES, NAMES)
+
+
+def predict(folder: Path, name: str, layers: list[NDArray[np.int32]], classes: list[str]) -> Path:
+    """Write the label TIFFs of one image as tools/predict.py does."""
+    found = [encode_label_map(layer) for layer in layers]
+    cells = Cells(
+        np.concatenate([boxes for _, boxes, _, _ in found]),
+        np.ones(sum(len(ids) for ids, *_ in found)),
+        np.repeat([0, 1], [len(ids) for ids, *_ in found]),
+        [rle for *_, rles in found for rle in rles],
+        *SHAPE,
+        tuple(classes),
+    )
+    folder.mkdir(exist_ok=True)
+    write_label_tiffs(cells, folder / f"{name}.labels.tif")
+    return folder / f"{name}.labels.tif"
+
+
+def test_read_predictions_when_tools_predict_wrote_them_then_perfect_ones_score_one(
+    tmp_path: Path,
+) -> None:
+    classes = ["lymphocyte", "large (odd) cell"]
+    images = [make_truth(n, k, draw_labels(k), draw_labels(k + 2)) for k, n in enumerate("ab", 1)]
+    for image in images:
+        layers = [draw_labels(image.img_id), draw_labels(image.img_id + 2)]
+        combined = predict(tmp_path / "out", image.name, layers, classes)
+    predictions = read_predictions(tmp_path / "out", images, classes)
+    assert (predictions.has_classes, predictions.absent) == (True, [])
+    results = join_results(images, predictions)
+    figures = compute_scores(
+        [count_scene(build_result_scene(result, 2)) for result in results], classes
+    ).to_dict()
+    assert set(figures.values()) == {1.0}
+    for path in (tmp_path / "out").glob("b.labels.*.tif"):
+        path.unlink()
+    with pytest.raises(CellsegError, match=rf"{combined}: does not follow"):
+        read_predictions(tmp_path / "out", images, classes)
+    merged = read_predictions(tmp_path / "out", images, classes, "{image}.labels.tif")
+    assert (merged.has_classes, merged.absent) == (False, [])
+
+
+def test_read_predictions_when_a_file_is_a_yes_no_mask_then_warned_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(
+        "cellseg.formats.label_tiff.print_log", lambda message, *_: told.append(message)
+    )
+    mask = np.zeros(SHAPE, np.uint8)
+    mask[2:6, 2:6] = mask[10:14, 20:24] = 255
+    write_labels(tmp_path / "b" / "class1.tif", mask)
+    write_labels(tmp_path / "s/a" / "class1.tif", draw_labels(1) * 0 + 1)
+    read_predictions(tmp_path, IMAGES, NAMES)
+    assert len(told) == 1
+    assert "in 1 of 2 label files, such as" in told[0]
+    assert "class1.tif, labels are in several pieces: each label counts as one cell" in told[0]

@@ -225,7 +225,7 @@ def test_picture_whose_file_is_too_small_for_it_is_refused_undecoded(tmp_path, m
 def test_blank_picture_of_many_pixels_in_a_small_file_is_refused_undecoded(
     tmp_path, monkeypatch, name
 ):
-    monkeypatch.setattr("cellseg.images.stored._SMALL_BYTES", 2**18)
+    monkeypatch.setattr("cellseg.images.stored_image._SMALL_BYTES", 2**18)
     path = tmp_path / name
     Image.new("RGB", (2000, 2000)).save(path, lossless=True)
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", None)

@@ -62,3 +62,25 @@ def test_measure_overlaps_without_cells_finds_nothing():
     overlaps = measure_overlaps(Cells.empty(5, 5, ("a",)))
     assert overlaps.pairs.shape == (0, 2)
     assert len(overlaps.iou) == 0
+
+
+@pytest.mark.parametrize("block", [1, 3, 1000])
+def test_measure_overlaps_of_pairs_in_blocks_then_those_that_share_pixels(monkeypatch, block):
+    rng = np.random.default_rng(2)
+    crops = [rng.random(rng.integers(1, 15, 2)) < 0.7 for _ in range(40)]
+    rles = encode_crops(crops, rng.integers(0, 30, 40), rng.integers(0, 30, 40), 40, 40)
+    cells = Cells.from_rles(rles, 40, 40)
+    pairs = np.array([(j, i) for i in range(40) for j in range(i + 1, 40) if (i + j) % 3])
+    everything = measure_overlaps(cells)
+    asked = everything.pairs.sum(axis=1) % 3 > 0
+    monkeypatch.setattr("cellseg.inference.overlaps._COUNTED_BLOCK", block)
+    overlaps = measure_overlaps(cells, rng.permutation(pairs))
+    for some, all_of_them in zip(overlaps, everything, strict=True):
+        np.testing.assert_array_equal(some, all_of_them[asked])
+
+
+def test_measure_overlaps_of_no_pairs_finds_nothing():
+    cells = Cells.from_label_map(np.array([[1, 2], [2, 1]]))
+    overlaps = measure_overlaps(cells, np.zeros((0, 2), dtype=np.int64))
+    assert overlaps.pairs.shape == (0, 2)
+    assert len(overlaps.iomin) == 0

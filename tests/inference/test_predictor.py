@@ -1,4 +1,3 @@
-import contextlib
 
 import numpy as np
 import pytest
@@ -241,30 +240,6 @@ def test_checkpoint_that_holds_code_is_refused(tmp_path):
         Predictor(small_mask_rcnn(), path)
 
 
-@pytest.mark.parametrize(
-    ("scale", "side", "factor"), [(1.0, 512, 4.0), (2.0, 128, 1.0), (None, 512, 1.0)]
-)
-def test_limits_of_the_detector_follow_the_area_it_looks_at(scale, side, factor):
-    cfg = small_mask_rcnn()  # its input is 256 x 256
-    tiling = TileOptions(scale=scale, whole=True)
-    predictor = Predictor(cfg, None, device="cpu", score_thr=0.0, tiling=tiling)
-    seen = []
-    model = predictor.model
-
-    def look(data):
-        seen.append([dict(model.rpn_head.test_cfg), dict(model.roi_head.test_cfg)])
-        return [sample.clone() for sample in data["data_samples"]]
-
-    model.test_step = look
-    predictor._to_cells = lambda instances, shape: None
-    for sample in ("first", "second"):  # limits are set from the config's each time
-        with contextlib.suppress(AttributeError):
-            predictor._predict([np.zeros((side, side, 3), np.uint8)], scale)
-        assert seen[-1][0]["nms_pre"] == 50 * factor, sample
-        assert seen[-1][0]["max_per_img"] == 50 * factor
-        assert seen[-1][1]["max_per_img"] == 10 * factor
-
-
 def test_real_model_loads_its_weights_and_predicts(tmp_path):
     cfg = small_mask_rcnn()
     torch.manual_seed(0)
@@ -279,43 +254,3 @@ def test_real_model_loads_its_weights_and_predicts(tmp_path):
     assert len(cells) > 0
     assert cells.rles == first(image).rles
     assert cells.rles[0]["size"] == [64, 80]
-
-
-def test_cells_above_a_score_are_those_found_without_it():
-    cfg = small_mask_rcnn()
-    torch.manual_seed(0)
-    predictor = Predictor(cfg, None, device="cpu", score_thr=0.0)
-    image = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
-    every = predictor(image)
-    threshold = float(every.scores[len(every) // 2])  # a score itself stays
-    shown = []
-    forward = predictor.model.roi_head.mask_head.forward
-    predictor.model.roi_head.mask_head.forward = lambda x: (shown.append(len(x)), forward(x))[1]
-
-    predictor.score_thr = threshold
-    fewer = predictor(image)
-    predictor.score_thr = 0.0
-    again = predictor(image)
-
-    kept = every[every.scores >= np.float32(threshold)]
-    assert 0 < len(kept) < len(every)
-    assert fewer.rles == kept.rles
-    np.testing.assert_array_equal(fewer.scores, kept.scores)
-    assert shown == [len(kept), len(every)]  # no mask was computed in vain
-    assert again.rles == every.rles
-
-
-@pytest.mark.parametrize(("limit", "num_said"), [(3, 1), (100_000, 0)])
-def test_limit_of_cells_when_an_image_reaches_it_then_is_said_once(monkeypatch, limit, num_said):
-    cfg = small_mask_rcnn()
-    cfg.model.test_cfg.rcnn.max_per_img = limit
-    torch.manual_seed(0)
-    predictor = Predictor(cfg, None, device="cpu", score_thr=0.0)
-    said = []
-    monkeypatch.setattr("cellseg.inference.predictor.print_log", lambda text, *_: said.append(text))
-    image = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
-    for _ in range(2):
-        assert len(predictor(image)) > 0
-    assert len([text for text in said if "max_per_img: cells beyond it are missing" in text]) == (
-        num_said
-    )

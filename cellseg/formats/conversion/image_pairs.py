@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -54,6 +54,31 @@ def pair_files(
     Raises:
         CellDataError: If a folder is absent, or there is no annotation file at all.
     """
+    marks = _find_marks(images, annotations, endings)
+    pictures = _list_images(images, set(marks.values()))
+    besides = _find_extras(images, annotations, pictures, extras) if extras else {}
+    marks = {name: path for name, path in marks.items() if path not in besides}
+    taken = {_name_bases(image, images)[1] for image in pictures}
+    pairs, losses = [], []
+    for image in pictures:
+        if image in besides or (images != annotations and annotations in image.parents):
+            continue
+        bases = _name_bases(image, images, taken)
+        names = (f"{base}{end}" for end in endings for base in bases)
+        own = [marks.pop(name) for name in names if name in marks]
+        if own:
+            pairs.append(ImagePair(image, own[0]))
+        else:
+            losses.append(_lose(image, _NO_ANNOTATIONS))
+        losses += [_lose(mark, "the image has another annotation file, too") for mark in own[1:]]
+    losses += [_lose(mark, _NO_IMAGE) for mark in marks.values()]
+    losses = _name_nearest(losses)
+    losses += [_lose(path, "is neither an image nor its annotations", "file") for path in besides]
+    return pairs, losses
+
+
+def _find_marks(images: Path, annotations: Path, endings: Sequence[str]) -> dict[str, Path]:
+    """Find the annotation files, by name in lower case; raise CellDataError if there is none."""
     for folder in (images, annotations):
         if not folder.is_dir():
             raise CellDataError(f"{folder}: no such folder; correct the path.")
@@ -67,33 +92,21 @@ def pair_files(
             f"{annotations}: holds no file that ends in {' or '.join(endings)}; give the folder of "
             "the annotations."
         )
-    pictures = _list_images(images, set(marks.values()))
-    besides = _find_extras(images, annotations, pictures, extras) if extras else {}
-    marks = {name: path for name, path in marks.items() if path not in besides}
-    taken = {
-        image.relative_to(images).as_posix().lower().removesuffix(image.suffix.lower())
-        for image in pictures
-    }
-    pairs, losses = [], []
-    for image in pictures:
-        if image in besides or (images != annotations and annotations in image.parents):
-            continue
-        whole = image.relative_to(images).as_posix().lower()
-        bases = [whole, whole.removesuffix(image.suffix.lower())]
-        bases += [base for base in _shorten(bases[1]) if base not in taken]
-        if image.name == LAYOUT_IMAGE:
-            bases.append(image.parent.relative_to(images).as_posix().lower())
-        names = (f"{base}{end}" for end in endings for base in bases)
-        own = [marks.pop(name) for name in names if name in marks]
-        if own:
-            pairs.append(ImagePair(image, own[0]))
-        else:
-            losses.append(_lose(image, _NO_ANNOTATIONS))
-        losses += [_lose(mark, "the image has another annotation file, too") for mark in own[1:]]
-    losses += [_lose(mark, _NO_IMAGE) for mark in marks.values()]
-    losses = _name_nearest(losses)
-    losses += [_lose(path, "is neither an image nor its annotations", "file") for path in besides]
-    return pairs, losses
+    return marks
+
+
+def _name_bases(image: Path, images: Path, taken: Collection[str] = ()) -> list[str]:
+    """List what an image's annotation file may be called before its ending, the likeliest first.
+
+    The first two are the image's path, with and without its suffix; a shorter one is not used where
+    it is taken, the name of another image.
+    """
+    whole = image.relative_to(images).as_posix().lower()
+    bases = [whole, whole.removesuffix(image.suffix.lower())]
+    bases += [base for base in _shorten(bases[1]) if base not in taken]
+    if image.name == LAYOUT_IMAGE:
+        bases.append(image.parent.relative_to(images).as_posix().lower())
+    return bases
 
 
 def _shorten(base: str) -> list[str]:

@@ -22,6 +22,8 @@ from cellseg.structures.runs import Crop
 
 _MOST_COVERED, _SMALL_PX = 100, 2**27
 
+_Drawn = dict[int, list[tuple[Annotation, Crop]]]
+
 
 @dataclass
 class PaintedImage:
@@ -65,20 +67,38 @@ def paint_annotations(
     Raises:
         CellDataError: If they cover the image a hundred times over, which would not end.
     """
-    painted = PaintedImage({}, {}, [])
-    drawn: dict[int, list[tuple[Annotation, Crop]]] = {}
+    losses: list[Loss] = []
+    drawn, doubles = _draw_all(annotations, table, shape, image, split_pieces, losses)
+    losses += warn_of_enclosing(drawn, shape, image)
+    labels = [annotation.label for own in drawn.values() for annotation, _ in own]
+    painted = _paint_layers(drawn, shape, image, losses)
+    painted.losses += doubles
+    painted.losses += warn_of_merged(painted.layers, labels, image)
+    return painted
+
+
+def _draw_all(
+    annotations: Iterable[Annotation],
+    table: ClassTable,
+    shape: tuple[int, int],
+    image: str,
+    split_pieces: bool,
+    losses: list[Loss],
+) -> tuple[_Drawn, list[Loss]]:
+    """Draw annotations: cells by class, and those that repeat another; add what was left out."""
+    drawn: _Drawn = {}
     seen: set[tuple[int, int, int, int, bytes]] = set()
     doubles: list[Loss] = []
     covered = 0
     for annotation in annotations:
         place = IGNORED if annotation.is_ignored else table.find(annotation.class_name)
-        crop = _draw(annotation, place, shape, image, painted.losses)
+        crop = _draw(annotation, place, shape, image, losses)
         if crop is None:
             continue
         pieces = cut_pieces(crop) if split_pieces and place != IGNORED else [crop]
         if len(pieces) > 1:
             named = (image, annotation.label, annotation.class_name)
-            painted.losses.append(Loss("change", *named, "each of its pieces became a cell"))
+            losses.append(Loss("change", *named, "each of its pieces became a cell"))
         for piece in pieces:
             height, width = piece.mask.shape
             covered += height * width
@@ -93,10 +113,15 @@ def paint_annotations(
                 f"{image}: its annotations cover the image more than {_MOST_COVERED} times over; "
                 "correct them, or leave the image out with --skip-bad."
             )
-    painted.losses += warn_of_enclosing(drawn, shape, image)
-    labels = [annotation.label for own in drawn.values() for annotation, _ in own]
-    num_drawn = sum(map(len, drawn.values()))
-    kind = np.uint16 if num_drawn < 2**16 else np.uint32
+    return drawn, doubles
+
+
+def _paint_layers(
+    drawn: _Drawn, shape: tuple[int, int], image: str, losses: list[Loss]
+) -> PaintedImage:
+    """Paint a label map for each class; the crops of a class are let go once it is painted."""
+    painted = PaintedImage({}, {}, losses)
+    kind = np.uint16 if sum(map(len, drawn.values())) < 2**16 else np.uint32
     next_id = 1
     for place in sorted(drawn, key=lambda index: (index == IGNORED, index)):
         layer = np.zeros(shape, dtype=kind)
@@ -109,8 +134,6 @@ def paint_annotations(
         painted.layers[place] = ids[layer]
         painted.counts[place] = len(kept)
         next_id += len(kept)
-    painted.losses += doubles
-    painted.losses += warn_of_merged(painted.layers, labels, image)
     return painted
 
 

@@ -1,4 +1,7 @@
-"""What an image file holds: its resolutions, its pixel size and the values that it stores."""
+"""An image file as it is stored: its resolutions, its pixel size, its values in their own type.
+
+Each kind of file has a subclass; `opening` makes of it an `ImageSource`, which callers read.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellseg.errors import CellDataError
-from cellseg.images.source import RGB, ImageSize
+from cellseg.images.image_source import RGB, ImageSize
 
 MOST_UNEQUAL = 0.02
 """Pixels whose sides differ by no more than this share are taken as square."""

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from cellseg.errors import CellDataError
-from cellseg.images.source import ImageSize
-from cellseg.images.stored import (
+from cellseg.images.image_source import ImageSize
+from cellseg.images.stored_image import (
     PixelSize,
     check_declared_bytes,
     check_size,

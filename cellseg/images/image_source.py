@@ -1,4 +1,7 @@
-"""What every reader of images asks of one: its size, pixel size, channels and a region's pixels."""
+"""An image as callers read it: regions in 8-bit B, G, R, whatever the file stores.
+
+`stored_image` is the other side of the door: the values as the file holds them.
+"""
 
 from __future__ import annotations
 
