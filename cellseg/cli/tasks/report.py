@@ -74,8 +74,12 @@ def gather(args: argparse.Namespace) -> tuple[ReportInput, ReportOptions]:
     )
 
 
-def run(args: argparse.Namespace) -> None:
-    """Gather, write, and say where the page is."""
+def write(args: argparse.Namespace) -> Path:
+    """Gather and write the page; its path."""
     given, options = gather(args)
-    path = write_atomically(args.out or args.work_dir / "report.html", build_report(given, options))
-    write_result(f"Wrote {path} from {given.sources['Predictions']}")
+    return write_atomically(args.out or args.work_dir / "report.html", build_report(given, options))
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the page, and say where it is."""
+    write_result(f"Wrote {write(args)}")
