@@ -67,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "checkpoint (default: the first one listed)",
     )
     training.add_argument(
-        "--steps", type=int, default=500, help="training steps (default: %(default)s)"
+        "--steps", type=int, help="training steps (default: 200 on a CPU, 500 on a GPU)"
     )
 
 
@@ -82,7 +82,7 @@ def check(args: argparse.Namespace) -> None:
         raise CellsegError("--data has its labels in it; leave out --labels and --val-images.")
     if args.val_labels is not None and args.val_images is None:
         raise CellsegError("--val-labels needs --val-images; give both.")
-    if args.steps < 1:
+    if args.steps is not None and args.steps < 1:
         raise CellsegError("--steps must be at least 1.")
 
 

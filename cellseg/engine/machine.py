@@ -42,6 +42,11 @@ class Machine:
         return wanted
 
     @property
+    def num_steps(self) -> int:
+        """Steps that train a model further in minutes on a GPU, and in less than an hour else."""
+        return 500 if self.device == "cuda" else 200
+
+    @property
     def num_workers(self) -> int:
         """Processes that read images beside the training."""
         if self.device == "cpu":

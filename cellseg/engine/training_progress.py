@@ -5,6 +5,8 @@ MMEngine's own lines go into the log file, where they lose nothing.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 import math
 import time
@@ -13,14 +15,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from cellseg.datasets.cell_dataset import CellDataset
 from cellseg.engine.machine import look_at_machine
+from cellseg.project_files import show_path
 
 METRIC = "coco/segm_mAP_50"
+_NEEDLESS = '"FileClient" will be deprecated'  # of MMEngine's own hooks; nobody can act on it
 _STEPS_BEFORE_ESTIMATE = 10
 _STEPS_REMEMBERED = 50
 _WIDTHS = (11, 9, 8, 12, 7)
@@ -36,7 +41,13 @@ class QuietRunner(Runner):
         for handler in logger.handlers:
             if type(handler) is logging.StreamHandler:
                 handler.setLevel(max(handler.level, logging.WARNING))
+                handler.addFilter(lambda record: _NEEDLESS not in record.getMessage())
         return logger
+
+    def load_checkpoint(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Load weights without MMEngine's line on which backend reads the file."""
+        with contextlib.redirect_stdout(io.StringIO()):
+            return super().load_checkpoint(*args, **kwargs)
 
 
 class TrainingProgressHook(Hook):
@@ -81,7 +92,8 @@ class TrainingProgressHook(Hook):
         now = time.perf_counter()
         self._step_seconds.append(now - self._mark)
         self._mark = now
-        self._losses.append(float((outputs or {}).get("loss", math.nan)))
+        loss = (outputs or {}).get("loss", math.nan)
+        self._losses.append(float(loss.detach() if isinstance(loss, torch.Tensor) else loss))
         done = runner.iter + 1
         if done - self._first_step == _STEPS_BEFORE_ESTIMATE and done < runner.max_iters:
             self.write(f"Training takes about {write_duration(self._estimate(runner, done))}.")
@@ -159,8 +171,9 @@ def describe_training(runner: Runner, start: str | None = None) -> list[tuple[st
     max_epochs = _count_epochs(runner)
     epochs = f" ({max_epochs} epochs of {per_epoch})" if max_epochs else ""
     interval = getattr(runner.train_loop, "val_interval", 0)
-    unit = "epochs" if max_epochs else "steps"
-    validated = f", validated every {interval} {unit}" if val else ", never validated"
+    unit = "epoch" if max_epochs else "step"
+    often = f"every {unit}" if interval == 1 else f"every {interval} {unit}s"
+    validated = f", validated {often}" if val else ", never validated"
     dated = Path(runner.log_dir)
     lines = [
         ("config", str(config.filename)),
@@ -169,8 +182,8 @@ def describe_training(runner: Runner, start: str | None = None) -> list[tuple[st
         ("model", f"{type(model).__name__} with {backbone}, {millions:.1f} million parameters"),
         ("device", f"{machine.describe()}, {batch} images a step"),
         ("steps", f"{runner.max_iters}{epochs}{validated}"),
-        ("folder", str(runner.work_dir)),
-        ("log", str(dated / f"{dated.name}.log")),
+        ("folder", show_path(runner.work_dir)),
+        ("log", show_path(dated / f"{dated.name}.log")),
         ("stop", "Ctrl-C; the same command with --resume goes on from the last checkpoint"),
     ]
     if start is not None:

@@ -4,9 +4,9 @@ import argparse
 from pathlib import Path
 
 from cellseg.analysis.data_verdict import judge_data
-from cellseg.cli.next_steps import describe_next, quote
 from cellseg.cli.running import write_result
 from cellseg.cli.tasks import browse_dataset, dataset_report
+from cellseg.cli.tasks.next_steps import describe_next, quote
 from cellseg.defaults import DEFAULT_TINY_PX
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from cellseg.cli.next_steps import describe_next, quote
 from cellseg.cli.running import write_result
+from cellseg.cli.tasks.next_steps import describe_next, quote
 from cellseg.config_files import configs_folder
 from cellseg.datasets.folder_facts import FolderFacts, read_folder_facts, write_folder_facts
 from cellseg.engine.fine_tuning import (
@@ -44,7 +44,9 @@ def run(args: argparse.Namespace) -> None:
         reports.append(f"{config} was there already and stays as it is.")
     else:
         name = args.start or start.path.name
-        text = write_config(args.project, folder, start, name, look_at_machine(), args.steps)
+        machine = look_at_machine()
+        steps = args.steps or machine.num_steps
+        text = write_config(args.project, folder, start, name, machine, steps)
         write_atomically(config, text)
         reports.append(f"Wrote {config}: what to train, on what, and why.")
     next_steps = describe_next(

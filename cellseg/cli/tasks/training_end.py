@@ -9,13 +9,13 @@ from mmengine.logging import print_log
 
 from cellseg.analysis.curves import plot_runs, save_figure
 from cellseg.analysis.training_logs import read_run
-from cellseg.cli.next_steps import describe_next, quote
 from cellseg.cli.running import write_result
 from cellseg.cli.tasks import report
+from cellseg.cli.tasks.next_steps import describe_next, quote
 from cellseg.defaults import DEFAULT_KEYS, DEFAULT_SCORE_THR
 from cellseg.engine.checkpoints import find_resumable_checkpoint
 from cellseg.errors import CellDataError, CellsegError
-from cellseg.project_files import CONFIG_NAME
+from cellseg.project_files import CONFIG_NAME, show_path
 
 CURVE_NAME, REPORT_NAME = "curve.png", "report.html"
 VAL_RESULTS = "val.segm.json"
@@ -36,10 +36,10 @@ def finish_training(cfg: Config, given: object, score: str) -> None:
         "report": write_report(cfg),
     }
     lines = [score] if score else []
-    lines += [f"{name:<11}{path}" for name, path in files.items() if path is not None]
+    lines += [f"{name:<11}{show_path(path)}" for name, path in files.items() if path is not None]
     config = None if given is None else Path(str(given))
     is_project = config is not None and config.name == CONFIG_NAME
-    model = quote(config.parent if config is not None and is_project else folder)
+    model = quote(config.parent if config is not None and is_project else show_path(folder))
     steps = [(f"cellseg predict IMAGES --model {model}", "find cells in new images")]
     if is_project:
         steps.insert(0, (f"cellseg evaluate {model}", "score the validation images"))
