@@ -68,7 +68,10 @@ def test_verdict_when_images_differ_in_magnification_then_warns():
 
 @pytest.mark.parametrize(
     ("facts", "reason"),
-    [(make_facts(((0, 0), (0, 0))), "no cell at all"), (make_facts(contrast=-20.0), "Red and blue")],
+    [
+        (make_facts(((0, 0), (0, 0))), "no cell at all"),
+        (make_facts(contrast=-20.0), "Red and blue"),
+    ],
 )
 def test_verdict_when_training_would_be_worthless_then_forbids_it(facts, reason):
     verdict = judge_data(facts)
