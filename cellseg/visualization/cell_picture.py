@@ -152,7 +152,7 @@ def encode_png(picture: NDArray[np.uint8]) -> bytes:
 def _draw_bar(width_px: int, pixel_size_um: float) -> NDArray[np.uint8]:
     """Draw a strip with a scale bar and its length."""
     length, bar_px = choose_bar(width_px, pixel_size_um)
-    strip = draw_caption(f"{length:g} µm", (), width_px)
+    strip = draw_caption(f"{length:g} um", (), width_px)
     height = strip.shape[0]
     strip = np.pad(strip, ((_MARGIN_PX, 0), (0, 0), (0, 0)), constant_values=255)
     strip = strip[: height + _BAR_PX + 2]
