@@ -17,7 +17,9 @@ _KINDS = {
     "missed": _MISSED,
     FALSE_POSITIVE: _FALSE_POSITIVE,
 }
-_DARK_SHARE = 0.7
+_BRIGHTNESS = np.array([0.299, 0.587, 0.114])  # of R, G, B
+_PALENESS = 0.7  # below 1, so that small shares can be seen
+_DARK = 0.5  # below this brightness of a field, its number is white
 _MAX_LABELLED = 30  # above this many classes the numbers in the fields cannot be read
 
 
@@ -65,14 +67,15 @@ def color_fields(shares: NDArray[np.float64]) -> NDArray[np.float64]:
     hues[:] = _WRONG
     hues[np.eye(len(shares), dtype=bool)] = _RIGHT
     hues[:, -1], hues[-1] = _MISSED, _FALSE_POSITIVE
-    strength = np.nan_to_num(shares)[..., np.newaxis]
+    strength = np.nan_to_num(shares)[..., np.newaxis] ** _PALENESS
     return 1 - strength * (1 - hues)
 
 
 def _draw_matrix(axes: Axes, confusion: Confusion, texts: list[list[str]]) -> None:
     """Draw one matrix with texts in its fields."""
     shares: NDArray[np.float64] = confusion.shares
-    axes.imshow(color_fields(shares), interpolation="nearest")
+    fields = color_fields(shares)
+    axes.imshow(fields, interpolation="nearest")
     places = range(len(shares))
     axes.set_xticks(places, [*confusion.class_names, "missed"], rotation=35, ha="right")
     axes.set_yticks(places, [*confusion.class_names, FALSE_POSITIVE])
@@ -89,5 +92,5 @@ def _draw_matrix(axes: Axes, confusion: Confusion, texts: list[list[str]]) -> No
     for row, line_texts in enumerate(texts):
         for column, text in enumerate(line_texts):
             if (row, column) != (last, last):
-                color = "white" if shares[row, column] > _DARK_SHARE else "black"
+                color = "white" if fields[row, column] @ _BRIGHTNESS < _DARK else "black"
                 axes.text(column, row, text, ha="center", va="center", color=color)

@@ -203,7 +203,8 @@ def plot_runs(
         [run.name for run in runs] if group_pattern is None else [*group_runs(runs, group_pattern)]
     )
     for ax, panel in zip(axes, panels, strict=True):
-        _draw_panel(ax, panel, names, weight)
+        is_smoothed = any(curve.key in train_keys for curves in panel for curve in curves)
+        _draw_panel(ax, panel, names, weight if is_smoothed else 0.0)
         ax.set_xlabel(_AXIS_TITLES[axis])
         ax.xaxis.set_major_locator(MaxNLocator(6, integer=axis != "minutes"))
         if axis == "iter" and length is not None:
@@ -289,9 +290,19 @@ def _check_keys(
 
 
 def _draw_panel(
-    ax: Axes, curves_of_keys: Sequence[Sequence[Curve]], names: Sequence[str], weight: float
+    ax: Axes,
+    curves_of_keys: Sequence[Sequence[Curve]],
+    names: Sequence[str],
+    weight: float,
 ) -> None:
-    """Draw the curves of one panel, a list for each key; names are those of the whole figure."""
+    """Draw the curves of one panel.
+
+    Args:
+        ax: Where to draw.
+        curves_of_keys: A list of curves for each key.
+        names: Names of the runs of the whole figure.
+        weight: With which the curves were smoothed; 0 where they were not.
+    """
     keys = [curves[0].key for curves in curves_of_keys if curves]
     for curve in (curve for curves in curves_of_keys for curve in curves):
         run, key = names.index(curve.name), keys.index(curve.key)
@@ -302,8 +313,9 @@ def _draw_panel(
         )
         if curve.num_runs > 1:
             label += f" (mean and s.d. of {curve.num_runs})"
-        if curve.raw is not None:
+        if weight:
             label += f" (smoothed, weight {weight:g})"
+        if curve.raw is not None:
             ax.plot(curve.places, curve.raw, color=color, alpha=0.25, linewidth=0.8)
         marker = "o" if len(curve.places) <= 40 else None
         ax.plot(

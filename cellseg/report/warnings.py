@@ -56,7 +56,7 @@ def _find_few(confusion: Confusion, num_images: int) -> list[str]:
         images = "1 image" if num_images == 1 else f"{num_images} images"
         return [
             f"The scores rest on {total:,} cells in {images} only: they may differ much on other "
-            "images; annotate more, or use `cellseg cross-validate`."
+            "images; annotate more, or run cellseg cross-validate."
         ]
     rare = [
         f"{name} ({count})"

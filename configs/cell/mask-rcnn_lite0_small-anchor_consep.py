@@ -42,7 +42,5 @@ val_dataloader = dict(
     dataset=dict(data_root="data/consep/train", metainfo=_metainfo, groups_file=None),
 )
 test_dataloader = dict(
-    dataset=dict(
-        data_root="data/consep/test", metainfo=_metainfo, num_folds=0, groups_file=None
-    ),
+    dataset=dict(data_root="data/consep/test", metainfo=_metainfo, num_folds=0, groups_file=None),
 )
