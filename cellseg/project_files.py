@@ -14,6 +14,7 @@ CONFIG_NAME = "config.py"
 DATA_NAME = "data"
 CHECK_NAME = "check"
 RUN_NAME = "run"
+FOLDS_NAME = "folds"
 
 
 def is_project(path: str | Path) -> bool:
