@@ -7,6 +7,7 @@ import difflib
 from pathlib import Path
 
 from cellseg.errors import CellsegError
+from cellseg.project_files import find_project_config
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -41,7 +42,8 @@ def find_config(name: str | Path) -> Path:
     """Find a config file.
 
     Args:
-        name: A path; or the name of a shipped config, with or without .py.
+        name: A path; the folder of a project that `cellseg new` made; or the name of a shipped
+            config, with or without .py.
 
     Returns:
         The file. A path that exists goes before a shipped config of that name.
@@ -52,6 +54,8 @@ def find_config(name: str | Path) -> Path:
     path = Path(name)
     if path.is_file():
         return path
+    if (project := find_project_config(path)) is not None:
+        return project
     shipped, stem = list_configs(), path.name.removesuffix(".py")
     if path.parent == Path() and stem in shipped:
         return shipped[stem]
@@ -74,7 +78,7 @@ def find_source(name: str | Path) -> Path:
     """Find a config as `find_config` does, or a folder of images.
 
     Args:
-        name: A folder, or what `find_config` takes.
+        name: A folder of images, or what `find_config` takes.
 
     Returns:
         The folder or file.
@@ -83,6 +87,8 @@ def find_source(name: str | Path) -> Path:
         CellsegError: If there is neither.
     """
     path = Path(name)
+    if (project := find_project_config(path)) is not None:
+        return project
     if path.exists():
         return path
     try:

@@ -6,13 +6,16 @@
   imports them when it looks up a name, as it does with its own.
 - ``mmengine.runner.checkpoint``: the loaders of `cellseg.engine.checkpoint_loading`, which run
   nothing that a file contains, are in place before the first checkpoint is loaded.
+- ``mmdet.datasets``: its line on a package that nobody here needs is not shown at each start.
 - ``torchvision``: one that was built for another torch raises RuntimeError, which MMEngine does not
   expect when it lists the environment. It is reported as absent instead.
 """
 
+import contextlib
 import importlib
 import importlib.machinery
 import importlib.util
+import io
 import sys
 from collections.abc import Callable, Sequence
 from importlib.abc import Loader, MetaPathFinder
@@ -21,6 +24,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeAlias
 
+_NEEDLESS_LINE = "Could not import OneDL. Skipping OneDL datasets."
 _EXT_FILE = Path(__file__).parent / "ops" / "mmcv_ext.py"
 
 
@@ -88,6 +92,8 @@ def install() -> None:
     steps: dict[str, _Step] = {
         "mmdet.registry": _add_locations,
         "mmengine.runner.checkpoint": _replace_loaders_on_use,
+        "mmdet.datasets": _leave_out_line,
+        "mmdet.datasets.transforms": _leave_out_line,
         "torchvision": _load_or_report_absent,
     }
     sys.meta_path.insert(0, WatchingFinder(steps))
@@ -114,6 +120,17 @@ def _replace_loaders_on_use(loader: Loader, module: ModuleType) -> None:
         return checkpoint_loader.load_checkpoint(*args, **kwargs)
 
     checkpoint_loader.load_checkpoint = staticmethod(replace_and_load)
+
+
+def _leave_out_line(loader: Loader, module: ModuleType) -> None:
+    """Execute a module of MMDetection that prints a line on each import, without that line."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(said):
+            loader.exec_module(module)
+    finally:
+        lines = said.getvalue().splitlines(keepends=True)
+        sys.stdout.writelines(line for line in lines if line.strip() != _NEEDLESS_LINE)
 
 
 def _load_or_report_absent(loader: Loader, module: ModuleType) -> None:

@@ -102,13 +102,18 @@ def predict_image(settings: Settings, name: str, amp: bool) -> Row:
     image, _ = draw_cell_image(np.random.default_rng(0), side_px, side_px, cells)
     predictor = build_predictor(settings, name, amp, 1, whole=True)
     values: Row = measure_calls(
-        lambda: predictor(image), settings.device, settings.pick(1, 10), settings.pick(1, 3)
+        lambda: predictor(image, channel_order="bgr"),
+        settings.device,
+        settings.pick(1, 10),
+        settings.pick(1, 3),
     )
-    values["cells"] = len(predictor(image))
+    values["cells"] = len(predictor(image, channel_order="bgr"))
     values["cells_per_s"] = 1000 * values["cells"] / values["ms"]
     values["mpx_per_s"] = side_px**2 / 1000 / values["ms"]
-    values["parts_ms"] = time_parts(lambda: predictor(image), predictor.model, settings.device)
-    waits = find_round_trips(lambda: predictor(image), settings.device)
+    values["parts_ms"] = time_parts(
+        lambda: predictor(image, channel_order="bgr"), predictor.model, settings.device
+    )
+    waits = find_round_trips(lambda: predictor(image, channel_order="bgr"), settings.device)
     values["round_trips"] = dict(list(waits.items())[:_PLACES])
     return values
 

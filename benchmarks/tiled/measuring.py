@@ -90,7 +90,7 @@ def predict_array(args: Namespace, slide: Path, how: str) -> tuple[Cells, dict[s
 
         cells = predict_sliced(predictor, image, args.tile, args.overlap)
     else:
-        cells = predictor(image)
+        cells = predictor(image, channel_order="bgr")
     wall_s = time.perf_counter() - begin
     peak_gb = read_memory_gb("VmHWM")
     return cells, {"cells": len(cells), "wall_s": wall_s, **seconds, "peak_gb": peak_gb}

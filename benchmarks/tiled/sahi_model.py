@@ -25,7 +25,9 @@ class _Network:
 
     def __call__(self, images: list[NDArray[np.uint8]]) -> dict[str, Any]:
         """Predict slices."""
-        found = [self._predictor(np.ascontiguousarray(image)) for image in images]
+        found = [
+            self._predictor(np.ascontiguousarray(image), channel_order="bgr") for image in images
+        ]
         return {
             "predictions": [
                 {

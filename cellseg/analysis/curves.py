@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from terminaltables import AsciiTable
 
@@ -20,6 +21,11 @@ from cellseg.fileio import write_atomically
 FIGURE_SUFFIXES = (".png", ".svg", ".pdf")
 
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8c564b")
+_TITLES = {
+    "coco/segm_mAP_50": "AP50 of the masks, on validation",
+    "coco/segm_mAP": "AP of the masks, on validation",
+}
+_AXIS_TITLES = {"iter": "iteration", "epoch": "epoch", "minutes": "minutes of training"}
 _LINE_STYLES = ("-", "--", ":", "-.")
 
 
@@ -100,7 +106,7 @@ def make_curves(
         runs: Runs; those that did not log the key are left out.
         key: What to show.
         weight: Smoothing; validation scores are never smoothed.
-        axis: Measure runs in iterations or in epochs.
+        axis: Measure runs in iterations, epochs or minutes.
         group_pattern: Show the mean and spread of runs whose names differ only in what this regular
             expression finds; None shows each run.
 
@@ -167,8 +173,8 @@ def plot_runs(
         runs: At least one run.
         keys: What to show; each must be logged by at least one run, except the default ones, of
             which one is enough.
-        weight: Smoothing of training curves, see `smooth`.
-        axis: Measure runs in iterations or in epochs.
+        weight: Smoothing of training curves, see `smooth`; the legend states it.
+        axis: Measure runs in iterations, epochs or minutes.
         group_pattern: Mean and spread over runs, see `make_curves`.
         title: Title of the figure.
 
@@ -197,8 +203,10 @@ def plot_runs(
         [run.name for run in runs] if group_pattern is None else [*group_runs(runs, group_pattern)]
     )
     for ax, panel in zip(axes, panels, strict=True):
-        _draw_panel(ax, panel, names)
-        ax.set_xlabel("iteration" if axis == "iter" else "epoch")
+        is_smoothed = any(curve.key in train_keys for curves in panel for curve in curves)
+        _draw_panel(ax, panel, names, weight if is_smoothed else 0.0)
+        ax.set_xlabel(_AXIS_TITLES[axis])
+        ax.xaxis.set_major_locator(MaxNLocator(6, integer=axis != "minutes"))
         if axis == "iter" and length is not None:
             _add_epoch_axis(ax, length)
     if title:
@@ -281,8 +289,20 @@ def _check_keys(
     return list(dict.fromkeys(keys))
 
 
-def _draw_panel(ax: Axes, curves_of_keys: Sequence[Sequence[Curve]], names: Sequence[str]) -> None:
-    """Draw the curves of one panel, a list for each key; names are those of the whole figure."""
+def _draw_panel(
+    ax: Axes,
+    curves_of_keys: Sequence[Sequence[Curve]],
+    names: Sequence[str],
+    weight: float,
+) -> None:
+    """Draw the curves of one panel.
+
+    Args:
+        ax: Where to draw.
+        curves_of_keys: A list of curves for each key.
+        names: Names of the runs of the whole figure.
+        weight: With which the curves were smoothed; 0 where they were not.
+    """
     keys = [curves[0].key for curves in curves_of_keys if curves]
     for curve in (curve for curves in curves_of_keys for curve in curves):
         run, key = names.index(curve.name), keys.index(curve.key)
@@ -293,6 +313,8 @@ def _draw_panel(ax: Axes, curves_of_keys: Sequence[Sequence[Curve]], names: Sequ
         )
         if curve.num_runs > 1:
             label += f" (mean and s.d. of {curve.num_runs})"
+        if weight:
+            label += f" (smoothed, weight {weight:g})"
         if curve.raw is not None:
             ax.plot(curve.places, curve.raw, color=color, alpha=0.25, linewidth=0.8)
         marker = "o" if len(curve.places) <= 40 else None
@@ -309,9 +331,11 @@ def _draw_panel(ax: Axes, curves_of_keys: Sequence[Sequence[Curve]], names: Sequ
         if curve.spread is not None:
             low, high = curve.values - curve.spread, curve.values + curve.spread
             ax.fill_between(curve.places, low, high, color=color, alpha=0.2, linewidth=0)
-    ax.set_ylabel(keys[0] if len(keys) == 1 else "")
+    ax.set_ylabel(_TITLES.get(keys[0], keys[0]) if len(keys) == 1 else "")
     rising = all("mAP" in key or "_AP" in key or "_AR" in key for key in keys)
     if rising:
+        ax.set_ylim(0, 1)  # a failed run must not look like a good one
+    elif any("loss" in key for key in keys):
         ax.set_ylim(bottom=0)
     ax.grid(alpha=0.3)
     ax.spines[["top", "right"]].set_visible(False)
@@ -329,3 +353,4 @@ def _add_epoch_axis(ax: Axes, iters_per_epoch: int) -> None:
 
     upper = ax.secondary_xaxis("top", functions=(to_epochs, to_iterations))
     upper.set_xlabel("epoch")
+    upper.xaxis.set_major_locator(MaxNLocator(6, integer=True))

@@ -98,6 +98,7 @@ class DataFacts:
         cells: All cells.
         parts: Name of each fold or split to the indices of its images.
         tiny_px: Cells of a smaller area are tiny, in pixels.
+        palette: RGB colors of the classes that the data set gives; None where it gives none.
     """
 
     class_names: tuple[str, ...]
@@ -105,6 +106,7 @@ class DataFacts:
     cells: CellFacts
     parts: dict[str, IntArray]
     tiny_px: int
+    palette: Sequence[Sequence[int]] | None = None
 
     @property
     def counts(self) -> IntArray:
@@ -130,6 +132,7 @@ def describe_data(
     read_image: Any,
     parts: Mapping[str, Sequence[int]] | None = None,
     tiny_px: int = DEFAULT_TINY_PX,
+    palette: Sequence[Sequence[int]] | None = None,
 ) -> DataFacts:
     """Look at every image and cell of a data set.
 
@@ -139,6 +142,7 @@ def describe_data(
         read_image: Function from an entry to its image (H, W, 3) uint8 as B, G, R.
         parts: Name of each fold or split to the indices of its images; none when None.
         tiny_px: Cells of a smaller area count as tiny, in pixels.
+        palette: RGB colors of the classes; None for the default ones.
 
     Returns:
         The facts; there may be no cell.
@@ -166,7 +170,7 @@ def describe_data(
         files=files,
     )
     indices = {name: np.asarray(part, dtype=np.int64) for name, part in (parts or {}).items()}
-    return DataFacts(tuple(class_names), tuple(images), cell_facts, indices, tiny_px)
+    return DataFacts(tuple(class_names), tuple(images), cell_facts, indices, tiny_px, palette)
 
 
 def measure_stain_contrast(image_bgr: NDArray[np.uint8], cells: NDArray[np.bool_]) -> float:

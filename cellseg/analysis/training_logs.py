@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Axis = Literal["iter", "epoch"]
+Axis = Literal["iter", "epoch", "minutes"]
 Record = dict[str, Any]
 _NOT_KEYS = ("iter", "step", "epoch")
 _logger = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class TrainingRun:
 
         Args:
             key: Such as `loss` or `coco/segm_mAP_50`.
-            axis: Measure the run in iterations or in epochs.
+            axis: Measure the run in iterations, epochs or minutes of training steps.
 
         Returns:
             (P,) places and (P,) values; P is 0 where the run does not hold the key.
@@ -72,7 +72,22 @@ class TrainingRun:
             if self.iters_per_epoch is None:
                 raise ValueError(f"{self.name} does not count epochs; plot it by iteration.")
             places = places / self.iters_per_epoch
+        if axis == "minutes":
+            places = self._to_minutes(places)
         return places, values
+
+    def _to_minutes(self, iterations: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Bring iterations to minutes of training steps; validation is not counted.
+
+        Raises:
+            ValueError: If the run logged no times.
+        """
+        timed = [(record["iter"], record["time"]) for record in self.train if "time" in record]
+        if not timed:
+            raise ValueError(f"{self.name} logged no times; plot it by iteration.")
+        ends, seconds = np.array(timed, dtype=np.float64).T
+        spent = np.cumsum(np.diff(ends, prepend=0.0) * seconds) / 60
+        return np.interp(iterations, [0.0, *ends], [0.0, *spent])
 
 
 def find_logs(run: str | Path) -> list[Path]:

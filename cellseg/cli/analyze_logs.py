@@ -31,7 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=0.0,
         help="weight of smoothing, 0 to below 1",
     )
-    plot.add_argument("--axis", choices=("iter", "epoch"), default="iter", help="horizontal axis")
+    plot.add_argument(
+        "--axis",
+        choices=("iter", "epoch", "minutes"),
+        default="iter",
+        help="horizontal axis (default: iter)",
+    )
     plot.add_argument(
         "--group",
         nargs="?",

@@ -66,12 +66,24 @@ def add_files_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_truth_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add ground truth and predictions, and the flags on how both are read."""
+def add_truth_arguments(
+    parser: argparse.ArgumentParser, may_lack_predictions: bool = False
+) -> None:
+    """Add ground truth and predictions, and the flags on how both are read.
+
+    Args:
+        parser: The command's parser.
+        may_lack_predictions: Whether the command makes predictions where none are given.
+    """
     parser.add_argument(
-        "truth", help="config, or folder of <id>/image.tif with class1.tif and so on"
+        "truth", help="project, config, or folder of <id>/image.tif with class1.tif and so on"
     )
-    parser.add_argument("predictions", help="COCO result .json, or folder of label TIFFs")
+    optional = "; made with the trained model where they are left out"
+    parser.add_argument(
+        "predictions",
+        nargs="?" if may_lack_predictions else None,
+        help=f"COCO result .json, or folder of label TIFFs{optional * may_lack_predictions}",
+    )
     add_split_argument(parser, "test")
     add_files_argument(parser)
     add_data_arguments(parser)

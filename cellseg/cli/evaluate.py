@@ -1,11 +1,13 @@
 """Evaluate predictions from any tool: AP, PQ, F1, AJI, Dice.
 
+    cellseg evaluate my-project            # the validation images, with the model trained there
     cellseg evaluate mask-rcnn_r101_small-anchor results.segm.json
     cellseg evaluate DATA_ROOT CELLPOSE_FOLDER --files "{image}_cp_masks.tif"
 
-Predictions are a COCO result JSON or a folder of label TIFFs, such as `cellseg predict`, Cellpose
-and StarDist write. No pickle is read. In the JSON of --out a figure that does not exist, such as
-the AP of small cells where there is none, is null.
+Without predictions, the images of a config are predicted first, with the last checkpoint of its
+work folder. Predictions are a COCO result JSON or a folder of label TIFFs, such as `cellseg
+predict`, Cellpose and StarDist write. No pickle is read. In the JSON of --out a figure that does
+not exist, such as the AP of small cells where there is none, is null.
 
 Scores are pooled over all images unless their names end in _image_mean. --per-image writes those of
 every image; --tissues adds PQ_tissue_mean, as PanNuke reports it.
@@ -25,7 +27,7 @@ from cellseg.config_files import find_source
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of evaluation."""
-    add_truth_arguments(parser)
+    add_truth_arguments(parser, may_lack_predictions=True)
     parser.add_argument(
         "--ignore-classes", action="store_true", help="match cells whatever their class"
     )

@@ -46,8 +46,9 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--model",
         metavar="NAME|FOLDER|CHECKPOINT",
-        help="a model that `cellseg models` lists, a model folder, the work folder of a training, "
-        "whose last checkpoint is taken, or a checkpoint (default: the first one listed)",
+        help="a model that `cellseg models` lists, a model folder, a project or the work folder of "
+        "a training, whose last checkpoint is taken, or a checkpoint (default: the first one "
+        "listed)",
     )
     group.add_argument("--config", help=_CONFIG_HELP)
     group.add_argument("--checkpoint", help="the config's checkpoint file")

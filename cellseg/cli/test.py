@@ -35,6 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tta", action="store_true", help="average over flipped copies of each image"
     )
+    parser.add_argument(
+        "--quiet", action="store_true", help="show warnings only; the log file has the rest"
+    )
     add_runner_arguments(parser)
 
 

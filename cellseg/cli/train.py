@@ -1,5 +1,6 @@
 """Train a cell instance segmenter.
 
+cellseg train my-project               # a project that `cellseg new` made
 cellseg train mask-rcnn_r101_small-anchor
 cellseg train CONFIG --resume          # continue after an interruption
 cellseg train CONFIG --cfg-options train_dataloader.batch_size=4
@@ -19,7 +20,9 @@ from cellseg.errors import CellsegError
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of training."""
     parser.add_argument(
-        "config", nargs="?", help="config file, or the name of one that `cellseg configs` has"
+        "config",
+        nargs="?",
+        help="project of `cellseg new`, config file, or the name of one that `cellseg configs` has",
     )
     group = parser.add_argument_group("train a model further, in place of a config")
     group.add_argument(
@@ -51,6 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         const="auto",
         help="continue from this checkpoint; without a path, from the last intact one in the work "
         "dir",
+    )
+    parser.add_argument(
+        "--verbose", action="store_true", help="show MMEngine's whole log, not only in the file"
     )
     add_runner_arguments(parser)
 

@@ -135,6 +135,6 @@ def _read_parallel(
             total=len(images),
             desc="Reading label maps",
             unit="image",
-            disable=get_rank() != 0 or not images,
+            disable=True if get_rank() != 0 or not images else None,  # None: only on a terminal
         )
         return list(bar)

@@ -1,16 +1,24 @@
-"""Set the classes of a config once: `cell_classes = ("nucleus",)` at its top."""
+"""Set the classes of a config once: `cell_classes = ("nucleus",)` at its top.
+
+`cell_classes = "data"` takes the names from the dataset.json of the training data.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
+from cellseg.datasets.folder_facts import FACTS_NAME, join_folder_facts
 from cellseg.defaults import SPLITS
 from cellseg.errors import CellsegError
 
 KEY = "cell_classes"
+FROM_DATA = "data"
+"""What `cell_classes` is where the data folder names the classes."""
+
 # What they count are other things: objects of any class, or those of a pretraining.
 _OTHER_PARTS = {"rpn_head", "backbone", "semantic_head", "glbctx_head"}
 
@@ -30,17 +38,39 @@ def set_cell_classes(config: Config) -> None:
     names = config.get(KEY)
     if names is None:
         return
+    if names == FROM_DATA:
+        names = _read_from_data(config)
     is_list = isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
     if not is_list or not names or len(set(names)) < len(names):
         raise CellsegError(
             f"{config.filename}: {KEY} is {names!r}, but must be a tuple of different names, such "
-            'as ("nucleus",).'
+            f'as ("nucleus",), or "{FROM_DATA}" for those of the data.'
         )
     for split in SPLITS:
         for dataset in _list_leaves((config.get(f"{split}_dataloader") or {}).get("dataset")):
             dataset.metainfo = {**(dataset.get("metainfo") or {}), "classes": tuple(names)}
     for head, _ in find_heads(config.get("model"), "model"):
         head.num_classes = len(names)
+
+
+def _read_from_data(config: Config) -> tuple[str, ...]:
+    """Read the class names in dataset.json of the training data.
+
+    Raises:
+        CellsegError: If there is no training data, or it names no classes.
+    """
+    leaves = _list_leaves((config.get("train_dataloader") or {}).get("dataset"))
+    roots = leaves[0].get("data_root") or () if leaves else ()
+    roots = [roots] if isinstance(roots, str | Path) else list(roots)
+    names = join_folder_facts(roots, ["channel_order"]).classes
+    if names is None:
+        where = ", ".join(str(Path(root) / FACTS_NAME) for root in roots) or "The training data"
+        raise CellsegError(
+            f'{where} names no classes, and {KEY} of {config.filename} is "{FROM_DATA}"; correct '
+            'data_root, write {"version": 1, "classes": ["nucleus"]} into that file, or set '
+            f"{KEY} to the names."
+        )
+    return names
 
 
 def find_heads(part: Any, name: str) -> Iterator[tuple[ConfigDict, str]]:

@@ -12,8 +12,12 @@ from cellseg.config_files import find_config
 from cellseg.datasets.folder_facts import join_folder_facts
 from cellseg.defaults import SPLITS
 from cellseg.engine.cell_classes import KEY, set_cell_classes
+from cellseg.engine.cell_scale import KEY as SCALE_KEY
+from cellseg.engine.cell_scale import set_cell_scale
 from cellseg.engine.option_checks import check_options, settle_workers
 from cellseg.engine.options_action import OptionsAction
+from cellseg.engine.start_model import KEY as START_KEY
+from cellseg.engine.start_model import set_start_model
 from cellseg.errors import CellsegError
 from cellseg.palette import Color, choose_palette
 
@@ -45,7 +49,7 @@ def parse_cfg_options(words: Sequence[str] | None) -> dict[str, Any] | None:
 
 
 def read_config(config: str | Path | Config, options: Mapping[str, Any] | None = None) -> Config:
-    """Read a config; `cell_classes` sets the classes of its data sets and model.
+    """Read a config; `start_from`, `cell_classes` and `cell_scale` set what follows from them.
 
     Args:
         config: A path, the name of a shipped config, or a config, which is copied.
@@ -75,7 +79,7 @@ def read_config(config: str | Path | Config, options: Mapping[str, Any] | None =
             OSError,
         ) as error:
             raise CellsegError(f"{path} cannot be read as a config: {error}") from error
-        set_cell_classes(cfg)
+        _settle(cfg, options or {})
     if options:
         check_options(cfg, options)
         try:
@@ -89,6 +93,15 @@ def read_config(config: str | Path | Config, options: Mapping[str, Any] | None =
             set_cell_classes(cfg)
     settle_workers(cfg)
     return cfg
+
+
+def _settle(config: Config, options: Mapping[str, Any]) -> None:
+    """Set what follows from the short settings of a config, or from options that override them."""
+    short = {START_KEY, KEY, SCALE_KEY} & options.keys() & config.keys()
+    config.merge_from_dict({name: options[name] for name in short})
+    set_start_model(config)
+    set_cell_classes(config)
+    set_cell_scale(config)
 
 
 def find_dataset_key(config: Config, split: str) -> str:

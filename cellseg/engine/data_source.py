@@ -39,7 +39,7 @@ def open_data(
     split: str = "test",
     options: Mapping[str, Any] | None = None,
     classes: Sequence[str] | None = None,
-    channel_order: str = "rgb",
+    channel_order: str | None = "rgb",
 ) -> CellDataset:
     """Open the images and ground truth of a config or of a folder; no transform is applied.
 
@@ -50,7 +50,8 @@ def open_data(
         options: Settings of the config to override.
         classes: Class names of a folder; when None, those in its dataset.json, else class1,
             class2, ... up to the last file.
-        channel_order: Order of the channels in a folder's images.
+        channel_order: Order of the channels in a folder's images; what its dataset.json says when
+            None.
 
     Returns:
         The data set, in test mode: images without cells stay in.
@@ -104,7 +105,7 @@ def open_parts(
     num_folds: int | None = None,
     options: Mapping[str, Any] | None = None,
     classes: Sequence[str] | None = None,
-    channel_order: str = "rgb",
+    channel_order: str | None = "rgb",
 ) -> tuple[list[CellDataset], dict[str, list[int]]]:
     """Open all images of a config or a folder, and say which fold or split each belongs to.
 
@@ -113,7 +114,8 @@ def open_parts(
         num_folds: Folds to split into; None for the config's own, and none of a folder.
         options: Settings of the config to override.
         classes: Class names of a folder.
-        channel_order: Order of the channels in a folder's images.
+        channel_order: Order of the channels in a folder's images; what its dataset.json says when
+            None.
 
     Returns:
         The data sets, and the name of each fold (or of each of the config's splits that have data

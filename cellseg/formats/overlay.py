@@ -14,6 +14,7 @@ from cellseg.fileio import write_atomically
 from cellseg.images import ImageSource, ResampledSource
 from cellseg.palette import Color, choose_palette
 from cellseg.structures.cells import Cells
+from cellseg.visualization.cell_picture import add_legend
 from cellseg.visualization.overlays import draw_outlines
 
 _LARGEST_SIDE = 4096  # a viewer's comfort; larger images are drawn reduced
@@ -50,7 +51,7 @@ def draw_overlay(
 def write_overlay(
     cells: Cells, path: str | Path, image: ImageSource, palette: Sequence[Color] = ()
 ) -> dict[str, Any]:
-    """Write the drawing of `draw_overlay` as a PNG.
+    """Write the drawing of `draw_overlay` as a PNG, with a legend and a scale bar below.
 
     Args:
         cells: Cells of the image; may be empty.
@@ -62,6 +63,8 @@ def write_overlay(
         Nothing to note.
     """
     drawn = draw_overlay(cells, image, palette)
+    colors = choose_palette(len(cells.class_names), palette)
+    drawn = add_legend(drawn, cells, colors, drawn.shape[1] / image.width)
     _, content = cv2.imencode(".png", drawn[..., ::-1])
     write_atomically(path, content.tobytes())
     return {}

@@ -26,6 +26,7 @@ from cellseg.model_files import (
     is_model_folder,
     read_model_facts,
 )
+from cellseg.project_files import RUN_NAME, is_project
 
 _CHECKPOINT_KINDS = {".pth", ".pt", ".ckpt", ".safetensors"}
 
@@ -71,9 +72,9 @@ def open_model(
     """Open a model.
 
     Args:
-        model: The name or folder of a model, a checkpoint that holds its record, the work folder of
-            a training, whose last checkpoint is taken, or the config of `checkpoint`; with neither,
-            the model that comes with the package.
+        model: The name or folder of a model, a checkpoint that holds its record, a project or the
+            work folder of a training, whose last checkpoint is taken, or the config of
+            `checkpoint`; with neither, the model that comes with the package.
         checkpoint: Weights that belong to the config. None with a config leaves the weights as they
             are initialized, for tests.
         options: Overrides of the config.
@@ -106,7 +107,18 @@ def open_model(
 
 
 def _find_last_checkpoint(folder: Path) -> Path | None:
-    """Return the last checkpoint where a folder is the work folder of a training."""
+    """Return the last checkpoint where a folder is a project, or the work folder of a training.
+
+    Raises:
+        CellsegError: If it is a project that was not trained yet.
+    """
+    if is_project(folder):
+        last = find_resumable_checkpoint(folder / RUN_NAME)
+        if last is None:
+            raise CellsegError(
+                f"The project {folder} has no trained model yet; run `cellseg train {folder}`."
+            )
+        return last
     if is_model_folder(folder) or not (folder / "last_checkpoint").is_file():
         return None
     return find_resumable_checkpoint(folder)

@@ -4,7 +4,7 @@ from cellseg.inference import Predictor
 
 predictor = Predictor("nuclei-he")  # a name or folder; Predictor() takes the shipped model
 predictor = Predictor("configs/cell/mask-rcnn_r18_small-anchor.py", "best.pth")
-cells = predictor(image)          # (H, W, 3) uint8 B, G, R; or a path
+cells = predictor(image)          # (H, W, 3) uint8 R, G, B; or a path
 cells.boxes, cells.scores, cells.classes, cells.rles, cells.label_map()
 """
 
@@ -172,23 +172,29 @@ class Predictor:
         image: ImageLike,
         progress: Progress | None = None,
         choice: ScaleChoice | None = None,
+        channel_order: str = "rgb",
     ) -> Cells:
         """Find the cells of one image.
 
         Args:
-            image: (H, W, 3) uint8 in the order B, G, R; a file; or an open ImageSource.
+            image: (H, W, 3) uint8, in the order of channel_order; a file; or an open ImageSource.
             progress: Called after each batch with the number of tiles done in it, and of cells
                 found.
             choice: The scale, from `choose_scale`; chosen for the image when None.
+            channel_order: Order of an array's channels, 'rgb' or 'bgr'; files say theirs.
 
         Returns:
             The cells in the pixels of the image, highest score first.
 
         Raises:
             CellDataError: If a file cannot be read.
+            ValueError: If channel_order is another word, or the array is no such image.
         """
+        if channel_order not in ("rgb", "bgr"):
+            raise ValueError(f"channel_order must be 'rgb' or 'bgr', not {channel_order!r}.")
         if isinstance(image, np.ndarray):
-            return self.predict_source(ArraySource(image), progress, choice)
+            array = image if channel_order == "bgr" else np.ascontiguousarray(image[..., ::-1])
+            return self.predict_source(ArraySource(array), progress, choice)
         if isinstance(image, (str, Path)):
             with open_image(image, self.image_format) as source:
                 return self.predict_source(source, progress, choice)

@@ -16,6 +16,7 @@ from cellseg.errors import CellsegError, as_cellseg_error
 from cellseg.report import sections
 from cellseg.report.gallery import draw_pictures
 from cellseg.report.inputs import ReportInput, ReportOptions
+from cellseg.report.warnings import find_warnings, summarize_warnings
 from cellseg.scoring.average_precision import AveragePrecision, compute_average_precision
 from cellseg.scoring.counts import count_scene
 from cellseg.scoring.outcomes import CellOutcomes, classify_cells
@@ -51,6 +52,7 @@ def build_report(given: ReportInput, options: ReportOptions | None = None) -> st
             f"{given.title}: the {len(given.results)} images hold no annotated cell, so there is "
             "nothing to compare the predictions with. Choose a split with annotations by --split."
         )
+    warnings = find_warnings(confusion, len(given.results), given.run)
     context = {
         **_summarize(scores, precision, confusion, options),
         **_draw_figures(given, outcomes, confusion, options),
@@ -59,6 +61,8 @@ def build_report(given: ReportInput, options: ReportOptions | None = None) -> st
         "created": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
         "sources": dict(given.sources),
         "notes": list(given.notes),
+        "warnings": warnings,
+        "warnings_title": summarize_warnings(warnings),
         "options": options,
         "num_images": len(given.results),
         "num_classes": len(classes),

@@ -164,6 +164,8 @@ def make_confusion_rows(confusion: Confusion) -> list[tuple[str, list[Field | No
             share = float(shares[row, column])
             known = not math.isnan(share)
             kind = "right" if row == column else "wrong"
+            if last in (row, column):
+                kind = "missed" if column == last else "extra"
             fields.append(
                 None
                 if row == column == last

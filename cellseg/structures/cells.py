@@ -24,12 +24,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cellseg.structures.cell_masks import CellMasks
+from cellseg.structures.cell_outputs import CellOutputs
 from cellseg.structures.rle import RLE, encode_crop, find_runs
 from cellseg.structures.runs import Crop, Runs, paint_runs
 
 
 @dataclass(eq=False)
-class Cells:
+class Cells(CellOutputs):
     """The cells of one image, in the pixels of that image; N may be 0.
 
     Attributes:

@@ -4,6 +4,7 @@ A cell is looked at in the crop of its box only, and all outlines of a class are
 Everything here is RGB.
 """
 
+import math
 from collections.abc import Sequence
 
 import cv2
@@ -13,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from cellseg.palette import DEFAULT_PALETTE, Color, color_of
 from cellseg.structures.runs import Crop
 
+_DIAMETERS_PER_LINE = 12
 _FRACTION_BITS = 4  # OpenCV's fixed-point coordinates: 1/16 px
 
 
@@ -53,14 +55,16 @@ def draw_outlines(
         palette: Colors of the classes, used again from the start if there are more classes.
         scores: (N,) scores to write beside the cells; None writes none, which dense images need.
         scale: Size of `image` in units of the masks' size, where it was resized for display.
-        line_width: In pixels of `image`; chosen by its size when None.
+        line_width: In pixels of `image`; chosen by its size and that of the cells when None.
 
     Returns:
         (h, w, 3) uint8 RGB, a drawn copy.
     """
     canvas = np.ascontiguousarray(image).copy()
     if line_width is None:
-        line_width = choose_line_width(canvas.shape[0], canvas.shape[1], scale)
+        areas = [np.count_nonzero(crop[0]) for crop in crops]
+        diameter = scale * float(np.sqrt(np.median(areas))) if areas else math.inf
+        line_width = choose_line_width(canvas.shape[0], canvas.shape[1], scale, diameter)
     outlines: dict[int, list[NDArray[np.int32]]] = {}
     corners = []
     for label, (crop, x0, y0) in zip(np.asarray(labels).tolist(), crops, strict=True):
@@ -111,9 +115,23 @@ def draw_boxes(
     return canvas
 
 
-def choose_line_width(height: int, width: int, scale: float = 1.0) -> int:
-    """Choose the width of outlines: 1 to 3 px, wider on vast images and on enlarged ones."""
-    return int(np.clip(round(max(min(height, width) / 700, scale)), 1, 3))
+def choose_line_width(
+    height: int, width: int, scale: float = 1.0, diameter_px: float = math.inf
+) -> int:
+    """Choose the width of outlines: 1 to 3 px, wider on vast images and on enlarged ones.
+
+    Args:
+        height: Of the displayed image in pixels.
+        width: Of the displayed image in pixels.
+        scale: Its size in units of the cells' pixels.
+        diameter_px: Median diameter of the cells as displayed: lines take a twelfth at most, so
+            that small cells are not painted over.
+
+    Returns:
+        The width in pixels.
+    """
+    wanted = max(min(height, width) / 700, scale)
+    return int(np.clip(round(min(wanted, diameter_px / _DIAMETERS_PER_LINE)), 1, 3))
 
 
 def _to_fixed_point(outline: NDArray[np.int32], scale: float) -> NDArray[np.int32]:

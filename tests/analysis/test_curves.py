@@ -89,10 +89,35 @@ def test_average_lines_when_points_differ_then_interpolates_where_all_have_value
 def test_plot_runs_when_both_kinds_are_asked_for_then_two_panels_share_the_axis() -> None:
     figure = plot_runs([make_run("a"), make_run("b", 2)], weight=0.3, title="t")
     left, right = figure.axes
-    assert (left.get_ylabel(), right.get_ylabel()) == ("loss", "coco/segm_mAP_50")
+    assert (left.get_ylabel(), right.get_ylabel()) == (
+        "loss",
+        "AP50 of the masks, on validation",
+    )
     assert left.get_xlim() == right.get_xlim()
     assert [line.get_xdata().tolist() for line in right.lines] == [[10, 20], [10, 20]]
     assert [text.get_text() for text in right.get_legend().texts] == ["a", "b"]
+
+
+def test_plot_runs_when_a_run_failed_then_the_score_axis_still_goes_to_one() -> None:
+    right = plot_runs([make_run("a", 1e-4)]).axes[1]
+    assert right.get_ylim() == (0, 1)
+
+
+def test_plot_runs_when_smoothed_then_the_legend_states_it() -> None:
+    left = plot_runs([make_run("a")], weight=0.3).axes[0]
+    assert "smoothed, weight 0.3" in left.get_legend().texts[0].get_text()
+
+
+def test_plot_runs_when_measured_in_minutes_then_steps_add_up() -> None:
+    run = make_run("a")
+    places, _ = run.series("loss", "minutes")
+    # Five steps each of 0.5, 1.0, 1.5 and 2.0 s.
+    np.testing.assert_allclose(places * 60, [2.5, 7.5, 15.0, 25.0])
+    assert plot_runs([run], axis="minutes").axes[0].get_xlabel() == "minutes of training"
+    for record in run.train:
+        del record["time"]
+    with pytest.raises(ValueError, match="logged no times"):
+        run.series("loss", "minutes")
 
 
 def test_plot_runs_when_a_run_lacks_a_key_then_colors_stay_with_their_runs() -> None:

@@ -79,7 +79,16 @@ def test_prediction_of_a_tiff_read_in_parts_equals_that_of_the_array(
     path = tmp_path / "image.tif"
     tifffile.imwrite(path, image, photometric="rgb", tile=(128, 128), compression="zlib")
     predictor = make_predictor(whole=False, tile_px=320, overlap_px=64)
-    assert predictor(path).rles == predictor(image).rles
+    assert predictor(path).rles == predictor(image, channel_order="bgr").rles
+    with pytest.raises(ValueError, match="'rgb' or 'bgr'"):
+        predictor(image, channel_order="rbg")
+
+
+def test_prediction_of_an_array_always_takes_red_first_unless_told_otherwise(make_predictor):
+    image = paint_label_map(draw_label_map(200))
+    predictor = make_predictor(whole=True)
+    turned = np.ascontiguousarray(image[..., ::-1])
+    assert predictor(image).rles == predictor(turned, channel_order="bgr").rles
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 50])

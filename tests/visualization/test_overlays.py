@@ -136,3 +136,10 @@ def test_palette_when_seen_by_the_color_blind_then_classes_differ(kind: str) -> 
     lab = rgb2lab(shown[None])[0]
     distances = [np.linalg.norm(a - b) for a, b in itertools.combinations(lab, 2)]
     assert min(distances) > 35  # about 2 is the least that is noticed
+
+
+def test_line_width_when_cells_are_small_then_is_thin() -> None:
+    assert choose_line_width(2100, 2100) == 3
+    assert choose_line_width(2100, 2100, diameter_px=12) == 1
+    assert choose_line_width(2100, 2100, diameter_px=24) == 2
+    assert choose_line_width(2100, 2100, diameter_px=200) == 3

@@ -29,8 +29,8 @@ def build_samples(args: argparse.Namespace) -> Any:
         raise CellsegError(str(error)) from error
 
 
-def run(args: argparse.Namespace) -> None:
-    """Draw, write and show."""
+def draw_pages(args: argparse.Namespace) -> str:
+    """Draw and write the pages, and show them where that is asked for; what was done."""
     dataset = build_samples(args)
     for seed in (random.seed, np.random.seed, torch.manual_seed):
         seed(args.seed)
@@ -49,6 +49,9 @@ def run(args: argparse.Namespace) -> None:
 
             plt.figure(figsize=(12, 8)).add_axes((0, 0, 1, 1)).imshow(page)
             plt.show()
-    write_result(
-        f"Drew {count} of {len(dataset)} samples on {len(starts)} pages in {args.save_dir}"
-    )
+    return f"Drew {count} of {len(dataset)} samples on {len(starts)} pages in {args.save_dir}"
+
+
+def run(args: argparse.Namespace) -> None:
+    """Draw, write and show."""
+    write_result(draw_pages(args))

@@ -25,6 +25,7 @@ from cellseg.engine.configs import (
 )
 from cellseg.errors import CellsegError
 from cellseg.fileio import write_atomically
+from cellseg.project_files import FOLDS_NAME, is_project
 
 # -P keeps the working directory's files from standing in for modules, as with a script.
 _COMMAND = (sys.executable, "-P", "-m", "cellseg")
@@ -71,12 +72,19 @@ def make_plan(args: argparse.Namespace) -> FoldPlan:
     return FoldPlan(
         str(path),
         num_folds,
-        args.work_dir or Path("work_dirs") / f"{path.stem}_folds",
+        args.work_dir or place_folds(path),
         list(data.metainfo["classes"]),
         config.pretty_text,
         list(args.cfg_options or ()),
         make_fold_options(config, num_folds),
     )
+
+
+def place_folds(config: Path) -> Path:
+    """Choose the folder of the folds: in the project that a config is of, else in work_dirs."""
+    if is_project(config.parent):
+        return config.parent / FOLDS_NAME
+    return Path("work_dirs") / f"{config.stem}_folds"
 
 
 def make_fold_options(config: Config, num_folds: int) -> list[str]:

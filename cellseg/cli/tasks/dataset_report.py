@@ -3,9 +3,12 @@
 import argparse
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
 from cellseg.analysis.curves import save_figure
 from cellseg.analysis.data_plot import draw_data_report
 from cellseg.analysis.data_report import (
+    DataFacts,
     describe_data,
     format_report,
     images_to_csv,
@@ -25,8 +28,8 @@ def list_entries(datasets: list[CellDataset]) -> list[dict]:
     return [dataset.get_data_info(index) for dataset in datasets for index in range(len(dataset))]
 
 
-def run(args: argparse.Namespace) -> None:
-    """Describe, print, write and draw."""
+def describe(args: argparse.Namespace) -> DataFacts:
+    """Describe the data set that the flags name."""
     datasets, parts = open_parts(
         args.data,
         args.num_folds,
@@ -35,26 +38,41 @@ def run(args: argparse.Namespace) -> None:
         args.channel_order,
     )
     metainfo = datasets[0].metainfo
-    facts = describe_data(
+    return describe_data(
         list_entries(datasets),
         list(metainfo["classes"]),
         lambda info: read_cell_image(info["img_path"], info["image_format"]),
         parts,
         args.tiny_px,
+        metainfo.get("palette"),
     )
-    folder = Path(args.save_dir)
+
+
+def write(facts: DataFacts, folder: Path, figure: Figure | None = None) -> str:
+    """Write tables and figure into a folder; the report as text.
+
+    Args:
+        facts: The data set.
+        folder: Made if absent.
+        figure: Figure to draw into, such as a window's; a new one when None.
+    """
     write_atomically(folder / "images.csv", images_to_csv(facts))
     write_atomically(folder / "suspicious_cells.csv", suspicious_to_csv(facts))
+    palette = choose_palette(len(facts.class_names), facts.palette)
+    save_figure(draw_data_report(facts, palette, figure), folder / "dataset_report.png")
+    return format_report(facts)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Describe, print, write and draw."""
+    facts = describe(args)
     figure = None
     if args.show:
         from matplotlib import pyplot as plt
 
         figure = plt.figure()
-    palette = choose_palette(len(metainfo["classes"]), metainfo.get("palette"))
-    figure = draw_data_report(facts, palette, figure)
-    save_figure(figure, folder / "dataset_report.png")
-    write_result(
-        f"{format_report(facts)}\n\nWrote dataset_report.png and two CSV files to {folder}"
-    )
+    folder = Path(args.save_dir)
+    text = write(facts, folder, figure)
+    write_result(f"{text}\n\nWrote dataset_report.png and two CSV files to {folder}")
     if args.show:
         plt.show()

@@ -3,15 +3,21 @@
 import argparse
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from cellseg.cli.running import write_result
+from cellseg.cli.tasks import report, test
 from cellseg.cli.tasks.comparison import Comparison, open_comparison
+from cellseg.cli.tasks.next_steps import describe_next, quote
 from cellseg.datasets.splits import read_groups
+from cellseg.engine.checkpoints import find_resumable_checkpoint
+from cellseg.engine.configs import parse_cfg_options, read_config
 from cellseg.engine.data_source import find_max_dets
 from cellseg.errors import CellDataError, CellsegError, as_cellseg_error
 from cellseg.fileio import write_atomically
+from cellseg.project_files import is_project, show_path
 from cellseg.scoring.average_precision import (
     ABSENT_MEAN,
     AveragePrecision,
@@ -80,7 +86,10 @@ def write_figures(path: str, precision: AveragePrecision, scores: Scores, notes:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Read, score, print."""
+    """Predict where predictions are not given, then read, score, print."""
+    work_dir = None
+    if args.predictions is None:
+        work_dir, args.predictions = predict_split(args)
     given = open_comparison(args.truth, args.predictions, args)
     results, classes = given.results, given.classes
     tissues = list_tissues(args.tissues, given)
@@ -100,3 +109,79 @@ def run(args: argparse.Namespace) -> None:
         write_atomically(args.per_image, write_image_table(counts, names, classes))
     if args.out:
         write_figures(args.out, precision, scores, notes)
+    if work_dir is not None:
+        path = write_report(args, work_dir)
+        owner = work_dir.parent if is_project(work_dir.parent) else work_dir
+        model = quote(show_path(owner))
+        write_result(
+            f"Report: {show_path(path)} (the worst images, missed cells and false positives)",
+            describe_next((f"cellseg predict IMAGES --model {model}", "find cells in new images")),
+        )
+
+
+def predict_split(args: argparse.Namespace) -> tuple[Path, Path]:
+    """Predict the images of a config's split with the last checkpoint of its work folder.
+
+    Returns:
+        The work folder, and the COCO results in it.
+
+    Raises:
+        CellsegError: If there is no config, or nothing was trained with it.
+    """
+    if Path(args.truth).suffix != ".py":
+        raise CellsegError(
+            f"{args.truth} is a folder of images, so predictions are needed, too; give them, or a "
+            "project or config whose trained model can make them."
+        )
+    if args.split != "test":
+        raise CellsegError(
+            f"Only the test images of a config are predicted here; leave out --split {args.split}, "
+            "or give predictions."
+        )
+    config = read_config(args.truth, parse_cfg_options(args.cfg_options))
+    work_dir = Path(config.get("work_dir") or Path("work_dirs") / Path(args.truth).stem)
+    checkpoint = find_resumable_checkpoint(work_dir)
+    if checkpoint is None:
+        raise CellsegError(
+            f"{work_dir} holds no checkpoint to predict with; run `cellseg train` first, or give "
+            "predictions."
+        )
+    write_result(f"Predicting the {args.split} images with {show_path(checkpoint)} ...")
+    results = work_dir / "results.json"
+    test.run(
+        argparse.Namespace(
+            config=args.truth,
+            checkpoint=str(checkpoint),
+            work_dir=str(work_dir / "evaluation"),
+            out=str(results),
+            cfg_options=args.cfg_options,
+            quiet=True,
+            show=False,
+            show_dir=None,
+            tta=False,
+            launcher="none",
+            local_rank=0,
+        )
+    )
+    return work_dir, results.with_suffix(".segm.json")
+
+
+def write_report(args: argparse.Namespace, work_dir: Path) -> Path:
+    """Write the report on predictions that were made for a config."""
+    return report.write(
+        argparse.Namespace(
+            work_dir=work_dir,
+            config=str(args.truth),
+            results=str(args.predictions),
+            files=None,
+            logs=None,
+            split=args.split,
+            cfg_options=args.cfg_options,
+            classes=args.classes,
+            score_thr=args.score_thr,
+            iou_thr=0.5,
+            max_images=3,
+            max_cells=24,
+            out=None,
+        )
+    )

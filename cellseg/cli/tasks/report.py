@@ -14,6 +14,7 @@ from cellseg.errors import CellDataError, CellsegError, as_cellseg_error
 from cellseg.fileio import write_atomically
 from cellseg.images import read_cell_image
 from cellseg.palette import choose_palette
+from cellseg.project_files import RUN_NAME, is_project
 from cellseg.report.inputs import (
     ReportInput,
     ReportOptions,
@@ -41,6 +42,13 @@ def read_rgb(dataset: CellDataset, place: int) -> np.ndarray:
     return np.ascontiguousarray(image[..., ::-1])
 
 
+def name_run(work_dir: Path) -> str:
+    """Name a run by its folder, that of a project by the project's."""
+    folder = work_dir.resolve()
+    is_own = folder.name == RUN_NAME and is_project(folder.parent)
+    return folder.parent.name if is_own else folder.name
+
+
 def gather(args: argparse.Namespace) -> tuple[ReportInput, ReportOptions]:
     """Find and read all that the page is made from."""
     config = find_config(args.work_dir, args.config)
@@ -58,7 +66,7 @@ def gather(args: argparse.Namespace) -> tuple[ReportInput, ReportOptions]:
     if not predictions.has_scores:
         notes.append("The predictions have no scores, each counts as 1.0: AP ranks them by file.")
     given = ReportInput(
-        args.work_dir.resolve().name,
+        name_run(args.work_dir),
         classes,
         choose_palette(len(classes), dataset.metainfo.get("palette")),
         [image.name for image in both.images],
@@ -74,8 +82,12 @@ def gather(args: argparse.Namespace) -> tuple[ReportInput, ReportOptions]:
     )
 
 
-def run(args: argparse.Namespace) -> None:
-    """Gather, write, and say where the page is."""
+def write(args: argparse.Namespace) -> Path:
+    """Gather and write the page; its path."""
     given, options = gather(args)
-    path = write_atomically(args.out or args.work_dir / "report.html", build_report(given, options))
-    write_result(f"Wrote {path} from {given.sources['Predictions']}")
+    return write_atomically(args.out or args.work_dir / "report.html", build_report(given, options))
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the page, and say where it is."""
+    write_result(f"Wrote {write(args)}")

@@ -11,6 +11,7 @@ from cellseg.engine.configs import find_cell_metric
 from cellseg.engine.lost_processes import name_lost_process
 from cellseg.engine.process_group import init_process_group
 from cellseg.engine.run_config import enable_tta, load_config
+from cellseg.engine.training_progress import QuietRunner
 from cellseg.engine.weight_fit import WeightFitHook
 from cellseg.errors import CellsegError
 
@@ -61,7 +62,7 @@ def run(args: argparse.Namespace) -> None:
     if args.tta:
         enable_tta(cfg)
     init_process_group(cfg, args.launcher)
-    runner = Runner.from_cfg(cfg)
+    runner = (QuietRunner if args.quiet else Runner).from_cfg(cfg)
     runner.register_hook(WeightFitHook(must_fit=True))
     with name_lost_process():
         runner.test()

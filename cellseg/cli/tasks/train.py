@@ -1,19 +1,23 @@
 """Train: build the Runner from the config and the flags."""
 
 import argparse
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from mmengine import dist
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from cellseg.cli.tasks.training_end import finish_training
 from cellseg.engine.checkpoints import configure_resume
 from cellseg.engine.class_counts import check_class_counts, list_class_names
 from cellseg.engine.fine_tuning import make_fine_tuning_config
 from cellseg.engine.head_remapping import RemapHeadsHook
 from cellseg.engine.lost_processes import name_lost_process
+from cellseg.engine.model_record import ModelRecord
 from cellseg.engine.process_group import init_process_group
 from cellseg.engine.record_hook import ModelRecordHook
 from cellseg.engine.resume_checks import guard_loading
@@ -23,37 +27,41 @@ from cellseg.engine.run_config import (
     enable_auto_scale_lr,
     load_config,
 )
+from cellseg.engine.start_model import KEY as START_KEY
+from cellseg.engine.start_model import find_start_model
 from cellseg.engine.start_score_hook import StartScoreHook
+from cellseg.engine.training_progress import QuietRunner, TrainingProgressHook
 from cellseg.engine.weight_fit import WeightFitHook
 from cellseg.errors import CellsegError
 from cellseg.file_locks import FolderLock
 from cellseg.inference.model_source import ModelSource, open_model
+from cellseg.model_files import is_model_folder
 
 _LOCK_NAME = ".training"
 
 
 def run(args: argparse.Namespace) -> None:
-    """Build the Runner from the config and the flags, and train."""
-    start = None
-    if getattr(args, "start", None) is not None:
-        start = open_model(args.start)
-        args.config = describe_fine_tuning(start, args)
+    """Build the Runner from the config and the flags, train, and say what came out."""
+    project = args.config
+    if args.start is not None:
+        args.config = describe_fine_tuning(open_model(args.start), args)
     cfg = load_config(args)
     check_class_counts(cfg)
     if args.amp:
         enable_amp(cfg)
     if args.auto_scale_lr:
         enable_auto_scale_lr(cfg)
+    start = find_start(cfg)
     configure_resume(cfg, args.resume)
+    request_results(cfg)
     init_process_group(cfg, args.launcher)
+    progress = TrainingProgressHook(write_line, describe_start(cfg))
     with _own_work_dir(Path(cfg.work_dir)):
-        runner = Runner.from_cfg(cfg)
-        if start is not None and start.record is not None:
-            names = list_class_names(cfg)["train"]
-            runner.register_hook(RemapHeadsHook(start.record.classes, names))
-            runner.register_hook(StartScoreHook())
-        runner.register_hook(WeightFitHook())
-        runner.register_hook(ModelRecordHook())
+        runner = (Runner if args.verbose else QuietRunner).from_cfg(cfg)
+        for hook in list_hooks(cfg, start):
+            runner.register_hook(hook)
+        if not args.verbose and dist.get_rank() == 0:
+            runner.register_hook(progress)
         guard_loading(runner)
         check_batches(runner)
         try:
@@ -63,6 +71,47 @@ def run(args: argparse.Namespace) -> None:
             raise KeyboardInterrupt(
                 "run the same command with --resume to go on from the last checkpoint"
             ) from None
+    if dist.get_rank() == 0:
+        finish_training(cfg, project, "" if args.verbose else progress.describe_end())
+
+
+def find_start(cfg: Config) -> ModelRecord | None:
+    """Find the record of the model that a config starts from; None where it has none."""
+    if cfg.get("load_from") is None:
+        return None
+    if cfg.get(START_KEY) is None and not is_model_folder(cfg.load_from):
+        return None  # MMDetection's weights, or a checkpoint of any model
+    return find_start_model(cfg.load_from).record
+
+
+def describe_start(cfg: Config) -> str:
+    """Say in a few words what training starts from."""
+    if cfg.get("load_from"):
+        return f"goes on from {cfg.load_from}" if cfg.resume else f"from {cfg.load_from}"
+    backbone = cfg.model.get("backbone") or {}
+    has_weights = backbone.get("init_cfg") or cfg.model.get("init_cfg")
+    return "from pretrained weights of the backbone" if has_weights else "from random weights"
+
+
+def list_hooks(cfg: Config, start: ModelRecord | None) -> list[Hook]:
+    """List the hooks that every training gets, beside those of its config."""
+    hooks: list[Hook] = []
+    if start is not None:
+        hooks += [RemapHeadsHook(start.classes, list_class_names(cfg)["train"]), StartScoreHook()]
+    return [*hooks, WeightFitHook(), ModelRecordHook()]
+
+
+def request_results(cfg: Config) -> None:
+    """Let each validation leave its predictions in the work folder, for the report."""
+    evaluator = cfg.get("val_evaluator")
+    if isinstance(evaluator, dict) and str(evaluator.get("type")) == "CellMetric":
+        evaluator.setdefault("outfile_prefix", str(Path(cfg.work_dir) / "val"))
+
+
+def write_line(text: str) -> None:
+    """Show a line."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 def describe_fine_tuning(start: ModelSource, args: argparse.Namespace) -> Config:
