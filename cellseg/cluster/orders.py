@@ -6,7 +6,7 @@ import hashlib
 import importlib.metadata
 import json
 import platform
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -132,14 +132,12 @@ class WorkerFacts:
         threads: Threads that it computes with.
         device: What it computes on.
         refusal: Why it cannot be used; None where it can.
-        seen: The token that it read; empty where it saw none.
     """
 
     worker: str
     threads: int = 1
     device: str = "cpu"
     refusal: str | None = None
-    seen: str = field(default="", compare=False)
 
 
 def list_versions() -> dict[str, str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import cv2
 import torch
-from distributed import get_worker
+from distributed import Worker, get_worker
 
 from cellseg.cluster.orders import (
     LargeImage,
@@ -26,7 +26,6 @@ from cellseg.cluster.parts import PartStore
 from cellseg.errors import CellsegError
 from cellseg.inference.image_list import InputImage
 from cellseg.inference.image_work import ImageWork, fail
-from cellseg.inference.predictor import TileCells
 from cellseg.inference.tile_plan import TilePlan
 
 _UNIT_LOCK = threading.Lock()  # the model serves one unit at a time, however many threads there are
@@ -64,24 +63,24 @@ def do_unit(order: WorkOrder, unit: Unit) -> UnitResult:
         return result
 
 
-def check_worker(order: WorkOrder) -> WorkerFacts:
-    """Check that this worker fits the run, before it gets a unit."""
-    name = name_worker()
+def check_worker(order: WorkOrder, dask_worker: Worker | None = None) -> WorkerFacts:
+    """Check that this worker fits the run, before it gets a unit; Dask says which one it is."""
+    name = name_worker(dask_worker)
     try:
-        _check(order)
+        _check(order, name)
     except RefusalError as error:
         return WorkerFacts(name, refusal=str(error))
     device = order.recipe.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return WorkerFacts(name, _count_threads(order), device, seen=order.token)
+    return WorkerFacts(name, _count_threads(order, dask_worker), device)
 
 
-def name_worker() -> str:
-    """Name this worker by its host and the name that the scheduler knows it by."""
-    try:
-        own = get_worker().name
-    except ValueError:  # not on a worker, in tests
-        own = os.getpid()
-    return f"{socket.gethostname()}/{own}"
+def name_worker(worker: Worker | None = None) -> str:
+    """Name this worker by its host and the name that the scheduler knows it by.
+
+    Args:
+        worker: The worker; the one that runs the current task when None.
+    """
+    return f"{socket.gethostname()}/{(worker or get_worker()).name}"
 
 
 def open_parts(order: WorkOrder, work: ImageWork, image: InputImage) -> PartStore:
@@ -143,7 +142,7 @@ def _go_on(order: WorkOrder) -> None:
 @lru_cache(maxsize=1)
 def _load_work(order: WorkOrder) -> ImageWork:
     """Build the predictor, once per run and worker."""
-    _check(order)
+    _check(order, name_worker())
     _set_threads(order)
     predictor = order.recipe.build()
     settings = order.recipe.describe(predictor)
@@ -155,17 +154,17 @@ def _load_work(order: WorkOrder) -> ImageWork:
     return ImageWork(predictor, order.options, settings)
 
 
-def _check(order: WorkOrder) -> None:
+def _check(order: WorkOrder, name: str) -> None:
     """Raise RefusalError where versions differ, or files cannot be seen."""
     host = socket.gethostname()
     try:
         os.chdir(order.cwd)  # paths are as the user gave them, so that records are alike
     except OSError as error:
         raise RefusalError(f"{host} cannot read {order.cwd}: is it on a shared disk?") from error
-    for name, version in list_versions().items():
-        if order.versions.get(name) != version:
+    for package, version in list_versions().items():
+        if order.versions.get(package) != version:
             raise RefusalError(
-                f"{name_worker()} has {name} {version}, this machine {order.versions.get(name)}; "
+                f"{name} has {package} {version}, this machine {order.versions.get(package)}; "
                 "install the same version on both."
             )
     try:
@@ -189,14 +188,9 @@ def _list_model_files(order: WorkOrder) -> list[str]:
     return [path for path in named if os.sep in path]
 
 
-def _count_threads(order: WorkOrder) -> int:
+def _count_threads(order: WorkOrder, worker: Worker | None = None) -> int:
     """Return how many threads this worker computes with."""
-    if order.threads is not None:
-        return order.threads
-    try:
-        return max(1, get_worker().state.nthreads)
-    except ValueError:
-        return 1
+    return order.threads or max(1, (worker or get_worker()).state.nthreads)
 
 
 def _set_threads(order: WorkOrder) -> None:
@@ -213,6 +207,3 @@ def _explain(unit: Unit, error: Exception) -> Exception:
             "machine, or more memory."
         )
     return error
-
-
-__all__ = ["TileCells", "check_worker", "do_unit", "name_worker", "open_parts"]
