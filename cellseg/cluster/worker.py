@@ -185,7 +185,7 @@ def _list_model_files(order: WorkOrder) -> list[str]:
     recipe = order.recipe
     pairs = [(recipe.config, recipe.checkpoint), *recipe.ensemble]
     named = [path for pair in pairs for path in pair if path is not None]
-    return [path for path in named if os.sep in path]
+    return [path for path in map(str, named) if os.sep in path]
 
 
 def _count_threads(order: WorkOrder, worker: Worker | None = None) -> int:

@@ -51,8 +51,8 @@ def make_recipe(args: argparse.Namespace) -> PredictorRecipe:
         skip_background=not args.keep_background,
     )
     return PredictorRecipe(
-        config=args.config,
-        checkpoint=args.checkpoint,
+        config=None if args.config is None else str(args.config),
+        checkpoint=None if args.checkpoint is None else str(args.checkpoint),
         device=args.device,
         score_thr=args.score_thr,
         tiling=tiling,
@@ -60,7 +60,7 @@ def make_recipe(args: argparse.Namespace) -> PredictorRecipe:
         tta_scales=tuple(args.tta_scales) if args.tta_scales else None,
         amp=args.amp,
         cfg_options=parse_cfg_options(args.cfg_options),
-        ensemble=tuple(args.ensemble),
+        ensemble=tuple((c and str(c), str(weights)) for c, weights in args.ensemble),
         diameter_px=args.diameter,
         is_resampled=args.mpp is not None,
         channel_order=args.channel_order,
