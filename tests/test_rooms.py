@@ -14,7 +14,7 @@ LAYERS = (
     ("engine",),
     ("formats",),
     ("inference",),
-    ("analysis",),
+    ("analysis", "cluster"),
     ("report", "web"),
     ("cli",),
 )

@@ -11,8 +11,10 @@ import numpy as np
 from dense.measuring import read_memory_gb
 
 from cellseg.images import open_image
-from cellseg.inference import Cells, Predictor, TileOptions, jobs
+from cellseg.inference import Cells, Predictor, TileOptions, image_work
 from cellseg.inference.image_list import InputImage
+from cellseg.inference.jobs import PredictionJob
+from cellseg.inference.output_folder import OutputOptions
 
 from .agreement import compare_predictions
 
@@ -55,10 +57,10 @@ def predict_slide(args: Namespace, slide: Path, folder: Path) -> dict[str, Any]:
     seconds: dict[str, float] = {}
     watch(predictor.model, "test_step", "network_s", seconds)
     watch(predictor, "merge", "merging_s", seconds)
-    watch(jobs, "write_outputs", "writing_s", seconds)
-    options = jobs.OutputOptions(folder / "out", tuple(args.format), score_thr=SCORE_THR)
+    watch(image_work, "write_outputs", "writing_s", seconds)
+    options = OutputOptions(folder / "out", tuple(args.format), score_thr=SCORE_THR)
     begin = time.perf_counter()
-    (outcome,) = jobs.PredictionJob(predictor, [InputImage(slide, "slide")], options).run()
+    (outcome,) = PredictionJob(predictor, [InputImage(slide, "slide")], options).run()
     wall_s = time.perf_counter() - begin
     if outcome.error:
         sys.exit(outcome.error)

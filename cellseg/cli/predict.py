@@ -120,6 +120,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", help="cuda, cuda:1, cpu; a GPU where there is one by default")
     add_config_options(parser)
     _add_reading_arguments(parser)
+    _add_cluster_arguments(parser)
 
 
 def read_member(text: str) -> tuple[str | None, str]:
@@ -165,6 +166,26 @@ def _add_reading_arguments(parser: argparse.ArgumentParser) -> None:
     how = group.add_mutually_exclusive_group()
     how.add_argument("--whole", dest="whole", action="store_true", default=None, help="never tile")
     how.add_argument("--tiled", dest="whole", action="store_false", help="always tile")
+
+
+def _add_cluster_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that share the work out with Dask."""
+    group = parser.add_argument_group("many workers (extra cluster; see docs/cluster.md)")
+    where = group.add_mutually_exclusive_group()
+    where.add_argument(
+        "--dask",
+        metavar="WHERE",
+        help="local:N for N workers on this machine; tcp://HOST:PORT, tls://HOST:PORT or the "
+        "scheduler's file for a Dask cluster that runs",
+    )
+    where.add_argument("--slurm", metavar="PARTITION", help="ask SLURM for workers")
+    group.add_argument("--jobs", type=int, default=1, help="SLURM jobs, one worker each")
+    group.add_argument("--gpus-per-job", type=int, default=0, help="GPUs of a SLURM job")
+    group.add_argument("--cpus-per-job", type=int, default=4, help="cores of a SLURM job")
+    group.add_argument("--memory-per-job", default="16GB", help="memory of a SLURM job")
+    group.add_argument("--walltime", default="04:00:00", help="time limit of a SLURM job")
+    for name, what in (("ca", "authority"), ("cert", "certificate"), ("key", "private key")):
+        group.add_argument(f"--tls-{name}", type=Path, metavar="PEM", help=f"{what} for tls://")
 
 
 def main(args: argparse.Namespace) -> int:

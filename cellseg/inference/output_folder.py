@@ -114,7 +114,7 @@ class OutputFolder:
             **facts,
             "formats": list(self.options.formats),
             "files": sorted({path.name for path in self._files_of(image)} | before),
-            "fingerprint": self._fingerprint(image),
+            "fingerprint": self.fingerprint_of(image),
         }
         write_atomically(self._record_of(image), json.dumps(record, indent=2) + "\n")
 
@@ -125,7 +125,7 @@ class OutputFolder:
             done = (
                 {"cells", "height", "width", "files"} <= set(record)
                 and set(self.options.formats) <= set(record["formats"])
-                and record["fingerprint"] == self._fingerprint(image)
+                and record["fingerprint"] == self.fingerprint_of(image)
                 and all(path.is_file() for path in self._files_of(image))
             )
             return record if done else None
@@ -184,7 +184,7 @@ class OutputFolder:
             earlier = InputImage(Path(row["file_name"]), row["name"])
             made = _read_json(self._record_of(earlier)).get("fingerprint")
             with suppress(OSError):  # the image has gone, its cells stay
-                if made != self._fingerprint(earlier):
+                if made != self.fingerprint_of(earlier):
                     raise CellsegError(
                         f"{self.options.folder / JOINED_RESULTS_NAME} holds cells of {earlier.path}"
                         " that other settings, or another checkpoint, found; predict into another "
@@ -258,7 +258,7 @@ class OutputFolder:
         """Name the record of a finished image."""
         return self.options.folder / f"{image.name}{RECORD_SUFFIX}"
 
-    def _fingerprint(self, image: InputImage) -> str:
+    def fingerprint_of(self, image: InputImage) -> str:
         """Sum up everything that decides an image's outputs."""
         state = image.path.stat()
         facts = {**self._settings, "size": state.st_size, "changed": state.st_mtime_ns}

@@ -13,7 +13,7 @@ from pycocotools.mask import toBbox
 
 from cellseg.errors import CellsegError
 from cellseg.formats.submission import make_submission, read_image_index
-from cellseg.inference import Predictor, TileOptions, jobs
+from cellseg.inference import Predictor, TileOptions, image_work
 from cellseg.inference.image_list import InputImage, find_input_images
 from cellseg.inference.jobs import PredictionJob
 from cellseg.inference.output_folder import OutputOptions
@@ -237,10 +237,10 @@ def test_job_when_an_image_has_the_name_of_an_earlier_one_then_it_is_refused(
 
 def test_job_when_another_one_writes_into_the_folder_then_it_is_refused(make_job, tmp_path):
     holder = make_job()
-    holder._folder.take()
+    holder._work.folder.take()
     with pytest.raises(CellsegError, match="Another run is predicting into"):
         make_job().run()
-    holder._folder.release()
+    holder._work.folder.release()
     assert make_job().run()[0].error is None
     assert not (tmp_path / "out" / ".predicting").exists()
 
@@ -335,7 +335,7 @@ def test_job_says_once_why_tables_have_no_columns_in_um(
     make_job, monkeypatch, formats, pixel_size_um, is_told
 ):
     told = []
-    monkeypatch.setattr(jobs, "print_log", lambda text, *_, **__: told.append(text))
+    monkeypatch.setattr(image_work, "print_log", lambda text, *_, **__: told.append(text))
     make_job(formats, pixel_size_um=pixel_size_um).run()
     about_um = [text for text in told if "no um columns" in text]
     assert len(about_um) == is_told

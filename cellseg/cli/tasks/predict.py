@@ -1,30 +1,26 @@
-"""Predict: run the model over many images, in one process or several, and report."""
+"""Predict: run the model over many images, here or on many workers, and report."""
 
 import argparse
-import hashlib
 import os
 import sys
 import time
 from collections import Counter
-from datetime import timedelta
-from pathlib import Path
 
-import torch
-from torch import distributed
 from tqdm import tqdm
 
 from cellseg.engine.configs import parse_cfg_options
 from cellseg.engine.process_group import set_thread_counts
 from cellseg.errors import CellsegError
 from cellseg.formats.outputs import FORMATS, check_formats
-from cellseg.inference import Predictor, TileOptions
-from cellseg.inference.image_list import find_input_images
-from cellseg.inference.jobs import ImageOutcome, PredictionJob
+from cellseg.inference import TileOptions
+from cellseg.inference.image_list import InputImage, find_input_images
+from cellseg.inference.image_work import ImageOutcome
+from cellseg.inference.jobs import PredictionJob
 from cellseg.inference.output_folder import OutputOptions
+from cellseg.inference.predictor_recipe import PredictorRecipe
 from cellseg.inference.tiles import check_range
 
 _MOST_SCALES = 5  # that are listed
-_LONGEST_WAIT = timedelta(days=30)  # of a process that is done, for one with the larger slides
 
 
 def check_scales(args: argparse.Namespace) -> None:
@@ -35,24 +31,17 @@ def check_scales(args: argparse.Namespace) -> None:
         check_range("Each of --tta-scales", scale, 0, open_end=True)
 
 
-def start_processes() -> tuple[int, str | None]:
-    """Join torchrun's processes; only Python objects are exchanged, so gloo serves GPUs as well.
-
-    Returns:
-        This process's rank, and its GPU if it has one.
-    """
-    if "RANK" not in os.environ or int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        set_thread_counts()
-        return 0, None
-    set_thread_counts("pytorch")
-    distributed.init_process_group("gloo", timeout=_LONGEST_WAIT)
-    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
-    gpus = torch.cuda.device_count()
-    return distributed.get_rank(), f"cuda:{local_rank % gpus}" if gpus else None
+def refuse_launcher() -> None:
+    """Raise CellsegError under torchrun, which once shared the images out."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ:
+        raise CellsegError(
+            "Prediction is no longer shared out by torchrun; run `cellseg predict ... --dask "
+            f"local:{os.environ['WORLD_SIZE']}` without it, or see docs/cluster.md."
+        )
 
 
-def build_predictor(args: argparse.Namespace, device: str | None) -> Predictor:
-    """Build the predictor that the flags ask for."""
+def make_recipe(args: argparse.Namespace) -> PredictorRecipe:
+    """Collect what the flags say about the predictor."""
     tiling = TileOptions(
         tile_px=args.tile,
         overlap_px=args.overlap,
@@ -61,45 +50,21 @@ def build_predictor(args: argparse.Namespace, device: str | None) -> Predictor:
         batch_size=args.batch_size,
         skip_background=not args.keep_background,
     )
-    tta: bool | dict = {"scales": args.tta_scales} if args.tta_scales else args.tta
-    predictor = Predictor(
-        args.config,
-        args.checkpoint,
-        device=args.device or device,
+    return PredictorRecipe(
+        config=None if args.config is None else str(args.config),
+        checkpoint=None if args.checkpoint is None else str(args.checkpoint),
+        device=args.device,
         score_thr=args.score_thr,
         tiling=tiling,
-        tta=tta,
+        tta=args.tta,
+        tta_scales=tuple(args.tta_scales) if args.tta_scales else None,
         amp=args.amp,
         cfg_options=parse_cfg_options(args.cfg_options),
-        ensemble=args.ensemble,
+        ensemble=tuple((c and str(c), str(weights)) for c, weights in args.ensemble),
         diameter_px=args.diameter,
         is_resampled=args.mpp is not None,
+        channel_order=args.channel_order,
     )
-    if args.channel_order:
-        predictor.image_format["channel_order"] = args.channel_order
-    return predictor
-
-
-def describe_settings(args: argparse.Namespace, predictor: Predictor) -> dict:
-    """Collect what decides the cells found, so that outputs of other settings are written again."""
-    return {
-        "weights": [
-            predictor.source.digest(),
-            *(digest_file(checkpoint) for _, checkpoint in args.ensemble),
-        ],
-        "members": [digest_file(config) for config, _ in args.ensemble if config],
-        "config": predictor.cfg.pretty_text,
-        "image_format": predictor.image_format,
-        "tta": [args.tta, args.tta_scales],
-        "amp": args.amp,
-        **({} if args.diameter is None else {"diameter": args.diameter}),
-    }
-
-
-def digest_file(path: str) -> str:
-    """Sum up a file's content."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def shorten_scale(text: str) -> str:
@@ -156,13 +121,27 @@ def run(args: argparse.Namespace) -> int:
         mpp=args.mpp,
         pixel_size_um=args.pixel_size,
     )
-    rank, device = start_processes()
+    refuse_launcher()
     images = find_input_images(args.inputs, out=args.out)
-    predictor = build_predictor(args, device)
-    job = PredictionJob(predictor, images, options, describe_settings(args, predictor))
     begin = time.perf_counter()
+    if args.dask or args.slurm:
+        outcomes = predict_on_cluster(args, images, options)
+    else:
+        outcomes = predict_here(args, images, options)
+    failed = report(outcomes, time.perf_counter() - begin, options)
+    return 1 if failed else 0
+
+
+def predict_here(
+    args: argparse.Namespace, images: list[InputImage], options: OutputOptions
+) -> list[ImageOutcome]:
+    """Predict in this process, with a progress bar."""
+    set_thread_counts()
+    recipe = make_recipe(args)
+    predictor = recipe.build()
+    job = PredictionJob(predictor, images, options, recipe.describe(predictor))
     found = 0
-    with tqdm(unit="tile", desc="predicting", disable=rank != 0) as bar:
+    with tqdm(unit="tile", desc="predicting") as bar:
 
         def progress(tiles: int, cells: int) -> None:
             nonlocal found
@@ -170,8 +149,40 @@ def run(args: argparse.Namespace) -> int:
             bar.set_postfix_str(f"{found:,} cells found so far", refresh=False)
             bar.update(tiles)
 
-        outcomes = job.run(progress, announce=bar.reset)
-    if rank != 0:
-        return 0
-    failed = report(outcomes, time.perf_counter() - begin, options)
-    return 1 if failed else 0
+        return job.run(progress, announce=bar.reset)
+
+
+def predict_on_cluster(
+    args: argparse.Namespace, images: list[InputImage], options: OutputOptions
+) -> list[ImageOutcome]:
+    """Predict on the workers that --dask or --slurm name."""
+    try:
+        from cellseg.cluster import clients
+        from cellseg.cluster.cohort import predict_cohort
+    except ModuleNotFoundError as error:
+        raise CellsegError(
+            f"--dask and --slurm need {error.name}; install the extra: pip install "
+            "'cellseg-mmdet[cluster]'."
+        ) from error
+    set_thread_counts()
+    tls = clients.TLSFiles(args.tls_ca, args.tls_cert, args.tls_key)
+    if args.slurm:
+        jobs = clients.SlurmOptions(
+            args.slurm,
+            args.jobs,
+            args.gpus_per_job,
+            args.cpus_per_job,
+            args.memory_per_job,
+            args.walltime,
+        )
+        opening = clients.start_slurm(jobs, tls)
+    else:
+        opening = clients.connect(args.dask, tls)
+    with opening as connection:
+        return predict_cohort(connection, make_recipe(args), images, options, say_aloud)
+
+
+def say_aloud(line: str) -> None:
+    """Write a line for the user at once."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()

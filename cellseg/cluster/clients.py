@@ -1,0 +1,319 @@
+"""Connect to the workers that a user names: on this machine, at an address, or as SLURM jobs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dask
+import psutil
+import torch
+from distributed import Client, Scheduler, SpecCluster
+from distributed.deploy.subprocess import SubprocessWorker
+from distributed.security import Security
+from distributed.system import MEMORY_LIMIT
+
+from cellseg.cores import count_cores
+from cellseg.errors import CellsegError
+
+LOOPBACK = "127.0.0.1"
+_MOST_DEATHS = 2  # a unit fails when one more worker than that has died with it
+_SPARE_BYTES = 600 << 20  # of a worker beside the model: tiles, masks, the image's cells
+_CONNECT_S = 30.0
+_MEMORY_SETTINGS = {
+    # A paused worker never goes on, as what fills it is no data of Dask's that could be spilled.
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+    "distributed.worker.memory.terminate": 0.95,
+}
+
+
+@dataclass(frozen=True)
+class TLSFiles:
+    """PEM files that encrypt a connection and prove who one is; all three or none."""
+
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+
+    def make_security(self) -> Security | None:
+        """Make Dask's form of it; None without files.
+
+        Raises:
+            CellsegError: If some are missing.
+        """
+        files = {"--tls-ca": self.ca, "--tls-cert": self.cert, "--tls-key": self.key}
+        if not any(files.values()):
+            return None
+        for flag, path in files.items():
+            if path is None or not path.is_file():
+                what = f"{flag} {path} is not a file" if path else f"{flag} is missing"
+                raise CellsegError(f"{what}; give the three PEM files --tls-ca, -cert and -key.")
+        pair = {"cert": str(self.cert), "key": str(self.key)}
+        sides = {
+            f"tls_{side}_{name}": path
+            for side in ("client", "scheduler", "worker")
+            for name, path in pair.items()
+        }
+        return Security(tls_ca_file=str(self.ca), require_encryption=True, **sides)
+
+
+@dataclass(frozen=True)
+class SlurmOptions:
+    """The jobs to ask SLURM for.
+
+    Attributes:
+        partition: Where they run.
+        jobs: How many, one worker each.
+        gpus: GPUs per job.
+        cores: Cores per job.
+        memory: Memory per job, such as "16GB".
+        walltime: Time limit per job, as SLURM writes it.
+    """
+
+    partition: str
+    jobs: int
+    gpus: int = 0
+    cores: int = 4
+    memory: str = "16GB"
+    walltime: str = "04:00:00"
+
+
+@dataclass(frozen=True)
+class Connection:
+    """An open client, and what is known of its workers.
+
+    Attributes:
+        client: The client.
+        wanted: How many workers there should be; None where that is others' business.
+        threads: Threads of each worker; its own number when None.
+        description: One line for the user.
+    """
+
+    client: Client
+    wanted: int | None
+    threads: int | None
+    description: str
+
+
+@contextlib.contextmanager
+def connect(where: str, tls: TLSFiles | None = None) -> Iterator[Connection]:
+    """Connect to the workers that --dask names; ours are ended with the block.
+
+    Args:
+        where: local:N, tcp://HOST:PORT, tls://HOST:PORT, or a scheduler file.
+        tls: For tls:// and for scheduler files of such schedulers.
+
+    Raises:
+        CellsegError: If nothing can be reached there.
+    """
+    if where.partition(":")[0] == "local":
+        with start_local(_read_count(where)) as connection:
+            yield connection
+        return
+    security = (tls or TLSFiles()).make_security()
+    is_address = where.startswith(("tcp://", "tls://"))
+    if where.startswith("tls://") and security is None:
+        raise CellsegError(f"{where} is encrypted; give --tls-ca, --tls-cert and --tls-key.")
+    if not is_address and not Path(where).is_file():
+        raise CellsegError(
+            f"--dask {where} is neither local:N, tcp://HOST:PORT, tls://HOST:PORT nor the file of "
+            "a scheduler; start one with `dask scheduler --scheduler-file FILE`."
+        )
+    target: dict[str, Any] = {"address": where} if is_address else {"scheduler_file": where}
+    try:
+        client = Client(**target, security=security, timeout=_CONNECT_S, set_as_default=False)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise CellsegError(
+            f"No scheduler answers at {where} ({_shorten(error)}); check the address, and that "
+            "the scheduler runs."
+        ) from error
+    with _closing(client):
+        yield Connection(client, None, None, f"Scheduler at {where}")
+
+
+@contextlib.contextmanager
+def start_local(workers: int) -> Iterator[Connection]:
+    """Start workers on this machine that listen on the loopback interface only.
+
+    They are processes of their own that never import the program's main module, so that a script
+    without a main guard does not start itself again.
+
+    Args:
+        workers: How many.
+
+    Raises:
+        CellsegError: If the machine's memory does not carry them.
+    """
+    need = estimate_need()
+    carried = max(1, int(MEMORY_LIMIT // need))
+    if workers > carried:
+        raise CellsegError(
+            f"The memory of this machine ({_gib(MEMORY_LIMIT)}) carries {carried} workers of "
+            f"{_gib(need)}; give --dask local:{carried}."
+        )
+    threads = max(1, count_cores() // workers)
+    limit = int(MEMORY_LIMIT // workers)
+    gpus = torch.cuda.device_count()
+    specs = {
+        number: {
+            "cls": SubprocessWorker,
+            "options": {
+                "worker_class": "distributed.Nanny",
+                "worker_kwargs": {
+                    "host": LOOPBACK,
+                    "name": f"worker-{number}",
+                    "nthreads": 1,  # units one after another; torch has threads of its own
+                    "memory_limit": limit,
+                    "silence_logs": 40,
+                    "env": _make_environment(number % gpus if gpus else None),
+                },
+            },
+        }
+        for number in range(workers)
+    }
+    scheduler = {
+        "cls": Scheduler,
+        "options": {
+            "host": LOOPBACK,
+            "port": 0,
+            "dashboard_address": f"{LOOPBACK}:0",
+            "allowed_failures": _MOST_DEATHS,
+        },
+    }
+    with dask.config.set(_MEMORY_SETTINGS), _export_settings():
+        cluster = SpecCluster(
+            workers=specs, scheduler=scheduler, name="cellseg", silence_logs=40, loop=None
+        )
+    with _closing(cluster), _closing(Client(cluster, set_as_default=False)) as client:
+        description = (
+            f"{workers} workers of {threads} threads and {_gib(limit)} on this machine, whose "
+            f"memory carries {carried}"
+        )
+        yield Connection(client, workers, threads, description)
+
+
+@contextlib.contextmanager
+def start_slurm(options: SlurmOptions, tls: TLSFiles | None = None) -> Iterator[Connection]:
+    """Ask SLURM for jobs, one worker each; they are cancelled with the block.
+
+    A job that ends early is asked for again. Everything else that a site needs (network interface,
+    account, log folder) is read from Dask's own configuration, section jobqueue.slurm.
+
+    Args:
+        options: The jobs.
+        tls: To encrypt; the files must be readable on the nodes.
+
+    Raises:
+        CellsegError: If SLURM does not take them; its own words are part of the text.
+    """
+    from dask_jobqueue import SLURMCluster
+
+    directives = list(dask.config.get("jobqueue.slurm.job-extra-directives", None) or [])
+    if options.gpus:
+        directives.append(f"--gres=gpu:{options.gpus}")
+    security = (tls or TLSFiles()).make_security()
+    with dask.config.set(
+        {**_MEMORY_SETTINGS, "distributed.scheduler.allowed-failures": _MOST_DEATHS}
+    ):
+        try:
+            cluster = SLURMCluster(
+                queue=options.partition,
+                cores=options.cores,
+                processes=1,
+                memory=options.memory,
+                walltime=options.walltime,
+                job_extra_directives=directives,
+                security=security,
+                protocol="tls://" if security else None,
+            )
+        except Exception as error:
+            raise _explain_slurm(options, error) from error
+    with _closing(cluster), _closing(Client(cluster, set_as_default=False)) as client:
+        try:
+            cluster.scale(jobs=options.jobs)
+            cluster.sync(lambda: _wait_for_jobs(cluster))
+        except Exception as error:
+            raise _explain_slurm(options, error) from error
+        description = f"{options.jobs} SLURM jobs in the partition {options.partition}"
+        yield Connection(client, options.jobs, options.cores, description)
+
+
+async def _wait_for_jobs(cluster: Any) -> None:
+    """Wait until all jobs are handed in; an error of sbatch is raised here."""
+    await cluster._correct_state()
+
+
+def _explain_slurm(options: SlurmOptions, error: Exception) -> CellsegError:
+    """Put SLURM's own message and what to change into one sentence."""
+    if isinstance(error, FileNotFoundError):
+        return CellsegError("sbatch was not found; run this on a machine where SLURM is installed.")
+    lines = [line.strip() for line in str(error).splitlines()]
+    told = [line for line in lines if line.startswith(("sbatch:", "scontrol:", "slurm"))]
+    said = " ".join(dict.fromkeys(told)) or _shorten(error)
+    return CellsegError(
+        f"SLURM took no jobs for --slurm {options.partition} ({said}); `sinfo` lists the "
+        "partitions and what their nodes have."
+    )
+
+
+def estimate_need() -> int:
+    """Estimate the memory of a worker in bytes: this process, which holds the model, and a unit."""
+    return psutil.Process().memory_info().rss + _SPARE_BYTES
+
+
+def _make_environment(gpu: int | None) -> dict[str, str]:
+    """Make the variables of a local worker."""
+    return {} if gpu is None else {"CUDA_VISIBLE_DEVICES": str(gpu)}
+
+
+@contextlib.contextmanager
+def _export_settings() -> Iterator[None]:
+    """Give the memory settings to the worker processes, which read them from the environment."""
+    names = {
+        f"DASK_{key.upper().replace('-', '_').replace('.', '__')}": str(value)
+        for key, value in _MEMORY_SETTINGS.items()
+    }
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(names)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _closing(part: Any) -> Iterator[Any]:
+    """Close a client or cluster at the end of a block, whatever state it is in."""
+    try:
+        yield part
+    finally:
+        with contextlib.suppress(Exception):
+            part.close(timeout=20)
+
+
+def _read_count(where: str) -> int:
+    """Read N of local:N; the number of cores where it is left out."""
+    text = where.partition(":")[2] or str(count_cores())
+    if not text.isdigit() or int(text) < 1:
+        raise CellsegError(f"--dask {where}: give the number of workers, such as local:4.")
+    return int(text)
+
+
+def _shorten(error: Exception) -> str:
+    """Return the first line of an error."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _gib(size: float) -> str:
+    """Write a number of bytes."""
+    return f"{size / (1 << 30):.1f} GiB"

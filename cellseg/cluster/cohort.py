@@ -1,0 +1,58 @@
+"""Predict a cohort: the whole way from a client to the table of all images.
+
+from distributed import Client
+from cellseg.cluster.cohort import predict_cohort
+
+client = Client("tcp://10.0.0.5:8786")
+outcomes = predict_cohort(client, PredictorRecipe("nuclei-he"), images, options)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from distributed import Client
+
+from cellseg.cluster.clients import Connection
+from cellseg.cluster.cohort_job import CohortJob
+from cellseg.cluster.cohort_table import write_cohort
+from cellseg.cluster.progress import Say
+from cellseg.inference.image_list import InputImage
+from cellseg.inference.image_work import ImageOutcome
+from cellseg.inference.output_folder import OutputOptions
+from cellseg.inference.predictor_recipe import PredictorRecipe
+
+
+def predict_cohort(
+    connection: Connection | Client,
+    recipe: PredictorRecipe,
+    images: Sequence[InputImage],
+    options: OutputOptions,
+    say: Say | None = None,
+) -> list[ImageOutcome]:
+    """Predict images on the workers of a client, and write cohort.csv and its picture.
+
+    Args:
+        connection: From `clients.connect` or the like, or any client of Dask.
+        recipe: How to build the predictor; its paths must mean the same on all workers.
+        images: From `find_input_images`.
+        options: What to write, and where; all workers must see that folder.
+        say: Called with each line for the user.
+
+    Returns:
+        One outcome per image, in their order.
+
+    Raises:
+        CellsegError: See `CohortJob.run`.
+    """
+    if isinstance(connection, Client):
+        connection = Connection(connection, None, None, "Workers of the given client")
+    say = say or (lambda line: None)
+    client = connection.client
+    say(f"{connection.description}; dashboard: {client.dashboard_link}")
+    job = CohortJob(client, recipe, images, options, connection.threads, say)
+    try:
+        return job.run(connection.wanted)
+    finally:
+        if job.outcomes:
+            write_cohort(job.images, job.outcomes, job.workers_of, job.class_names, options)
