@@ -15,10 +15,10 @@ from PIL import Image, UnidentifiedImageError
 
 from cellseg.errors import CellDataError
 from cellseg.images import open_image, read_image_size
-from cellseg.images.kinds import find_kind
+from cellseg.images.kinds import TIFF_SLIDE_SUFFIXES, TIFF_SUFFIXES, find_kind
 from cellseg.images.tiff_pages import JPEG_COMPRESSIONS, find_channels, open_tiff
 
-SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp")
+SUFFIXES = (*TIFF_SUFFIXES, *TIFF_SLIDE_SUFFIXES, ".png", ".jpg", ".jpeg", ".bmp")
 """Names of the files that the page takes; what is in them is told by their first bytes."""
 
 _PICTURE_SUFFIXES = {"PNG": ".png", "JPEG": ".jpg", "MPO": ".jpg", "BMP": ".bmp"}
