@@ -142,9 +142,15 @@ async function sendFiles(files) {
   $("upload").value = "";
 }
 
+function confirmRemoval() {
+  $("ask-words").textContent = `Remove ${state.image.name} and its cells from the server?`;
+  $("ask").returnValue = "";
+  $("ask").showModal();
+}
+
 async function removeImage() {
-  const { key, name } = state.image;
-  if (!window.confirm(`Remove ${name} and its cells from the server?`)) return;
+  if ($("ask").returnValue !== "yes") return;
+  const { key } = state.image;
   if (!(await attempt(() => api.change(`/api/images/${key}/remove`)))) return;
   state.images = state.images.filter((image) => image.key !== key);
   state.image = null;
@@ -235,17 +241,17 @@ async function predict(points) {
   say("");
   const scale = $("scale").value === "" ? null : Number($("scale").value);
   const { key } = state.image;
-  if (await attempt(() => api.change(`/api/images/${key}/predict`, { points, scale }))) watchJob();
+  if (await attempt(() => api.change(`/api/images/${key}/predict`, { points, scale }))) watchJob(true);
 }
 
 let watch = 0;
 
-async function watchJob() {
+async function watchJob(isNew = false) {
   const own = ++watch;
   const { key } = state.image;
   let since = 0;
   store.found = [];
-  let hasRun = false;
+  let hasRun = isNew; // of an old job only the result is told
   $("job").hidden = true;
   while (own === watch && state.image?.key === key) {
     let job;
@@ -519,7 +525,7 @@ const KEYS = [
 function onKey(event) {
   const { target } = event;
   const isText = target.matches("input[type=number], select, dialog *");
-  if (isText || $("help").open) return;
+  if (isText || document.querySelector("dialog[open]")) return;
   const isButton = target.matches("button, input, a, label");
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
   const call = event.ctrlKey || event.metaKey ? findCommand(key, event) : findAction(key, event);
@@ -587,7 +593,8 @@ function connect() {
   on("previous", "click", () => stepImage(-1));
   on("next", "click", () => stepImage(1));
   on("upload", "change", () => sendFiles([...$("upload").files]));
-  on("remove", "click", removeImage);
+  on("remove", "click", confirmRemoval);
+  on("ask", "close", removeImage);
   on("predict", "click", () => predict(null));
   on("predict-region", "click", () => tools.choose("region"));
   on("cancel", "click", () => attempt(() => api.change(`/api/images/${state.image.key}/cancel`)));
