@@ -48,9 +48,7 @@ class Served:
     folder: Path
     asked: list[object] = field(default_factory=list)
 
-    def ask(
-        self, method: str, path: str, body: bytes | None = None, **headers: str
-    ) -> Answer:
+    def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Answer:
         place = urlsplit(self.address)
         connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=120)
         names = {name.replace("_", "-"): value for name, value in headers.items()}

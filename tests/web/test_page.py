@@ -125,9 +125,7 @@ class Reader:
 
     def find(self) -> None:
         self.click("#predict")
-        self.wait(
-            "cellseg.state.log.undo == 'predict' && document.getElementById('job').hidden"
-        )
+        self.wait("cellseg.state.log.undo == 'predict' && document.getElementById('job').hidden")
 
     def areas(self) -> list[int]:
         return sorted(self.ask("[...cellseg.store.byKey.values()].map(cell => cell.area)"))
@@ -297,9 +295,7 @@ def test_page_when_browser_and_server_are_killed_then_nothing_is_lost(
         copied = log.read_bytes()
     log.write_bytes(copied + b'{"do":"delete","removed":[2')  # as a kill may leave it
     with serve_page(tmp_path / "web") as served:
-        browser.call(
-            "Network.setCookie", name="cellseg", value=cookie["value"], url=served.address
-        )
+        browser.call("Network.setCookie", name="cellseg", value=cookie["value"], url=served.address)
         reader = Reader(browser, served)
         reader.wait(LOADED)
         assert reader.areas() == [144, 144]
