@@ -8,7 +8,7 @@ needs Gradio, which `make install` brings.
 """
 
 from cellseg.cli.running import run_tool
-from cellseg.cli.web import add_arguments, main
+from cellseg.cli.web import add_tool_arguments, main
 
 if __name__ == "__main__":
-    run_tool(__doc__, add_arguments, main)
+    run_tool(__doc__, add_tool_arguments, main)

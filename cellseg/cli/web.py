@@ -1,13 +1,13 @@
-"""Try a model in a browser: drop an image, see its cells, download them.
+"""Look at images in a browser, find their cells, correct them, and take them away.
 
 cellseg web
-cellseg web --model my-model
-cellseg web CONFIG CHECKPOINT --port 8000 --device cuda --score-thr 0.3
+cellseg web slide.svs
+cellseg web images/ --model my-model --port 8000 --device cuda
 
 Without a model, one that comes with cellseg is used: `cellseg models` lists them.
 
-The page is served on this machine only, makes no network requests, and is ended with Ctrl-C. It
-needs Gradio, which `make install` and the extra `web` bring.
+The page is served on this machine only, makes no network requests, and is ended with Ctrl-C.
+Corrections and uploads are kept in the folder --keep and are there again at the next start.
 """
 
 from __future__ import annotations
@@ -16,24 +16,38 @@ import argparse
 from pathlib import Path
 
 from cellseg.cli.arguments import add_config_options
-from cellseg.cli.predict import settle_model
+from cellseg.cli.predict import add_model_arguments, settle_model
 
-MAX_MB = 64.0
-MAX_MEGAPIXELS = 2**24 / 1e6
+MAX_MB = 1024.0
+MAX_MEGAPIXELS = 2**26 / 1e6
+KEEP = Path("cellseg-web")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of the page."""
+    """Add the flags of `cellseg web`: images first, the model by options."""
     parser.add_argument(
-        "config",
-        nargs="?",
-        help="config that the checkpoint was trained with: a file or a shipped one's name",
+        "inputs", nargs="*", metavar="IMAGE|FOLDER", help="images to open; more can be uploaded"
     )
+    add_model_arguments(parser)
+    _add_options(parser)
+
+
+def add_tool_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of tools/web_demo.py: config and checkpoint first."""
+    parser.add_argument("config", nargs="?", help="config that the checkpoint was trained with")
     parser.add_argument("checkpoint", nargs="?", help="checkpoint file")
+    parser.set_defaults(inputs=[])
+    _add_options(parser)
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    """Add all flags but those of the model."""
     parser.add_argument(
-        "--model",
-        metavar="NAME|FOLDER|CHECKPOINT",
-        help="in place of both: a name that `cellseg models` lists, a model folder or a checkpoint",
+        "--keep",
+        type=Path,
+        metavar="FOLDER",
+        default=KEEP,
+        help="folder of uploads and corrections, made if needed (default: %(default)s)",
     )
     parser.add_argument(
         "--host",
@@ -65,13 +79,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-mb",
         type=float,
         default=MAX_MB,
-        help="largest file that is taken, in MiB (default %(default)g)",
+        help="largest upload, in MiB (default %(default)g)",
     )
     parser.add_argument(
         "--max-megapixels",
         type=float,
         default=MAX_MEGAPIXELS,
-        help="largest image that is taken, in million pixels (default %(default).1f)",
+        help="largest upload that cannot be read in parts, in million pixels (default "
+        "%(default).1f)",
     )
     parser.add_argument("--amp", action="store_true", help="compute in 16 bit, faster")
     parser.add_argument("--device", help="cuda, cuda:1, cpu; a GPU where there is one by default")

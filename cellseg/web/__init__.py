@@ -1,1 +1,1 @@
-"""A page to try a model in a browser; `page` and `server` need Gradio (extra `web`)."""
+"""The page: look at images, find cells, correct them, take them away; needs the extra `web`."""

@@ -1,102 +1,108 @@
-"""Files on their way from a browser to a page: few, for a short time, under names of our own."""
+"""Uploads on their way from a browser to a file: few at a time, bounded in size and time."""
 
 from __future__ import annotations
 
-import secrets
-import shutil
+import asyncio
 import threading
-import time
-from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-_KEPT_S = 300.0
-_MOST_PENDING = 16
-_MOST_ACTIVE = 4
+from starlette.types import Message, Receive
+
+from cellseg.web.guard import RefusedError
+
+MOST_ACTIVE = 4
+IDLE_S = 60.0
+LONGEST_S = 3600.0
 
 
 class Inbox:
-    """The folder that uploads arrive in. What no page takes is removed.
+    """Takes files that browsers send.
 
     Args:
-        folder: The folder; nothing else writes there.
         max_bytes: Largest file.
     """
 
-    def __init__(self, folder: Path, max_bytes: int) -> None:
-        """Start empty; see the class."""
-        self._folder = folder.resolve()
+    def __init__(self, max_bytes: int) -> None:
+        """Start without uploads; see the class."""
         self.max_bytes = max_bytes
-        self._pending: OrderedDict[str, float] = OrderedDict()
         self._active = 0
         self._lock = threading.Lock()
 
-    def begin(self) -> bool:
-        """Count an upload that begins; False where too many are under way."""
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Hold one of the places for uploads.
+
+        Raises:
+            RefusedError: If all are taken.
+        """
         with self._lock:
-            self._drop_old()
-            if self._active >= _MOST_ACTIVE:
-                return False
+            if self._active >= MOST_ACTIVE:
+                raise RefusedError(503, "Too many uploads at a time; try again in a minute.")
             self._active += 1
-            return True
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._active -= 1
 
-    def end(self) -> None:
-        """Count an upload that has ended in any way, and remove what aborted ones have left."""
-        with self._lock:
-            self._active -= 1
-            if self._active == 0:
-                self._sweep()
-
-    def add(self, path: str) -> str:
-        """Take a file that has arrived, under an address that cannot be guessed.
+    async def store(self, receive: Receive, path: Path) -> None:
+        """Write the body of a request into a file.
 
         Args:
-            path: Where it lies in the folder.
+            receive: The request's.
+            path: The file; its caller removes it where this fails.
 
-        Returns:
-            Where it lies now.
+        Raises:
+            RefusedError: If it is too large, too slow, or cut off.
         """
-        arrived = Path(path)
-        place = self._folder / f"in-{secrets.token_urlsafe(18)}"
-        place.mkdir()
-        kept = arrived.replace(place / arrived.name)
-        with self._lock:
-            self._pending[str(kept)] = time.monotonic()
-            self._drop_old()
-        return str(kept)
+        async with asyncio.timeout(LONGEST_S):
+            await self._store(receive, path)
 
-    def __contains__(self, path: object) -> bool:
-        """Return whether a path is that of an upload which no page has taken yet."""
-        with self._lock:
-            self._drop_old()
-            return path in self._pending
+    async def _store(self, receive: Receive, path: Path) -> None:
+        """Write the body of a request into a file."""
+        size = 0
+        with path.open("wb") as file:
+            while True:
+                message = await receive_in_time(receive)
+                if message["type"] == "http.disconnect":
+                    raise RefusedError(400, "The upload was cut off; send the image again.")
+                part = message.get("body", b"")
+                size += len(part)
+                if size > self.max_bytes:
+                    raise RefusedError(
+                        413,
+                        f"The file has more than the limit of {self.max_bytes / 2**20:.3g} MiB; "
+                        "start the page with a larger --max-mb, or with the file itself: "
+                        "cellseg web FILE.",
+                    )
+                await asyncio.to_thread(file.write, part)
+                if not message.get("more_body"):
+                    return
 
-    def remove(self, path: str | Path) -> None:
-        """Remove an upload, once a page has taken or refused it, and what Gradio made of it."""
-        with self._lock:
-            self._pending.pop(str(path), None)
-            self._delete(Path(path))
-            if self._active == 0:
-                self._sweep()
 
-    def _drop_old(self) -> None:
-        """Remove uploads that no page has used, and the oldest where there are too many."""
-        now = time.monotonic()
-        for path, since in list(self._pending.items()):
-            if now - since > _KEPT_S or len(self._pending) > _MOST_PENDING:
-                del self._pending[path]
-                self._delete(Path(path))
+async def receive_in_time(receive: Receive) -> Message:
+    """Receive the next part of a request, unless its sender falls silent."""
+    try:
+        return await asyncio.wait_for(receive(), IDLE_S)
+    except TimeoutError as error:
+        raise RefusedError(408, "The request took too long; try again.") from error
 
-    def _sweep(self) -> None:
-        """Remove all but the uploads that wait."""
-        waiting = {Path(path).parent for path in self._pending}
-        for path in self._folder.iterdir() if self._folder.is_dir() else ():
-            if path.is_dir() and not path.is_symlink():
-                if path not in waiting:
-                    shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
 
-    def _delete(self, path: Path) -> None:
-        """Remove a file of this folder with the folder of its own."""
-        if path.parent.parent == self._folder:
-            shutil.rmtree(path.parent, ignore_errors=True)
+async def read_body(receive: Receive, most: int) -> bytes:
+    """Read the body of a request, up to so many bytes.
+
+    Raises:
+        RefusedError: If there are more, or they do not come.
+    """
+    body = bytearray()
+    while True:
+        message = await receive_in_time(receive)
+        if message["type"] == "http.disconnect":
+            raise RefusedError(400, "The request was cut off.")
+        body += message.get("body", b"")
+        if len(body) > most:
+            raise RefusedError(413, "The request is too long.")
+        if not message.get("more_body"):
+            return bytes(body)

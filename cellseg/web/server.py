@@ -1,4 +1,4 @@
-"""Serve the page: its drawings and downloads, its limits, and what browsers are told of it."""
+"""Listen, answer until a signal, and tell browsers what the page may do: nothing but its own."""
 
 from __future__ import annotations
 
@@ -10,25 +10,23 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-import gradio as gr
 import uvicorn
-from fastapi import FastAPI, HTTPException, Response
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cellseg.errors import CellsegError
-from cellseg.web.found_cells import DOWNLOADS
-from cellseg.web.guard import GuardMiddleware
-from cellseg.web.inbox import Inbox
-from cellseg.web.page import STYLE, list_inputs
-from cellseg.web.service import CellService
 
+# The one inline style that is allowed, by its content: OpenSeadragon's own, which it adds itself.
+_VIEWER_STYLE = "sha256-9xTiqzfwFaL2SGb1rmr8gysEwVVjIvqWAgmZgqFqpEE="
 HEADERS = {
-    # Whatever Gradio's page may ask for elsewhere, the browser does not.
-    "content-security-policy": "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; "
-    "object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'",
+    "content-security-policy": "default-src 'none'; script-src 'self'; "
+    f"style-src 'self' '{_VIEWER_STYLE}'; "
+    "img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
 }
 _LONGEST_END_S = 3.0
 _GRACE_S = 1  # open pages hold a connection each, which would keep the server from ending
@@ -55,81 +53,6 @@ class HeaderMiddleware:
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
-
-
-def build_app(
-    service: CellService,
-    page: gr.Blocks,
-    inbox: Inbox,
-    host: str = "127.0.0.1",
-    password: str | None = None,
-) -> FastAPI:
-    """Put the page, its drawings and its downloads into one application.
-
-    Args:
-        service: Finds the cells.
-        page: From `build_page`.
-        inbox: Where uploads arrive: the folder GRADIO_TEMP_DIR.
-        host: Address that is listened on. On loopback only requests that name it are answered, so
-            that no other web site can reach the page through a name of its own.
-        password: Asked of every request; none when None.
-
-    Returns:
-        The application.
-    """
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    _add_files(app, service)
-    app.add_middleware(GuardMiddleware, inputs=list_inputs(page), inbox=inbox, password=password)
-    app.add_middleware(HeaderMiddleware)
-    if is_loopback(host):
-        names = ["localhost", "127.0.0.1", "[::1]", host]
-        app.add_middleware(TrustedHostMiddleware, allowed_hosts=names)
-    return gr.mount_gradio_app(
-        app,
-        page,
-        path="/",
-        server_name=host,
-        footer_links=[],
-        run_history=False,
-        max_file_size=service.limits.max_bytes,
-        enable_monitoring=False,
-        ssr_mode=False,
-        pwa=False,
-        mcp_server=False,
-        theme=_make_theme(),
-        css_paths=[STYLE],
-    )
-
-
-def _make_theme() -> gr.themes.Base:
-    """Return Gradio's look with hints dark enough to be read on white."""
-    return gr.themes.Default(primary_hue="indigo").set(body_text_color_subdued="*neutral_600")
-
-
-def _add_files(app: FastAPI, service: CellService) -> None:
-    """Serve drawings and downloads to whoever knows the page's token."""
-
-    @app.get("/cells/{token}/{key}/{kind}")
-    def send_file(token: str, key: str, kind: str, score: float, scores: bool = False) -> Response:
-        session = service.store.find(token)
-        found = session.found if session is not None else None
-        if session is None or found is None or found.key != key:
-            raise HTTPException(404, "This image is not kept any more; drop it again.")
-        shown = found.at(score)
-        headers = {"cache-control": "no-store"}
-        if kind == "overlay":
-            content = shown.encode_drawing(scores)
-            return Response(content, media_type="image/png", headers=headers)
-        if kind not in DOWNLOADS:
-            raise HTTPException(404, f"There is no download {kind}.")
-        name, content = shown.encode_download(kind, session.folder)
-        headers["content-disposition"] = f'attachment; filename="{_to_ascii(name)}"'
-        return Response(content, media_type="application/octet-stream", headers=headers)
-
-
-def _to_ascii(name: str) -> str:
-    """Bring a file name to what a header can hold."""
-    return name.encode("ascii", "replace").decode().replace("?", "_")
 
 
 def is_loopback(host: str) -> bool:
@@ -193,7 +116,7 @@ class PageServer(uvicorn.Server):
             os._exit(0)
 
 
-def make_server(app: FastAPI, clean_up: Callable[[], object] = lambda: None) -> PageServer:
+def make_server(app: ASGIApp, clean_up: Callable[[], object] = lambda: None) -> PageServer:
     """Make the server of an application.
 
     Args:

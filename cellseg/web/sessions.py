@@ -1,172 +1,191 @@
-"""What is kept for each open page, apart from all others, and removed with it."""
+"""What is kept for each person who uses the page, apart from all others."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import secrets
 import shutil
-import tempfile
 import threading
-from collections import OrderedDict, deque
-from dataclasses import dataclass, field
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from cellseg.errors import CellsegError
-from cellseg.web.found_cells import FoundCells
+from cellseg.fileio import write_atomically
+from cellseg.web.page_images import PageImage
 
-_NAME_LENGTH = 80
-_MOST_REMEMBERED = 1000
-
-
-class PageClosedError(CellsegError):
-    """Say that a page had to make room for others."""
-
-
-@dataclass(frozen=True)
-class Upload:
-    """A file that a page sent: where it lies, and what its sender calls it."""
-
-    path: Path
-    name: str
-
-    @property
-    def stem(self) -> str:
-        """The name without its suffix, fit for a file name everywhere."""
-        plain = re.sub(r"[^\w.-]+", "_", Path(self.name).stem).strip("._")
-        return plain[:_NAME_LENGTH] or "image"
+MOST_IMAGES = 50
+_FACTS = "image.json"
+_KEY = re.compile(r"[0-9a-f]{16}")
+_LONGEST_NAME = 200
 
 
-@dataclass(eq=False)
+class FullError(CellsegError):
+    """Say that the server keeps as much as it can."""
+
+
 class Session:
-    """One open page.
+    """One person's uploads.
 
-    Attributes:
-        folder: Its files.
-        token: Its name in addresses, which cannot be guessed.
-        upload: The file that it sent last, until it was looked at.
-        found: The cells of its image.
-        closed: Whether the page is gone.
+    Args:
+        folder: Holds a folder for each image; made with the first one.
     """
 
-    folder: Path
-    token: str = field(default_factory=lambda: secrets.token_urlsafe(24))
-    upload: Upload | None = None
-    found: FoundCells | None = None
-    closed: bool = False
+    def __init__(self, folder: Path) -> None:
+        """Find the images that are there already; see the class."""
+        self.folder = folder
+        self.images: dict[str, PageImage] = {}
+        self.used = time.monotonic()
+        for own in sorted(folder.iterdir()) if folder.is_dir() else ():
+            if _KEY.fullmatch(own.name):
+                image = _read_image(own)
+                if image is None:
+                    shutil.rmtree(own, ignore_errors=True)  # it had not arrived when a kill came
+                else:
+                    self.images[image.key] = image
 
-    def take(self, path: Path, suffix: str) -> Upload:
-        """Keep a file under a name of our own, in place of what there was.
+    def begin(self) -> Path:
+        """Make the folder of an image that arrives.
+
+        Raises:
+            FullError: If there are too many already.
+        """
+        if len(self.images) >= MOST_IMAGES:
+            raise FullError(f"{MOST_IMAGES} images are kept already; remove one first.")
+        folder = self.folder / secrets.token_hex(8)
+        folder.mkdir(parents=True, mode=0o700)
+        return folder
+
+    def add(self, folder: Path, path: Path, name: str) -> PageImage:
+        """Keep an image that has arrived and was checked.
 
         Args:
-            path: The file, whose name is that of its sender.
-            suffix: What to call it by.
-
-        Returns:
-            The upload.
+            folder: From `begin`.
+            path: The file, in there.
+            name: What its sender calls it.
         """
-        self.forget()
-        kept = self.folder / f"{secrets.token_hex(8)}{suffix}"
-        shutil.copyfile(path, kept)  # pages that send the same file share the original
-        self.upload = Upload(kept, path.name)
-        return self.upload
+        name = name[-_LONGEST_NAME:]
+        facts = {"name": name, "file": path.name, "since": time.time()}
+        write_atomically(folder / _FACTS, json.dumps(facts))
+        image = PageImage(folder.name, name, path, folder)
+        self.images[image.key] = image
+        return image
 
-    def forget(self) -> None:
-        """Drop the image and its cells."""
-        if self.upload is not None:
-            self.upload.path.unlink(missing_ok=True)
-        self.upload = self.found = None
+    def remove(self, key: str) -> None:
+        """Remove an image and all that is kept of it."""
+        self.images.pop(key).remove()
+
+    def has_corrections(self) -> bool:
+        """Return whether anything is kept that could not be made again."""
+        return any(image.has_corrections() for image in self.images.values())
 
     def close(self) -> None:
-        """Drop everything."""
-        self.closed = True
-        self.forget()
+        """Remove everything."""
+        for key in list(self.images):
+            self.remove(key)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class SessionStore:
-    """All open pages; where there are too many, the one that rested longest is closed.
+    """All sessions. Where there are too many, the one that rested longest makes room.
+
+    A session with corrections never does: they could not be made again.
 
     Args:
-        folder: Holds one folder a page.
-        most: How many pages are kept.
+        folder: Holds a folder for each session; what is there from before is kept.
+        given: Images that everybody sees.
+        most: How many sessions with images are kept.
     """
 
-    def __init__(self, folder: Path, most: int = 16) -> None:
-        """Start without pages; see the class."""
+    def __init__(self, folder: Path, given: Sequence[PageImage] = (), most: int = 16) -> None:
+        """Find the sessions that are there; see the class."""
         self._folder = folder
+        self.given = {image.key: image for image in given}
         self.most = most
-        self._sessions: OrderedDict[str, Session] = OrderedDict()
-        self._made_room: deque[str] = deque(maxlen=_MOST_REMEMBERED)
         self._lock = threading.Lock()
+        self._sessions: dict[str, Session] = {}
+        for own in sorted(folder.iterdir()) if folder.is_dir() else ():
+            session = Session(own)
+            if session.images:
+                self._sessions[own.name] = session
+            else:
+                shutil.rmtree(own, ignore_errors=True)
 
-    def open(self, key: str) -> Session:
-        """Return the session of a page, a fresh one the first time and after it made room."""
+    def get(self, token: str | None) -> Session | None:
+        """Return the session that a token opens; None where there is none."""
+        if not token:
+            return None
         with self._lock:
-            session = self._sessions.get(key)
-            if session is None:
-                self._forget_room(key)
-                session = Session(Path(tempfile.mkdtemp(prefix="page-", dir=self._folder)))
-                self._sessions[key] = session
-            self._sessions.move_to_end(key)
-            resting = list(self._sessions)[: max(len(self._sessions) - self.most, 0)]
-            self._made_room.extend(resting)
-            closed = [self._sessions.pop(old) for old in resting]
-        for old_session in closed:
-            old_session.close()
+            session = self._sessions.get(_name_folder(token))
+        if session is not None:
+            session.used = time.monotonic()
         return session
 
-    def get(self, key: str) -> Session | None:
-        """Return the session of a page; None where it has none.
+    def open(self, token: str) -> Session:
+        """Return the session that a token opens, a fresh one the first time.
 
         Raises:
-            PageClosedError: If it made room for others and has sent no image since.
+            FullError: If there are too many that have corrections.
         """
+        name = _name_folder(token)
         with self._lock:
-            session = self._sessions.get(key)
-            if session is not None:
-                self._sessions.move_to_end(key)
-            elif key in self._made_room:
-                raise PageClosedError(self.explain_closing())
-            return session
+            if name not in self._sessions:
+                self._make_room()
+                self._sessions[name] = Session(self._folder / name)
+            session = self._sessions[name]
+        session.used = time.monotonic()
+        return session
 
-    def explain_closing(self) -> str:
-        """Say why a page was closed, and the mend."""
-        return (
-            f"More than {self.most} pages are open, and this one rested longest, so that its image "
-            "is not kept any more; reload the page and drop the image again."
+    def find_image(self, token: str | None, key: str) -> PageImage | None:
+        """Find an image by its key: one of the session's own, or one given at start."""
+        if key in self.given:
+            return self.given[key]
+        session = self.get(token)
+        return session.images.get(key) if session is not None else None
+
+    def list_images(self, token: str | None) -> list[PageImage]:
+        """List the images that a session sees."""
+        session = self.get(token)
+        own = list(session.images.values()) if session is not None else []
+        return [*self.given.values(), *own]
+
+    def _make_room(self) -> None:
+        """Remove the session that rested longest of those that can be made again."""
+        if len(self._sessions) < self.most:
+            return
+        resting = sorted(self._sessions.items(), key=lambda item: item[1].used)
+        for name, session in resting:
+            if not session.has_corrections():
+                del self._sessions[name]
+                session.close()
+                return
+        raise FullError(
+            f"Images of {self.most} people are kept here, all with corrections; whoever runs the "
+            "server can remove some from its folder."
         )
-
-    def find(self, token: str) -> Session | None:
-        """Return the session with this token; None where there is none."""
-        with self._lock:
-            sessions = list(self._sessions.values())
-        return next(
-            (
-                session
-                for session in sessions
-                if secrets.compare_digest(session.token.encode(), token.encode())
-            ),
-            None,
-        )
-
-    def close(self, key: str) -> None:
-        """Forget a page and remove its files."""
-        with self._lock:
-            self._forget_room(key)
-            session = self._sessions.pop(key, None)
-        if session is not None:
-            session.close()
-
-    def close_all(self) -> None:
-        """Forget all pages."""
-        for key in list(self._sessions):
-            self.close(key)
-
-    def _forget_room(self, key: str) -> None:
-        """Forget that a page made room for others."""
-        if key in self._made_room:
-            self._made_room.remove(key)
 
     def __len__(self) -> int:
-        """Count the open pages."""
+        """Count the sessions."""
         return len(self._sessions)
+
+
+def make_token() -> str:
+    """Make a token that cannot be guessed."""
+    return secrets.token_urlsafe(24)
+
+
+def _name_folder(token: str) -> str:
+    """Name the folder of a session, which does not give its token away."""
+    return hashlib.sha256(token.encode()).hexdigest()[:32]
+
+
+def _read_image(folder: Path) -> PageImage | None:
+    """Read what is kept of an upload; None where it is not whole."""
+    try:
+        facts = json.loads((folder / _FACTS).read_text("utf-8"))
+        path = folder / Path(str(facts["file"])).name
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return PageImage(folder.name, str(facts["name"]), path, folder) if path.is_file() else None

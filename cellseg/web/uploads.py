@@ -1,28 +1,35 @@
-"""Untrusted uploads: everything about them is checked before a pixel is decoded."""
+"""Untrusted uploads: everything about them is checked before a pixel is decoded.
+
+Pictures are decoded whole, so their size is limited; TIFFs that are cut into tiles or strips are
+read in parts, so that only the parts' size is.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import tifffile
-from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from cellseg.errors import CellDataError
-from cellseg.images import open_image, read_image_size
-from cellseg.images.kinds import find_kind
-from cellseg.images.tiff_pages import JPEG_COMPRESSIONS, find_channels, open_tiff
+from cellseg.images import read_image_size
+from cellseg.images.kinds import TIFF_SLIDE_SUFFIXES, TIFF_SUFFIXES, find_kind
+from cellseg.images.tiff_pages import (
+    JPEG_COMPRESSIONS,
+    find_channels,
+    find_pages,
+    open_tiff,
+)
 
-SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp")
+SUFFIXES = (*TIFF_SUFFIXES, *TIFF_SLIDE_SUFFIXES, ".png", ".jpg", ".jpeg", ".bmp")
 """Names of the files that the page takes; what is in them is told by their first bytes."""
 
 _PICTURE_SUFFIXES = {"PNG": ".png", "JPEG": ".jpg", "MPO": ".jpg", "BMP": ".bmp"}
 _ANY_SIZE = 2**62
+READ_WHOLE_PX = 2**24
+"""Up to this size, an image is decoded whole all the same; see `cellseg.images.opening`."""
 # What their decoders are told never to exceed: none, LZW, deflate, PackBits; JPEG is looked into.
 _BOUNDED_COMPRESSIONS = {1, 5, 8, 32773, 32946}
 _LARGEST_SAMPLE_BYTES = 8
@@ -37,30 +44,20 @@ class UploadLimits:
 
     Attributes:
         max_bytes: Size of the file.
-        max_pixels: Height x width.
-        max_side_px: Height and width each.
+        max_pixels: Height x width of what is decoded at once: a picture, or a part of a TIFF.
+        max_slide_pixels: Height x width of a TIFF that is read in parts.
     """
 
-    max_bytes: int = 64 * 2**20
-    max_pixels: int = 2**24
-    max_side_px: int = 2**14
+    max_bytes: int = 2**30
+    max_pixels: int = 2**26
+    max_slide_pixels: int = 2**34
 
     def describe(self) -> str:
         """Say the limits in words."""
-        return f"{self.max_bytes / 2**20:.3g} MiB and {self.max_pixels / 1e6:.3g} million pixels"
-
-
-@dataclass(frozen=True, eq=False)
-class UploadedImage:
-    """An image in memory.
-
-    Attributes:
-        pixels: (H, W, 3) uint8 in the order B, G, R.
-        pixel_size_um: Side of a pixel in micrometers, where the file tells.
-    """
-
-    pixels: NDArray[np.uint8]
-    pixel_size_um: float | None = None
+        return (
+            f"{self.max_bytes / 2**20:.0f} MiB; pictures up to {self.max_pixels / 1e6:.0f} million "
+            "pixels"
+        )
 
 
 def check_upload(path: Path, name: str, limits: UploadLimits) -> str:
@@ -83,46 +80,23 @@ def check_upload(path: Path, name: str, limits: UploadLimits) -> str:
     if size > limits.max_bytes:
         raise CellDataError(
             f"{name} has {size / 2**20:,.1f} MiB, more than the limit of "
-            f"{limits.max_bytes / 2**20:.3g} MiB; use tools/predict.py, for any size."
+            f"{limits.max_bytes / 2**20:.3g} MiB; start the page with the file itself: "
+            f"cellseg web FILE."
         )
     if find_kind(path) != "tiff":
         return _check_picture(path, name, limits)
     try:
         height, width = read_image_size(path, _ANY_SIZE)
-        _check_size(name, height, width, limits)
+        if height * width > limits.max_slide_pixels:
+            raise CellDataError(_too_large(name, f"{width:,} x {height:,}", limits))
         with open_tiff(path) as tiff:
-            _check_segments(name, tiff.pages.first, limits)
+            for page in find_pages(path, tiff):  # a viewer reads every level
+                _check_segments(name, page, limits)
     except CellDataError as error:
         raise CellDataError(str(error).replace(str(path), name)) from error
     except Exception as error:
         raise CellDataError(f"{name}: is a damaged TIFF ({error}); save it again.") from error
     return ".tif"
-
-
-def read_upload(
-    path: Path, name: str, limits: UploadLimits, image_format: Mapping[str, Any]
-) -> UploadedImage:
-    """Read a file that `check_upload` let through, as tools/predict.py would read it.
-
-    Args:
-        path: The file, with the suffix that belongs to its content.
-        name: What its sender calls it, for the messages.
-        limits: How large it may be.
-        image_format: How TIFFs store colors and intensities.
-
-    Returns:
-        The image.
-
-    Raises:
-        CellDataError: If it cannot be decoded.
-    """
-    check_upload(path, name, limits)
-    try:
-        with open_image(path, image_format) as source:
-            pixels = source.read(0, 0, source.width, source.height)
-            return UploadedImage(np.ascontiguousarray(pixels), source.pixel_size_um)
-    except CellDataError as error:
-        raise CellDataError(str(error).replace(str(path), name)) from error
 
 
 def _check_picture(path: Path, name: str, limits: UploadLimits) -> str:
@@ -145,7 +119,7 @@ def _check_picture(path: Path, name: str, limits: UploadLimits) -> str:
 
 def _check_size(name: str, height: int, width: int, limits: UploadLimits) -> None:
     """Raise CellDataError if an image declares too many pixels."""
-    if height * width > limits.max_pixels or max(height, width) > limits.max_side_px:
+    if height * width > limits.max_pixels:
         raise CellDataError(_too_large(name, f"{width:,} x {height:,}", limits))
 
 
@@ -153,8 +127,7 @@ def _too_large(name: str, pixels: str, limits: UploadLimits) -> str:
     """Say that an image has too many pixels."""
     return (
         f"{name} has {pixels} pixels, more than the limit of {limits.max_pixels / 1e6:.3g} million "
-        f"pixels and {limits.max_side_px:,} a side; use tools/predict.py, for any size, or cut "
-        "out a part."
+        "pixels; save it as a tiled TIFF, which is read in parts."
     )
 
 
@@ -163,9 +136,11 @@ def _check_segments(name: str, page: tifffile.TiffPage, limits: UploadLimits) ->
     find_channels(Path(name), page)
     samples = math.prod(page.chunks)
     itemsize = page.dtype.itemsize if page.dtype is not None else _LARGEST_SAMPLE_BYTES
-    of_image = page.imagelength * page.imagewidth * page.samplesperpixel
-    if max(samples, of_image) * itemsize > limits.max_pixels * _LARGEST_SAMPLE_BYTES:
-        raise CellDataError(f"{name} takes too much memory once decoded; save it as 8-bit RGB.")
+    whole = min(page.imagelength * page.imagewidth, READ_WHOLE_PX) * page.samplesperpixel
+    if max(samples, whole) * itemsize > limits.max_pixels * _LARGEST_SAMPLE_BYTES:
+        raise CellDataError(
+            f"{name} takes too much memory once decoded; save it as a tiled TIFF of 8-bit RGB."
+        )
     compression = int(page.compression)
     if compression in _BOUNDED_COMPRESSIONS:
         return

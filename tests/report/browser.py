@@ -42,8 +42,13 @@ class Page:
         self._commands, self._answers = commands, answers
         self._number = 0
         self._session: str | None = None
+        self.context: str | None = None
         self.complaints: list[str] = []
         self.urls: list[str] = []
+
+    def call_browser(self, method: str, **params: Any) -> dict[str, Any]:
+        """Send a command to the browser; return its result."""
+        return self._call(None, method, params)
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
         """Send a command to the page, or to the browser before there is one; return its result."""
@@ -72,7 +77,8 @@ class Page:
         """
         self._session = None
         self.complaints, self.urls = [], []
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        own = {} if self.context is None else {"browserContextId": self.context}
+        target = self.call("Target.createTarget", url="about:blank", **own)["targetId"]
         attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
         self._session = attached["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):

@@ -1,4 +1,4 @@
-"""A service without a network, and files to send to it."""
+"""A model without a network, and files to send to it."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,10 +7,6 @@ import cv2
 import pytest
 import tifffile
 
-from cellseg.web.service import CellService
-from cellseg.web.sessions import SessionStore
-from cellseg.web.uploads import UploadLimits
-
 from .stand_in import BlobFinder, draw_blobs
 
 
@@ -18,14 +14,6 @@ from .stand_in import BlobFinder, draw_blobs
 def finder() -> BlobFinder:
     """Return a finder of dark blobs."""
     return BlobFinder()
-
-
-@pytest.fixture
-def service(finder: BlobFinder, tmp_path: Path) -> CellService:
-    """Return a service whose pages keep their files in tmp_path/pages."""
-    folder = tmp_path / "pages"
-    folder.mkdir()
-    return CellService(finder, SessionStore(folder, most=4), UploadLimits(max_pixels=200 * 200))
 
 
 @pytest.fixture

@@ -1,22 +1,21 @@
 """Raw requests to a page that is being served: nothing but the own upload is read or fetched."""
 
-import http.client
 import json
 import os
 import socket
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import pytest
 
-from .serving import Served, serve_page
+pytest.importorskip("uvicorn", reason="the extra web is not installed")
 
-BORDER = "border"
-FORM = {"Content-Type": f"multipart/form-data; boundary={BORDER}"}
+from .serving import MAX_BYTES, Served, serve_page
+
+WHOLE = [[0, 0], [96, 0], [96, 96]]
 
 
 @pytest.fixture(scope="module")
@@ -26,159 +25,154 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield page
 
 
-@pytest.fixture
-def listener() -> Iterator[tuple[str, list[bytes]]]:
-    """Listen on loopback: an address, and whatever is asked there."""
-    asked: list[bytes] = []
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(0.2)
-        stop = threading.Event()
-
-        def listen() -> None:
-            while not stop.is_set():
-                try:
-                    connection, _ = server.accept()
-                except TimeoutError:
-                    continue
-                with connection:
-                    asked.append(connection.recv(1000))
-
-        thread = threading.Thread(target=listen)
-        thread.start()
-        yield f"http://127.0.0.1:{server.getsockname()[1]}/a.png", asked
-        stop.set()
-        thread.join()
+def list_files(served: Served) -> list[Path]:
+    return [path for path in (served.folder / "uploads").rglob("*") if path.is_file()]
 
 
-def ask(
-    served: Served, method: str, path: str, body: bytes | None = None, **headers: str
-) -> tuple[int, bytes]:
-    place = urlsplit(served.address)
-    connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=120)
-    names = {name.replace("_", "-"): value for name, value in headers.items()}
-    connection.request(method, path, body, names)
-    answer = connection.getresponse()
-    content = answer.read()
-    connection.close()
-    return answer.status, content
-
-
-def call(served: Served, number: Any, *values: Any, session: str = "s") -> tuple[int, bytes]:
-    """Call a function of the page, at once and through the queue; both answers must agree."""
-    body = json.dumps({"fn_index": number, "data": values, "session_hash": session}).encode()
-    kind = {"Content_Type": "application/json"}
-    queued = ask(served, "POST", "/gradio_api/queue/join", body, **kind)
-    direct = ask(served, "POST", "/gradio_api/run/predict", body, **kind)
-    return direct if direct[0] != 404 else queued
-
-
-def make_form(content: bytes, name: str = "a.png") -> bytes:
-    head = f'Content-Disposition: form-data; name="files"; filename="{name}"'
-    return f"--{BORDER}\r\n{head}\r\n\r\n".encode() + content + f"\r\n--{BORDER}--\r\n".encode()
-
-
-def upload(served: Served, content: bytes) -> str:
-    form = {"Content_Type": FORM["Content-Type"]}
-    status, answer = ask(served, "POST", "/gradio_api/upload", make_form(content), **form)
-    assert status == 200
-    return str(json.loads(answer)[0])
-
-
-def list_uploads(served: Served) -> list[Path]:
-    return [path for path in (served.folder / "gradio").rglob("*") if path.is_file()]
-
-
-def test_files_of_the_server_then_none_is_read(served: Served, draw: Any, tmp_path: Path) -> None:
+def test_files_of_the_server_then_none_is_read(
+    served: Served, draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    visitor = served.visit()
     secret = draw(3, "secret.png")
     os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "link.png").symlink_to(secret)
-    inside = served.folder / "gradio" / "hidden.png"
-    inside.parent.mkdir(exist_ok=True)
-    inside.write_bytes(secret.read_bytes())
-    paths = [secret, tmp_path / "pipe.png", tmp_path / "link.png", tmp_path, inside, "secret.png"]
-    paths += ["/etc/passwd", "/dev/zero", "/dev/stdin", f"{inside}/../../secret.png", ".hidden.png"]
-    for path in paths:
-        file = {"path": str(path), "meta": {"_type": "gradio.FileData"}, "orig_name": "a.png"}
-        status, answer = call(served, 0, file)
-        assert (status, b"no upload of this page" in answer) == (400, True), path
-        assert ask(served, "GET", f"/gradio_api/file={path}")[0] == 404
-    assert len(served.service.store) == 0
-    assert ask(served, "GET", "/")[0] == 200
+    names = [secret, tmp_path / "pipe.png", tmp_path / "link.png", tmp_path, "secret.png"]
+    names += ["/etc/passwd", "/dev/zero", "../../secret.png", "..", "%2e%2e%2fsecret.png"]
+    for name in map(str, names):
+        for address in (
+            f"/static/{name}",
+            f"/static/{quote(name, safe='')}",
+            f"/api/images/{name}",
+            f"/api/images/{quote(name, safe='')}/cells",
+            f"/api/images/{name}/tiles/0/0/0",
+        ):
+            assert visitor.read(address.replace(" ", "%20")).status == 404, address
+        # A name of an upload is only ever shown: no file is opened by it.
+        answer = visitor.post(f"/api/images?name={quote(name)}", b"not an image")
+        assert answer.status == 422
+    assert list_files(served) == []
 
 
-def test_addresses_then_nothing_is_fetched(served: Served, listener: Any) -> None:
-    address, asked = listener
-    for path in (address, address.replace("http", "HTTP"), address.removeprefix("http:")):
-        for extra in ({}, {"url": address}, {"is_stream": True}):
-            file = {"path": path, "meta": {"_type": "gradio.FileData"}, **extra}
-            assert call(served, 0, file)[0] == 400
-            for number in (1, 2):
-                assert call(served, number, file, True)[0] == 400
-                assert call(served, number, 0.5, file)[0] == 400
-        assert ask(served, "GET", f"/gradio_api/proxy={path}")[0] == 404
-        assert ask(served, "GET", f"/gradio_api/file={path}")[0] == 404
-    time.sleep(0.5)
-    assert asked == []
+def test_addresses_then_nothing_is_fetched(served: Served, draw: Callable[..., Path]) -> None:
+    visitor = served.visit()
+    image = visitor.send(draw(1))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.3)
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}/a.png"
+        for path in (address, address.replace("http", "HTTP"), address.removeprefix("http:")):
+            assert visitor.post("/api/images", path.encode()).status == 422
+            assert visitor.change("/api/images", url=path).status == 422
+            for name in ("edit", "predict"):
+                values: dict[str, Any] = {"do": "draw", "points": path, "url": path, "keys": [path]}
+                assert visitor.change(f"{image}/{name}", **values).status in (400, 409)
+            assert visitor.read(f"/static/{path}").status == 404
+        with pytest.raises(TimeoutError):
+            listener.accept()
+    visitor.change(f"{image}/remove")
 
 
-def test_upload_then_one_page_can_take_it_once_and_nothing_stays(served: Served, draw: Any) -> None:
-    path = upload(served, draw(3).read_bytes())
-    file = {"path": path, "meta": {"_type": "gradio.FileData"}}
-    assert b"a.png" in call_once(served, file, "mine")[1]
-    assert call_once(served, file, "theirs")[0] == 400
-    assert list_uploads(served) == []
-    served.service.store.close("mine")
-
-
-def call_once(served: Served, file: Any, session: str) -> tuple[int, bytes]:
-    body = json.dumps({"fn_index": 0, "data": [file], "session_hash": session}).encode()
-    kind = {"Content_Type": "application/json"}
-    return ask(served, "POST", "/gradio_api/run/predict", body, **kind)
+def test_image_of_another_person_then_as_if_it_were_not_there(
+    served: Served, draw: Callable[..., Path]
+) -> None:
+    mine, theirs = served.visit(), served.visit()
+    image = mine.send(draw(3))
+    mine.predict(image)
+    reads = [image, f"{image}/cells", f"{image}/job", f"{image}/export/csv"]
+    reads.append(f"{image}/tiles/0/0/0")
+    changes = [f"{image}/{name}" for name in ("edit", "undo", "redo", "predict", "cancel")]
+    changes.append(f"{image}/remove")
+    for path in reads:
+        assert mine.read(path).status == 200
+        assert theirs.read(path).status == 404
+        assert served.ask("GET", path).status == 404  # without a cookie
+        assert served.ask("GET", path, Cookie=f"cellseg={'a' * 32}").status == 404
+    for path in changes:
+        answer = theirs.change(path, revision=1, do="delete", keys=[1], points=WHOLE)
+        assert answer.status == 404
+    assert image.rpartition("/")[2] not in theirs.read("/api/state").content.decode()
+    assert theirs.read("/api/training-data").status == 422
+    assert len(mine.cells(image)["cells"]) == 3
+    mine.change(f"{image}/remove")
 
 
 def test_upload_when_it_is_cut_off_then_nothing_of_it_stays(served: Served) -> None:
-    place = urlsplit(served.address)
+    place, visitor = urlsplit(served.address), served.visit()
     for _ in range(3):
         with socket.create_connection((place.hostname, place.port)) as connection:
-            head = f"POST /gradio_api/upload HTTP/1.1\r\nHost: {place.netloc}\r\n"
-            head += f"Content-Type: {FORM['Content-Type']}\r\nContent-Length: 900000\r\n\r\n"
-            connection.sendall(head.encode() + make_form(bytes(200_000))[:-20])
+            head = f"POST /api/images?name=a.png HTTP/1.1\r\nHost: {place.netloc}\r\n"
+            head += f"Cookie: {visitor.cookie}\r\nX-Cellseg: 1\r\nContent-Length: 900000\r\n\r\n"
+            connection.sendall(head.encode() + bytes(200_000))
             time.sleep(0.2)
     until = time.monotonic() + 60
-    while list_uploads(served) and time.monotonic() < until:
+    while list_files(served) and time.monotonic() < until:
         time.sleep(0.05)
-    assert list_uploads(served) == []
+    assert list_files(served) == []
 
 
-def test_upload_of_many_files_then_all_together_are_bounded(served: Served) -> None:
-    one = make_form(bytes(600_000)).rsplit(b"--", 2)[0]
-    body = (
-        b"".join(one.replace(b"--border--", b"") for _ in range(3)) + f"--{BORDER}--\r\n".encode()
-    )
-    form = {"Content_Type": FORM["Content-Type"]}
-    assert ask(served, "POST", "/gradio_api/upload", body, **form)[0] == 413
-    assert list_uploads(served) == []
+def test_upload_when_too_large_or_of_no_person_then_refused(
+    served: Served, draw: Callable[..., Path]
+) -> None:
+    assert served.visit().post("/api/images", bytes(MAX_BYTES + 1)).status == 413
+    content = draw(1).read_bytes()
+    assert served.ask("POST", "/api/images", content, x_cellseg="1").status == 403
+    answer = served.ask("POST", "/api/images", content, x_cellseg="1", Cookie="cellseg=../a")
+    assert answer.status == 403
+    assert list_files(served) == []
 
 
-@pytest.mark.parametrize("number", [99, -1, "receive", None])
-def test_unknown_function_then_404(served: Served, number: Any) -> None:
-    assert call(served, number, None)[0] == 404
-
-
-def test_other_sites_then_they_are_refused(served: Served) -> None:
-    body = json.dumps({"fn_index": 0, "data": [None], "session_hash": "a"}).encode()
-    kind = {"Content_Type": "application/json"}
-    path = "/gradio_api/run/predict"
-    assert ask(served, "POST", path, body, Origin="http://evil.example", **kind)[0] == 403
-    assert ask(served, "POST", path, body, Origin=served.address.rstrip("/"), **kind)[0] == 200
-    assert ask(served, "POST", path, body, Host="evil.example", **kind)[0] == 400
+def test_other_sites_then_they_are_refused(served: Served, draw: Callable[..., Path]) -> None:
+    visitor = served.visit()
+    image = visitor.send(draw(1))
+    own = served.address.rstrip("/")
+    path, body = f"{image}/cancel", b"{}"
+    assert visitor.post(path, body, Origin="http://evil.example").status == 403
+    assert visitor.post(path, body, Origin="null").status == 403
+    assert visitor.post(path, body, sec_fetch_site="cross-site").status == 403
+    assert visitor.post(path, body, Origin=own).status == 200
+    assert served.ask("POST", path, body, Cookie=visitor.cookie).status == 403  # as a form would
+    assert visitor.post(path, body, Host="evil.example").status == 400
+    for name in ("/", "/api/state", f"{image}/tiles/0/0/0"):
+        assert served.ask("GET", name, Host="evil.example", Cookie=visitor.cookie).status == 400
     for name in ("X_Forwarded_Host", "X_Forwarded_Server", "Forwarded"):
-        assert b"evil" not in ask(served, "GET", "/config", **{name: "evil.example"})[1]
+        answer = served.ask("GET", "/api/state", **{name: "evil.example"})
+        assert b"evil" not in answer.content
+    visitor.change(f"{image}/remove")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"[]", b"null", b"[" * 50_000, b"\xff", b'"x"', b"1"],
+)
+def test_change_that_is_no_object_then_400(
+    served: Served, draw: Callable[..., Path], body: bytes
+) -> None:
+    visitor = served.visit()
+    image = visitor.send(draw(1))
+    assert visitor.post(f"{image}/edit", body).status == 400
+    visitor.change(f"{image}/remove")
+
+
+def test_change_when_too_long_then_413(served: Served, draw: Callable[..., Path]) -> None:
+    visitor = served.visit()
+    image = visitor.send(draw(1))
+    body = json.dumps({"points": [[1, 1]] * 200_000}).encode()
+    assert visitor.post(f"{image}/edit", body).status == 413
+    visitor.change(f"{image}/remove")
+
+
+def test_words_of_a_file_then_they_come_back_as_text_only(served: Served, tmp_path: Path) -> None:
+    path = tmp_path / "<img src=x onerror=alert(1)>.png"
+    path.write_bytes(b"notes")
+    answer = served.visit().upload(path)
+    assert answer.status == 422
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json()["error"].startswith("<img src=x")
 
 
 def test_password_when_set_then_asked_of_all(tmp_path: Path) -> None:
-    (tmp_path / "web").mkdir()
     with serve_page(tmp_path / "web", password="secret") as served:
-        assert ask(served, "GET", "/")[0] == 401
-        assert ask(served, "GET", "/cells/a/b/csv?score=1")[0] == 401
-        assert ask(served, "GET", "/", Authorization="Basic eDpzZWNyZXQ=")[0] == 200  # x:secret
+        for path in ("/", "/static/main.js", "/api/state", "/api/images/g0/cells"):
+            assert served.ask("GET", path).status == 401
+        assert served.ask("POST", "/api/images", b"x", x_cellseg="1").status == 401
+        basic = "Basic eDpzZWNyZXQ="  # x:secret
+        assert served.ask("GET", "/", Authorization=basic).status == 200

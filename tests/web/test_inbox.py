@@ -1,73 +1,82 @@
-"""Uploads wait for their page a while, and leave nothing behind."""
+"""Uploads arrive whole, in time and within their bounds, or not at all."""
 
+import asyncio
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+pytest.importorskip("starlette", reason="the extra web is not installed")
+
 from cellseg.web import inbox as module
-from cellseg.web.inbox import Inbox
+from cellseg.web.guard import RefusedError
+from cellseg.web.inbox import MOST_ACTIVE, Inbox, read_body
 
 
-@pytest.fixture
-def inbox(tmp_path: Path) -> Inbox:
-    return Inbox(tmp_path / "in", 1000)
+def make_receive(parts: Sequence[bytes], ends: bool = True) -> Callable[[], Any]:
+    """Make the receiving end of a request whose body comes in parts, or is cut off."""
+    messages = [{"type": "http.request", "body": part, "more_body": True} for part in parts]
+    if ends:
+        messages[-1]["more_body"] = False
+    else:
+        messages.append({"type": "http.disconnect"})
+    rest = iter(messages)
+
+    async def receive() -> Any:
+        return next(rest)
+
+    return receive
 
 
-def arrive(inbox: Inbox, tmp_path: Path, name: str = "a.png") -> str:
-    path = tmp_path / "in" / "hash" / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b"content")
-    return inbox.add(str(path))
+async def never() -> Any:
+    await asyncio.sleep(100)
 
 
-def list_files(tmp_path: Path) -> list[str]:
-    return [str(path) for path in sorted((tmp_path / "in").rglob("*")) if path.is_file()]
+def test_upload_when_whole_then_the_file_has_its_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "arriving"
+    asyncio.run(Inbox(10).store(make_receive([b"abc", b"", b"defghij"]), path))
+    assert path.read_bytes() == b"abcdefghij"
 
 
-def test_upload_when_sent_twice_then_each_has_its_own_address(inbox, tmp_path) -> None:
-    first, second = arrive(inbox, tmp_path), arrive(inbox, tmp_path)
-    assert first != second
-    assert first in inbox
-    assert second in inbox
-    (tmp_path / "in" / "tmpabc").write_bytes(b"")
-    inbox.remove(first)
-    assert first not in inbox
-    assert list_files(tmp_path) == [second]
+def test_upload_when_too_large_then_no_more_than_that_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "arriving"
+    with pytest.raises(RefusedError) as refused:
+        asyncio.run(Inbox(10).store(make_receive([b"abcdefgh", b"abc", b"x" * 1000]), path))
+    assert refused.value.status == 413
+    assert "--max-mb" in refused.value.words
+    assert path.stat().st_size <= 10
 
 
-def test_upload_when_aborted_then_what_is_there_of_it_is_removed(inbox, tmp_path) -> None:
-    waiting = arrive(inbox, tmp_path)
-    assert inbox.begin()
-    assert inbox.begin()
-    (tmp_path / "in" / "tmpabc").write_bytes(b"half")
-    inbox.end()
-    assert len(list_files(tmp_path)) == 2  # the other one may still be writing
-    inbox.end()
-    assert list_files(tmp_path) == [waiting]
-
-
-def test_uploads_when_too_many_at_a_time_then_refused(inbox) -> None:
-    assert [inbox.begin() for _ in range(module._MOST_ACTIVE + 1)][-2:] == [True, False]
-    inbox.end()
-    assert inbox.begin()
-
-
-def test_uploads_that_nobody_takes_then_the_oldest_are_removed(
-    inbox, tmp_path, monkeypatch
+def test_upload_when_cut_off_or_silent_then_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sent = [arrive(inbox, tmp_path) for _ in range(module._MOST_PENDING + 2)]
-    assert [path in inbox for path in sent] == [False, False] + [True] * module._MOST_PENDING
-    assert len(list_files(tmp_path)) == module._MOST_PENDING
-    now = module.time.monotonic()
-    monkeypatch.setattr(module.time, "monotonic", lambda: now + module._KEPT_S + 1)
-    assert sent[-1] not in inbox
-    assert list_files(tmp_path) == []
+    with pytest.raises(RefusedError, match="cut off"):
+        asyncio.run(Inbox(10).store(make_receive([b"abc"], ends=False), tmp_path / "a"))
+    monkeypatch.setattr(module, "IDLE_S", 0.01)
+    with pytest.raises(RefusedError, match="too long"):
+        asyncio.run(Inbox(10).store(never, tmp_path / "b"))
+    with pytest.raises(RefusedError, match="too long"):
+        asyncio.run(read_body(never, 10))
 
 
-def test_remove_when_the_path_is_elsewhere_then_nothing_happens(inbox, tmp_path) -> None:
-    other = tmp_path / "other" / "file"
-    other.parent.mkdir()
-    other.write_text("kept")
-    inbox.remove(other)
-    inbox.remove("/")
-    assert other.exists()
+def test_uploads_when_too_many_at_a_time_then_refused_until_one_ends() -> None:
+    inbox = Inbox(10)
+    places = [inbox.place() for _ in range(MOST_ACTIVE)]
+    for place in places:
+        place.__enter__()
+    with pytest.raises(RefusedError) as refused, inbox.place():
+        pass
+    assert refused.value.status == 503
+    places[0].__exit__(None, None, None)
+    with inbox.place():
+        pass
+
+
+def test_body_when_too_long_then_refused() -> None:
+    assert asyncio.run(read_body(make_receive([b"ab", b"cd"]), 4)) == b"abcd"
+    with pytest.raises(RefusedError) as refused:
+        asyncio.run(read_body(make_receive([b"ab", b"cde"]), 4))
+    assert refused.value.status == 413
+    with pytest.raises(RefusedError, match="cut off"):
+        asyncio.run(read_body(make_receive([b"ab"], ends=False), 4))

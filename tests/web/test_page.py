@@ -1,10 +1,12 @@
-"""The page in a browser, from upload to download, for two people at once."""
+"""The page in a browser: look, find, filter, correct in every way, undo, take away."""
 
 import csv
 import json
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,19 +14,23 @@ import tifffile
 
 from tests.report.browser import Page, find_chromium, launch
 
-from .serving import Served, serve_page
+from .serving import Served, make_service, serve_page
+from .stand_in import draw_blobs
 
-INPUT = "#upload input[type=file]"
-TEXT_OF = "document.querySelector('{}').innerText"
-DRAWN = "[...document.querySelectorAll('#picture img')].some(i => i.complete && i.naturalWidth > 0)"
 LIMIT_S = 580
-GRADIOS_OWN = "Method not implemented."  # said whenever its stand-in for a stream closes
+WAIT_S = 60
+LOADED = (
+    "document.body.dataset.ready && cellseg.viewer.view() && cellseg.state.log"
+    " && cellseg.overlay.front.view && !cellseg.overlay.work"
+    " && cellseg.viewer.main.world.getItemAt(0).getFullyLoaded()"
+)
+READY = "document.body.dataset.ready"
+COUNT = "document.querySelector('#counts tfoot td:last-child').textContent"
 
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Served]:
     """Serve a page of its own for each test."""
-    (tmp_path / "web").mkdir()
     with serve_page(tmp_path / "web") as page:
         yield page
 
@@ -41,140 +47,399 @@ def browser(tmp_path: Path) -> Iterator[Page]:
         yield page
 
 
-def _open(browser: Page, served: Served, width: int = 1280, dark: bool = False) -> str:
-    session = browser.open(served.address, width, dark)
-    # Gradio puts its components in place one after another.
-    browser.wait_until(f"document.querySelector('{INPUT}') && document.querySelector('#status p')")
-    return session
+class Reader:
+    """A person at a browser; positions are pixels of the image."""
 
+    def __init__(self, browser: Page, served: Served, width: int = 1280, dark: bool = False):
+        self.browser = browser
+        self.session = browser.open(served.address, width, dark)
+        browser.wait_until(READY)
 
-def _read(browser: Page, element: str) -> str:
-    return browser.evaluate(TEXT_OF.format(element))
+    def ask(self, expression: str) -> Any:
+        return json.loads(self.browser.evaluate(f"JSON.stringify({expression})"))
 
+    def wait(self, expression: str) -> None:
+        self.browser.wait_until(expression, WAIT_S)
 
-def _send(browser: Page, path: Path, words: str) -> None:
-    """Send a file and wait until the page says something about it."""
-    browser.choose_file(INPUT, path)
-    browser.wait_until(f"{TEXT_OF.format('#status')}.includes({json.dumps(words)})")
+    def upload(self, path: Path) -> None:
+        self.browser.evaluate("void (cellseg.viewer.image = null)")
+        self.browser.choose_file("#upload", path)
+        self.wait(f"{LOADED} || !document.getElementById('notice').hidden")
 
+    def click(self, selector: str) -> None:
+        self.browser.evaluate(f"void document.querySelector({selector!r}).click()")
 
-def _move_slider(browser: Page, value: float) -> None:
-    browser.evaluate(
-        "(() => { const box = document.querySelector('#score-thr input[type=number]');"
-        f"box.value = '{value}'; box.dispatchEvent(new Event('input', {{bubbles: true}}));"
-        "box.dispatchEvent(new Event('change', {bubbles: true})); box.blur(); })()"
-    )
+    def press(self, key: str, modifiers: int = 0) -> None:
+        """Press a key; modifiers are 2 for Ctrl, 8 for Shift."""
+        text = {} if modifiers & 2 or len(key) > 1 else {"text": key}
+        for kind in ("keyDown", "keyUp"):
+            own = text if kind == "keyDown" else {}
+            self.browser.call(
+                "Input.dispatchKeyEvent", type=kind, key=key, modifiers=modifiers, **own
+            )
 
+    def place(self, x: float, y: float) -> tuple[float, float]:
+        self.wait(
+            "JSON.stringify(cellseg.viewer.main.viewport.getBounds(true)) =="
+            " JSON.stringify(cellseg.viewer.main.viewport.getBounds())"
+        )
+        left, top = self.ask(
+            f"(([a, b], r) => [a + r.left, b + r.top])(cellseg.viewer.toScreen({x}, {y}),"
+            " document.getElementById('viewer').getBoundingClientRect())"
+        )
+        return left, top
 
-def _download(browser: Page, kind: str, folder: Path, suffix: str) -> Path:
-    browser.evaluate(f"document.querySelector('#download-{kind}').click()")
-    end = time.monotonic() + 120
-    while time.monotonic() < end:
-        found = list(folder.glob(f"*{suffix}"))
-        if found:
-            return found[0]
-        browser.evaluate("1")
-        time.sleep(0.1)
-    raise TimeoutError(f"no {kind} was downloaded")
+    def mouse(self, kind: str, x: float, y: float, modifiers: int = 0) -> None:
+        is_down = kind != "mouseReleased"
+        self.browser.call(
+            "Input.dispatchMouseEvent",
+            type=kind,
+            x=x,
+            y=y,
+            button="left" if kind != "mouseMoved" or is_down else "none",
+            buttons=int(is_down),
+            clickCount=1,
+            modifiers=modifiers,
+        )
+
+    def click_at(self, x: float, y: float, modifiers: int = 0) -> None:
+        left, top = self.place(x, y)
+        self.mouse("mousePressed", left, top, modifiers)
+        self.mouse("mouseReleased", left, top, modifiers)
+
+    def drag(self, *points: tuple[float, float]) -> None:
+        places = [self.place(*point) for point in points]
+        self.mouse("mousePressed", *places[0])
+        for (x1, y1), (x2, y2) in zip(places, places[1:], strict=False):
+            for step in range(1, 7):
+                self.mouse("mouseMoved", x1 + (x2 - x1) * step / 6, y1 + (y2 - y1) * step / 6)
+        self.mouse("mouseReleased", *places[-1])
+
+    def await_revision(self, number: int) -> None:
+        words = "document.getElementById('notice').textContent"
+        try:
+            self.browser.wait_until(f"cellseg.state.log.revision == {number}", 20)
+        except TimeoutError as error:
+            found = self.ask("cellseg.state.log.revision")
+            raise AssertionError(f"{found}, not {number}: {self.ask(words)}") from error
+
+    def find(self) -> None:
+        self.click("#predict")
+        self.wait("cellseg.state.log.undo == 'predict' && document.getElementById('job').hidden")
+
+    def areas(self) -> list[int]:
+        return sorted(self.ask("[...cellseg.store.byKey.values()].map(cell => cell.area)"))
+
+    def labels(self) -> list[int]:
+        return self.ask("[...cellseg.store.byKey.values()].map(cell => cell.label)")
+
+    def download(self, selector: str, folder: Path, suffix: str) -> Path:
+        self.click(selector)
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            found = list(folder.glob(f"*{suffix}"))
+            if found:
+                return found[0]
+            self.browser.evaluate("1")
+            time.sleep(0.1)
+        raise TimeoutError(f"nothing was downloaded for {selector}")
 
 
 @pytest.mark.browser
-def test_page_when_two_people_use_it_then_each_gets_their_own_cells(
+def test_page_when_two_people_use_it_then_each_sees_their_own_images(
     served: Served, browser: Page, draw: Callable[..., Path], tmp_path: Path
 ) -> None:
-    first = _open(browser, served)
-    second = _open(browser, served, width=390, dark=True)
-    _send(browser, draw(7, "theirs.tif"), "7 cells")
-    browser.switch(first)
-    _send(browser, draw(3, "mine.png"), "3 cells")
-    browser.wait_until(DRAWN)
-    assert _read(browser, "#counts").split()[-1] == "3"
-    assert "mine" in browser.evaluate("document.querySelector('#picture img').alt")
+    first = Reader(browser, served)
+    first.upload(draw(7, "mine.tif"))
+    first.find()
+    first.wait(f"{COUNT} == '4'")  # those of a score of at least 0.5
+    context = browser.call_browser("Target.createBrowserContext")["browserContextId"]
+    browser.context = context
+    second = Reader(browser, served, width=390, dark=True)
+    assert second.ask("cellseg.state.images") == []
+    second.upload(draw(3, "theirs.png"))
+    second.find()
+    assert [image["name"] for image in second.ask("cellseg.state.images")] == ["theirs.png"]
+    browser.switch(first.session)
+    for answer, left in (("no", 1), ("yes", 0)):  # a dialog asks first
+        first.click("#remove")
+        first.click(f"#ask [value={answer}]")
+        first.wait(f"!document.getElementById('ask').open && cellseg.state.images.length == {left}")
+    assert len(list((tmp_path / "web").glob("uploads/*/*"))) == 1
+    assert browser.complaints == []
+    assert [url for url in browser.urls if not url.startswith((served.address, "blob:"))] == []
 
+
+@pytest.mark.browser
+def test_page_when_filters_move_then_counts_follow_and_the_model_is_not_asked(
+    served: Served, browser: Page, draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    reader = Reader(browser, served)
+    reader.upload(draw(7, "mine.tif"))
+    reader.find()
     asked = len(served.finder.calls)
-    _move_slider(browser, 0.5)
-    browser.wait_until(f"{TEXT_OF.format('#status')}.startsWith('2 cells')")
-    assert len(served.finder.calls) == asked == 2
+    set_value = (
+        "(() => {{ const box = document.getElementById('{}'); box.value = '{}';"
+        "box.dispatchEvent(new Event('input')); }})()"
+    )
+    browser.evaluate(set_value.format("score", 0.05))
+    reader.wait(f"{COUNT} == '7'")
+    reader.click("#counts tbody tr:nth-child(2) input")
+    reader.wait(f"{COUNT} == '4'")
+    reader.click("#counts tbody tr:nth-child(2) input")
+    browser.evaluate(set_value.format("least", 145))
+    reader.wait(f"{COUNT} == '0'")
+    browser.evaluate(set_value.format("least", ""))
+    browser.evaluate(set_value.format("score", 0.5))
+    reader.wait(f"{COUNT} == '4'")
+    assert len(served.finder.calls) == asked
+    assert "<b>round</b>" in reader.ask("document.getElementById('counts').innerText")
 
     folder = tmp_path / "downloads"
-    labels = tifffile.imread(_download(browser, "labels", folder, ".labels.tif"))
-    assert np.unique(labels).tolist() == [0, 1, 2]
-    features = json.loads(_download(browser, "geojson", folder, ".geojson").read_text())
-    assert len(features["features"]) == 2
-    with _download(browser, "csv", folder, ".cells.csv").open() as file:
-        assert [row["cell"] for row in csv.DictReader(file)] == ["1", "2"]
-
-    browser.switch(second)
-    browser.wait_until(DRAWN)
-    assert _read(browser, "#status").startswith("7 cells")
-    assert [text for text in browser.complaints if GRADIOS_OWN not in text] == []
-    assert [url for url in browser.urls if not url.startswith((served.address, "data:"))] == []
+    labels = tifffile.imread(reader.download("[data-export=labels]", folder, ".labels.tif"))
+    assert len(np.unique(labels)) == 5
+    features = json.loads(
+        reader.download("[data-export=geojson]", folder, ".geojson").read_text("utf-8")
+    )
+    assert len(features["features"]) == 4
+    with reader.download("[data-export=csv]", folder, ".cells.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 4
 
 
 @pytest.mark.browser
-def test_page_when_a_file_is_bad_then_words_say_so_and_nothing_of_it_stays(
+def test_page_when_cells_are_corrected_then_every_tool_works_and_is_undone(
     served: Served, browser: Page, draw: Callable[..., Path], tmp_path: Path
 ) -> None:
-    opened = [_open(browser, served)]
-    (tmp_path / "notes.png").write_text("these are notes")
-    _send(browser, tmp_path / "notes.png", "notes.png is not an image")
-    assert browser.evaluate("document.querySelector('#status [role=alert]') !== null")
-    assert browser.evaluate("document.querySelector('#picture img')") is None
-    assert served.finder.calls == []
+    reader = Reader(browser, served)
+    reader.upload(draw(1, "mine.png"))
+    reader.find()  # one blob at 6, 6, 12 px wide
+    assert reader.areas() == [144]
 
-    opened.append(_open(browser, served))
-    _send(browser, draw(1, "vast.png", size=300), "use tools/predict.py")
-    assert served.finder.calls == []
+    reader.click_at(12, 12)
+    assert reader.ask("cellseg.state.selection.size") == 1
+    reader.press("2")
+    reader.await_revision(2)
+    assert reader.labels() == [1]
 
-    opened.append(_open(browser, served))
-    _send(browser, draw(0, "empty.png"), "0 cells")
-    browser.wait_until(DRAWN)
-    assert len(list((served.folder / "pages").iterdir())) == len(opened)
-    for session in opened:
-        browser.switch(session)
-        browser.call("Page.navigate", url="about:blank")
-    end = time.monotonic() + 120
-    while (kept := list((served.folder / "pages").iterdir())) and time.monotonic() < end:
-        time.sleep(0.1)
-    assert kept == []
-    assert len(served.service.store) == 0
+    reader.press("p")  # a polygon by four points, finished with Enter
+    for point in ((40, 40), (60, 40), (60, 60), (40, 60)):
+        reader.click_at(*point)
+    reader.press("Enter")
+    reader.await_revision(3)
+    assert reader.areas()[-1] == pytest.approx(400, abs=40)
+
+    reader.press("w")  # the new cell is selected; draw it again, larger
+    reader.drag((36, 36), (64, 36), (64, 64), (36, 64), (36, 37))
+    reader.await_revision(4)
+    assert reader.areas()[-1] == pytest.approx(28 * 28, abs=60)
+
+    reader.press("b")
+    before = reader.areas()[-1]
+    reader.drag((50, 50), (75, 50))
+    reader.await_revision(5)
+    assert reader.areas()[-1] > before + 50
+    reader.press("e")
+    larger = reader.areas()[-1]
+    reader.drag((36, 40), (64, 40))
+    reader.await_revision(6)
+    assert reader.areas()[-1] < larger - 50
+
+    reader.press("s")
+    reader.drag((50, 30), (50, 70))
+    reader.await_revision(7)
+    assert len(reader.areas()) == 3
+
+    reader.press("Escape")
+    reader.click_at(42, 58)
+    reader.click_at(58, 58, modifiers=8)
+    assert reader.ask("cellseg.state.selection.size") == 2
+    reader.press("m")
+    reader.await_revision(8)
+    assert len(reader.areas()) == 2
+
+    reader.press("f")
+    reader.drag((70, 80), (85, 80), (85, 92), (70, 92), (70, 81))
+    reader.await_revision(9)
+    reader.press("Delete")
+    reader.await_revision(10)
+    assert len(reader.areas()) == 2
+
+    for number in range(11, 21):
+        reader.press("z", modifiers=2)
+        reader.await_revision(number)
+    assert reader.areas() == []  # the prediction itself is undone, too
+    for number in range(21, 31):
+        reader.press("z", modifiers=10)
+        reader.await_revision(number)
+    assert len(reader.areas()) == 2
+    assert browser.complaints == []
 
 
 @pytest.mark.browser
-def test_page_when_it_makes_room_for_others_then_words_say_so(
-    served: Served, browser: Page, draw: Callable[..., Path]
+def test_page_when_browser_and_server_are_killed_then_nothing_is_lost(
+    browser: Page, draw: Callable[..., Path], tmp_path: Path
 ) -> None:
-    def open_others() -> None:
-        for number in range(served.service.store.most):
-            served.service.store.open(f"other {number}")
-
-    _open(browser, served)
-    served.finder.may_finish.clear()
-    _send(browser, draw(3), "Looking at slide 1.png")
-    assert served.finder.busy.wait(60)
-    browser.wait_until("document.querySelector('#picture .progress-text')")
-    assert browser.evaluate("document.querySelector('#status .progress-text')") is None  # in words
-    open_others()
-    served.finder.may_finish.set()
-    browser.wait_until(f"{TEXT_OF.format('#status')}.includes('reload the page')")
-
-    _open(browser, served)
-    _send(browser, draw(2, "next.png"), "2 cells")
-    open_others()
-    _move_slider(browser, 0.5)
-    browser.wait_until(f"{TEXT_OF.format('#status')}.includes('reload the page')")
-    assert browser.evaluate("document.querySelector('#picture img')") is None
+    with serve_page(tmp_path / "web") as served:
+        reader = Reader(browser, served)
+        reader.upload(draw(3, "mine.png"))
+        reader.find()
+        reader.click_at(12, 12)
+        reader.press("Delete")
+        reader.await_revision(2)
+        reader.press("r")
+        reader.drag((2, 2), (90, 60))
+        reader.await_revision(3)
+        cookie = browser.call("Network.getCookies", urls=[served.address])["cookies"][0]
+        browser.call("Page.navigate", url="about:blank")
+        log = next((tmp_path / "web" / "uploads").glob("*/*/edits.jsonl"))
+        copied = log.read_bytes()
+    log.write_bytes(copied + b'{"do":"delete","removed":[2')  # as a kill may leave it
+    with serve_page(tmp_path / "web") as served:
+        browser.call("Network.setCookie", name="cellseg", value=cookie["value"], url=served.address)
+        reader = Reader(browser, served)
+        reader.wait(LOADED)
+        assert reader.areas() == [144, 144]
+        assert reader.ask("cellseg.state.log.regions.length") == 1
+        reader.press("z", modifiers=2)
+        reader.await_revision(4)
+        reader.press("z", modifiers=2)
+        reader.await_revision(5)
+        assert reader.areas() == [144, 144, 144]
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize(("width", "dark"), [(1280, False), (320, True)])
+def test_page_when_reviewed_then_training_data_are_taken_away(
+    served: Served, browser: Page, draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    reader = Reader(browser, served)
+    reader.upload(draw(3, "mine.png"))
+    reader.find()
+    reader.click("#training")
+    reader.wait("!document.getElementById('notice').hidden")
+    assert "No region is reviewed" in reader.ask("document.getElementById('notice').textContent")
+    reader.click("#review-all")
+    reader.await_revision(2)
+    path = reader.download("#training", tmp_path / "downloads", ".zip")
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    assert "training-data/dataset.json" in names
+    assert sum(name.endswith("image.tif") for name in names) == 2
+
+
+@pytest.mark.browser
+def test_page_when_a_file_is_bad_then_one_sentence_says_so_and_other_images_go_on(
+    served: Served, browser: Page, draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    reader = Reader(browser, served)
+    notice = "document.getElementById('notice').textContent"
+    (tmp_path / "notes.png").write_text("these are notes")
+    browser.choose_file("#upload", tmp_path / "notes.png")
+    reader.wait(f"{notice}.includes('notes.png is not an image')")
+    browser.choose_file("#upload", draw(1, "vast.png", size=500))
+    reader.wait(f"{notice}.includes('vast.png has 500 x 500 pixels')")
+    assert reader.ask("cellseg.state.images") == []
+    assert list((tmp_path / "web").glob("uploads/*/*")) == []
+
+    reader.upload(draw(2, "good.png"))
+    served.finder.fault = RuntimeError("out of memory")
+    reader.click("#predict")
+    reader.wait(f"{notice}.includes('good.png could not be processed')")
+    served.finder.fault = None
+    reader.find()
+    assert reader.areas() == [144, 144]
+    assert served.finder.was_shared is False
+
+
+@pytest.mark.browser
+def test_page_when_the_server_is_gone_then_it_says_so_and_comes_back(
+    browser: Page, draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    with serve_page(tmp_path / "web") as served:
+        reader = Reader(browser, served)
+        reader.upload(draw(3, "mine.png"))
+        reader.find()
+        reader.click_at(12, 12)
+    reader.press("Delete")
+    words = "document.getElementById('notice').textContent"
+    reader.wait(f"{words}.includes('cannot be reached')")
+    port = int(served.address.rstrip("/").rpartition(":")[2])
+    with serve_page(tmp_path / "web", port=port):
+        reader.wait("document.getElementById('notice').hidden")
+        reader.wait("cellseg.store.byKey.size == 3")
+
+
+@pytest.mark.browser
+def test_page_when_an_image_is_large_then_cells_appear_tile_by_tile_and_stop_keeps_them(
+    browser: Page, tmp_path: Path
+) -> None:
+    path = tmp_path / "wide.tif"
+    tifffile.imwrite(path, np.tile(draw_blobs(16), (20, 20, 1)), tile=(256, 256), photometric="rgb")
+    with serve_page(tmp_path / "web", given=[path]) as served:
+        reader = Reader(browser, served)
+        reader.wait(LOADED)
+        assert reader.ask("cellseg.state.image.width") == 1920
+        served.finder.may_finish.clear()
+        reader.click("#predict")
+        assert served.finder.busy.wait(60)
+        reader.wait("!document.getElementById('job').hidden")
+        reader.click("#cancel")
+        time.sleep(0.5)
+        served.finder.may_finish.set()
+        reader.wait("document.getElementById('scale-note').textContent.startsWith('Stopped')")
+        reader.wait("cellseg.state.log.undo == 'predict'")
+        assert 0 < len(reader.areas()) < 16 * 400
+
+        reader.press("z", modifiers=2)
+        reader.await_revision(2)
+        reader.press("d")  # a region: only cells whose middle lies in it
+        reader.drag((300, 300), (700, 600))
+        reader.wait("cellseg.state.log.revision == 3")
+        boxes = reader.ask("[...cellseg.store.byKey.values()].map(c => [c.x1, c.y1, c.x2, c.y2])")
+        centers = [((x1 + x2) / 2, (y1 + y2) / 2) for x1, y1, x2, y2 in boxes]
+        assert len(centers) > 150
+        assert all(298 < x < 702 and 298 < y < 602 for x, y in centers)
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True), (320, False)])
 def test_page_then_nothing_is_cut_off_and_it_is_as_light_as_its_reader_wants(
     served: Served, browser: Page, draw: Callable[..., Path], width: int, dark: bool
 ) -> None:
-    _open(browser, served, width, dark)
-    _send(browser, draw(9), "9 cells")
-    browser.wait_until(DRAWN)
+    reader = Reader(browser, served, width, dark)
+    reader.upload(draw(9))
+    reader.find()
     assert browser.evaluate("document.documentElement.scrollWidth") <= width
     color = browser.evaluate("getComputedStyle(document.body).backgroundColor")
     levels = [float(part) for part in color[color.index("(") + 1 : -1].split(",")][:3]
     assert (sum(levels) < 3 * 128) is dark
+    unnamed = reader.ask(
+        "[...document.querySelectorAll('button, input, select')].filter(e => !e.labels?.length"
+        " && !e.ariaLabel && !e.closest('label') && !e.textContent.trim()).map(e => e.outerHTML)"
+    )
+    assert unnamed == []
+
+
+@pytest.mark.browser
+def test_page_when_there_is_no_mouse_then_a_cell_is_drawn_and_chosen_by_keys(
+    served: Served, browser: Page, draw: Callable[..., Path]
+) -> None:
+    reader = Reader(browser, served)
+    reader.upload(draw(2))
+    reader.find()
+    reader.press("n")
+    assert reader.ask("cellseg.state.selection.size") == 1
+    reader.press("Escape")
+    reader.press("p")
+    for key in ("ArrowRight", "ArrowDown", "ArrowLeft"):
+        reader.place(0, 0)  # which waits until the view rests
+        reader.press(" ")
+        reader.press(key)
+    reader.place(0, 0)
+    reader.press(" ")
+    reader.press("Enter")
+    reader.await_revision(2)
+    assert len(reader.areas()) == 3
+
+
+def test_service_when_nothing_was_served_then_it_closes(tmp_path: Path, finder: Any) -> None:
+    make_service(tmp_path, finder).close()

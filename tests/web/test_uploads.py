@@ -1,4 +1,4 @@
-"""What is refused before a pixel is decoded, and what is read as tools/predict.py reads it."""
+"""What is refused before a pixel is decoded, and what is read as `cellseg predict` reads it."""
 
 import re
 import struct
@@ -13,10 +13,11 @@ import tifffile
 
 from cellseg.errors import CellDataError
 from cellseg.images import open_image
-from cellseg.web import uploads
-from cellseg.web.uploads import UploadLimits, check_upload, read_upload
+from cellseg.web import page_images
+from cellseg.web.page_images import OpenImage, PageImage
+from cellseg.web.uploads import UploadLimits, check_upload
 
-LIMITS = UploadLimits(max_bytes=200_000, max_pixels=100 * 100, max_side_px=500)
+LIMITS = UploadLimits(max_bytes=200_000, max_pixels=100 * 100, max_slide_pixels=150 * 150)
 
 
 def _png_header(width: int, height: int) -> bytes:
@@ -42,15 +43,24 @@ def _never(*_: object, **__: object) -> None:
 @pytest.fixture
 def nothing_decodes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make every decoder fail the test."""
-    monkeypatch.setattr(uploads, "open_image", _never)
+    monkeypatch.setattr(page_images, "open_image", _never)
     monkeypatch.setattr(cv2, "imdecode", _never)
     monkeypatch.setattr(tifffile.TiffPage, "asarray", _never)
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", _never)
 
 
-def _refusal(path: Path, limits: UploadLimits = LIMITS) -> str:
+def _open(path: Path, name: str, image_format: dict | None = None) -> OpenImage:
+    """Check and open an upload as the page does."""
+    suffix = check_upload(path, name, LIMITS)
+    kept = path.with_name(f"kept{suffix}")
+    kept.write_bytes(path.read_bytes())
+    image = PageImage("k", name, kept, path.parent / f"corrections of {name}")
+    return image.open(image_format or {}, ("cell",))
+
+
+def _refusal(path: Path) -> str:
     with pytest.raises(CellDataError) as caught:
-        read_upload(path, path.name, limits, {})
+        _open(path, path.name)
     text = str(caught.value)
     assert str(path.parent) not in text
     assert path.name in text
@@ -58,12 +68,14 @@ def _refusal(path: Path, limits: UploadLimits = LIMITS) -> str:
 
 
 @pytest.mark.usefixtures("nothing_decodes")
-@pytest.mark.parametrize("size", [(101, 100), (65_000, 65_000), (2**31 - 1, 2**31 - 1), (501, 1)])
+@pytest.mark.parametrize(
+    "size", [(101, 100), (65_000, 65_000), (2**31 - 1, 2**31 - 1), (10_001, 1)]
+)
 def test_check_upload_when_a_png_declares_too_many_pixels_then_it_is_not_decoded(tmp_path, size):
     path = tmp_path / "bomb.png"
     path.write_bytes(_png_header(*size))
     text = _refusal(path)
-    assert "tools/predict.py" in text
+    assert "tiled TIFF" in text
     assert "limit of 0.01 million pixels" in text
 
 
@@ -98,6 +110,30 @@ def test_check_upload_when_jpeg_data_are_larger_than_the_tiff_says_then_it_is_no
         rowsperstrip=64,
     )
     assert "JPEG data of another size" in _refusal(path)
+
+
+@pytest.mark.usefixtures("nothing_decodes")
+def test_check_upload_when_jpeg_data_of_a_coarser_level_are_larger_then_it_is_not_decoded(tmp_path):
+    path = tmp_path / "levels.tif"
+    content = imagecodecs.jpeg8_encode(np.zeros((3000, 3000), np.uint8))
+    with tifffile.TiffWriter(path) as writer:
+        writer.write(np.zeros((64, 64), np.uint8), tile=(32, 32), subifds=1)
+        writer.write(
+            iter([content]),
+            shape=(32, 32),
+            dtype=np.uint8,
+            compression="jpeg",
+            rowsperstrip=32,
+            subfiletype=1,
+        )
+    assert "JPEG data of another size" in _refusal(path)
+
+
+def test_upload_when_a_slide_is_cut_into_tiles_then_it_may_have_more_pixels(tmp_path):
+    path = tmp_path / "slide.tif"
+    image = np.zeros((140, 130, 3), np.uint8)
+    tifffile.imwrite(path, image, tile=(32, 32), photometric="rgb")
+    assert _open(path, path.name).pyramid.width == 130
 
 
 @pytest.mark.usefixtures("nothing_decodes")
@@ -136,7 +172,7 @@ def test_check_upload_when_a_file_is_no_image_then_words_say_so(tmp_path, name, 
 
 
 @pytest.mark.parametrize("keep", [60, 150])
-def test_read_upload_when_a_file_is_cut_then_words_say_so(tmp_path, keep):
+def test_upload_when_a_file_is_cut_then_words_say_so(tmp_path, keep):
     rng = np.random.default_rng(0)
     image = rng.integers(0, 255, (60, 60, 3), np.uint8)
     for name in ("cut.png", "cut.bmp"):
@@ -149,16 +185,16 @@ def test_read_upload_when_a_file_is_cut_then_words_say_so(tmp_path, keep):
     assert "truncated" in _refusal(tmp_path / "cut.tif")
 
 
-def test_read_upload_when_an_image_needs_a_range_then_words_say_so(tmp_path):
+def test_upload_when_an_image_needs_a_range_then_words_say_so(tmp_path):
     path = tmp_path / "deep.tif"
     tifffile.imwrite(path, np.zeros((20, 20), np.uint16))
     assert "not 8 bit" in _refusal(path)
     image_format = {"intensity_range": (0, 1000)}
-    assert read_upload(path, path.name, LIMITS, image_format).pixels.shape == (20, 20, 3)
+    assert _open(path, path.name, image_format).pyramid.width == 20
 
 
 @pytest.mark.parametrize("name", ["a.tif", "a.png", "a.bmp", "a.jpg", "jpeg.tif", "tiles.tif"])
-def test_read_upload_then_pixels_are_those_that_predict_reads(tmp_path, name):
+def test_upload_then_pixels_are_those_that_predict_reads(tmp_path, name):
     path = tmp_path / name
     image = np.random.default_rng(0).integers(0, 255, (48, 70, 3), np.uint8)
     if path.suffix == ".tif":
@@ -167,10 +203,10 @@ def test_read_upload_then_pixels_are_those_that_predict_reads(tmp_path, name):
         tifffile.imwrite(path, image, photometric="rgb", resolution=(4e4, 4e4), **given)
     else:
         cv2.imwrite(str(path), image)
-    suffix = check_upload(path, name, LIMITS)
-    found = read_upload(path.rename(tmp_path / f"kept{suffix}"), name, LIMITS, {})
-    with open_image(tmp_path / f"kept{suffix}") as source:
-        np.testing.assert_array_equal(found.pixels, source.read(0, 0, 70, 48))
+    found = _open(path, name)
+    with open_image(path) as source:
+        pixels = found.pyramid.read(0, 0, 70, 48)
+        np.testing.assert_array_equal(pixels, source.read(0, 0, 70, 48))
         assert found.pixel_size_um == source.pixel_size_um
 
 
@@ -182,4 +218,4 @@ def test_check_upload_when_a_tiff_is_named_png_then_its_content_counts(tmp_path)
 
 
 def test_limits_when_described_then_both_are_named():
-    assert UploadLimits().describe() == "64 MiB and 16.8 million pixels"
+    assert UploadLimits().describe() == "1024 MiB; pictures up to 67 million pixels"

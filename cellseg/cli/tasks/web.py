@@ -1,13 +1,9 @@
-"""Serve the page of the browser demo until a signal ends it."""
+"""Serve the page until a signal ends it."""
 
 import argparse
-import os
-import shutil
+import importlib.util
 import signal
-import stat
 import sys
-import tempfile
-import time
 from contextlib import suppress
 from getpass import getpass
 from pathlib import Path
@@ -19,24 +15,29 @@ from cellseg.engine.process_group import set_thread_counts
 from cellseg.errors import CellsegError
 from cellseg.file_locks import FolderLock
 from cellseg.inference import Predictor
-from cellseg.web.gradio_settings import prepare_gradio
-from cellseg.web.inbox import Inbox
-from cellseg.web.service import CellService
-from cellseg.web.sessions import SessionStore
-from cellseg.web.uploads import UploadLimits
+from cellseg.inference.image_list import find_input_images
 
 _LOWEST_SCORE = 0.05
-_PREFIX, _LOCK_NAME = "cellseg-web-", ".in_use"
-_SETTLED_S = 10.0  # a folder may be made before its lock is taken
+_LOCK_NAME = ".in_use"
 
 
-def build_service(args: argparse.Namespace, folder: Path) -> CellService:
-    """Load the model and say how large images may be; pages keep their files in a folder."""
+def require_packages() -> None:
+    """Raise CellsegError where the packages of the page are not installed."""
+    for name in ("starlette", "uvicorn"):
+        if importlib.util.find_spec(name) is None:
+            raise CellsegError(
+                f"The page needs {name}, which is not installed; run `make install`, or "
+                f"`pip install starlette uvicorn`."
+            )
+
+
+def build_finder(args: argparse.Namespace) -> Predictor:
+    """Load the model; the page can show cells down to a low score."""
     if not 0 <= args.score_thr <= 1:
         raise CellsegError(f"--score-thr {args.score_thr:g} is not a score from 0 to 1.")
     if args.max_mb <= 0 or args.max_megapixels <= 0:
         raise CellsegError("--max-mb and --max-megapixels must be above 0.")
-    predictor = Predictor(
+    return Predictor(
         args.config,
         args.checkpoint,
         device=args.device,
@@ -44,9 +45,28 @@ def build_service(args: argparse.Namespace, folder: Path) -> CellService:
         amp=args.amp,
         cfg_options=parse_cfg_options(args.cfg_options),
     )
+
+
+def build_service(args: argparse.Namespace) -> Any:
+    """Load the model and find the images; uploads and corrections are kept in a folder."""
+    from cellseg.web.app import PageService
+    from cellseg.web.inbox import Inbox
+    from cellseg.web.page_images import OpenImages, list_given
+    from cellseg.web.prediction import PredictionQueue
+    from cellseg.web.sessions import SessionStore
+    from cellseg.web.uploads import UploadLimits
+
+    given = {}
+    if args.inputs:
+        given = {image.name: image.path for image in find_input_images(args.inputs, args.keep)}
+    for path in given.values():
+        if not path.is_file():
+            raise CellsegError(f"{path}: no such file; correct the path.")
+    finder = build_finder(args)
     limits = UploadLimits(round(args.max_mb * 2**20), round(args.max_megapixels * 1e6))
-    folder.mkdir()
-    return CellService(predictor, SessionStore(folder), limits)
+    store = SessionStore(args.keep / "uploads", list_given(given, args.keep / "corrections"))
+    queue = PredictionQueue(finder, OpenImages(finder.image_format, finder.class_names))
+    return PageService(store, queue, limits, Inbox(limits.max_bytes), args.score_thr)
 
 
 def read_password(args: argparse.Namespace, is_local: bool) -> str | None:
@@ -80,50 +100,52 @@ def end_on_hang_up(server: Any) -> None:
         signal.signal(hang_up, server.handle_exit)
 
 
-def remove_leftovers(parent: Path) -> None:
-    """Remove what servers that were killed have left, in folders of this user that none holds."""
-    for folder in parent.glob(f"{_PREFIX}*"):
-        with suppress(OSError):
-            state = folder.lstat()
-            is_own = stat.S_ISDIR(state.st_mode) and state.st_uid == getattr(os, "getuid", int)()
-            if not is_own or time.time() - state.st_mtime < _SETTLED_S:
-                continue
-            lock = FolderLock(folder / _LOCK_NAME)
-            if lock.take():
-                shutil.rmtree(folder, ignore_errors=True)
-                lock.release()
+def take_folder(keep: Path) -> FolderLock:
+    """Make the folder that uploads and corrections are kept in, for this server alone.
+
+    Raises:
+        CellsegError: If it cannot be made, or another server uses it.
+    """
+    try:
+        keep.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = FolderLock(keep / _LOCK_NAME)
+        is_free = lock.take()
+    except OSError as error:
+        raise CellsegError(f"--keep {keep} cannot be used: {error}") from error
+    if not is_free:
+        raise CellsegError(
+            f"Another `cellseg web` uses the folder {keep}; end it, or give another with --keep."
+        )
+    return lock
 
 
-def serve(args: argparse.Namespace, folder: Path) -> None:
-    """Serve the page until a signal; everything written goes into a folder."""
-    from cellseg.web.page import build_page
-    from cellseg.web.server import address_of, build_app, is_loopback, listen, make_server
+def serve(args: argparse.Namespace) -> None:
+    """Serve the page until a signal."""
+    from cellseg.web.app import build_app
+    from cellseg.web.server import address_of, is_loopback, listen, make_server
 
     password = read_password(args, is_loopback(args.host))
     with listen(args.host, args.port) as listener:
-        service = build_service(args, folder / "pages")
-        inbox = Inbox(folder / "gradio", service.limits.max_bytes)
-        page = build_page(service, inbox, service.finder.model_name, args.score_thr)
-        app = build_app(service, page, inbox, args.host, password)
-        server = make_server(app, lambda: shutil.rmtree(folder, ignore_errors=True))
+        service = build_service(args)
+        server = make_server(build_app(service, args.host, password))
         end_on_hang_up(server)
         write_result(f"Open {address_of(listener)} in a browser; Ctrl-C ends it.")
         try:
             server.run(sockets=[listener])
         finally:
-            service.store.close_all()
+            service.close()
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve the page and clean up after it."""
+    """Serve the page; what people have done stays in --keep."""
+    require_packages()
     set_thread_counts()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
-    remove_leftovers(Path(tempfile.gettempdir()))
-    with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as folder:
-        lock = FolderLock(Path(folder) / _LOCK_NAME)
-        lock.take()
-        prepare_gradio(Path(folder) / "gradio")
+    lock = take_folder(args.keep)
+    try:
         with suppress(KeyboardInterrupt):
-            serve(args, Path(folder))
-    write_result("The page is closed.")
+            serve(args)
+    finally:
+        lock.release()
+    write_result(f"The page is closed; what was done is kept in {args.keep}.")
     return 0

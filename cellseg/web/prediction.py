@@ -1,0 +1,411 @@
+"""Find cells for many pages with one model: one image at a time, tile by tile."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from mmengine.logging import print_log
+from numpy.typing import NDArray
+
+from cellseg.errors import CellsegError
+from cellseg.images import ImageSource
+from cellseg.inference.predictor import TileCells
+from cellseg.inference.scale_choice import ScaleChoice
+from cellseg.inference.tile_plan import TilePlan
+from cellseg.palette import Color
+from cellseg.structures.cells import Cells
+from cellseg.web.edit_log import EditStep, Outline, PageCell
+from cellseg.web.page_images import OpenImage, OpenImages, PageImage
+from cellseg.web.rings import decode_rings, encode_masks
+from cellseg.web.sessions import FullError
+from cellseg.web.tile_pyramid import TilePyramid
+
+MOST_WAITING = 32
+_MOST_OVERLAP = 0.5  # with a corrected cell: more, and a found cell is that one
+
+
+class CellFinder(Protocol):
+    """What the page asks of a `Predictor`."""
+
+    class_names: tuple[str, ...]
+    palette: list[Color]
+    image_format: dict[str, Any]
+    score_thr: float
+
+    @property
+    def model_name(self) -> str:
+        """What to call the model."""
+
+    def choose_scale(self, source: ImageSource) -> ScaleChoice:
+        """Choose the scale of an image."""
+
+    def plan_tiles(self, size: ImageSource, choice: ScaleChoice | None = None) -> TilePlan:
+        """Plan the tiles of an image."""
+
+    def predict_batches(
+        self,
+        source: ImageSource,
+        plan: TilePlan,
+        batches: Sequence[int] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> TileCells:
+        """Find the cells of some batches of tiles."""
+
+    def merge(self, source: ImageSource, plan: TilePlan, found: TileCells) -> Cells:
+        """Merge the cells of all tiles."""
+
+    def warn_of_surprises(
+        self, cells: Cells, source: ImageSource, choice: ScaleChoice, where: str
+    ) -> list[str]:
+        """Say where an image is unlike those of the training."""
+
+
+class PyramidRegion(ImageSource):
+    """A part of an image whose tiles are shown at the same time.
+
+    Args:
+        pyramid: The image.
+        box: x1, y1, x2, y2 in pixels of the image.
+        pixel_size_um: Side of a pixel in micrometers, where known.
+    """
+
+    def __init__(
+        self, pyramid: TilePyramid, box: tuple[int, int, int, int], pixel_size_um: float | None
+    ) -> None:
+        """Keep the part; see the class."""
+        self._pyramid, self.box = pyramid, box
+        self.width, self.height = box[2] - box[0], box[3] - box[1]
+        self.pixel_size_um = pixel_size_um
+
+    def read(self, x: int, y: int, width: int, height: int) -> NDArray[np.uint8]:
+        """Read a region of the part."""
+        return self._pyramid.read(self.box[0] + x, self.box[1] + y, width, height)
+
+
+@dataclass(eq=False)
+class Job:
+    """One prediction, waiting, under way or done.
+
+    Attributes:
+        image: The image.
+        outline: The region; None for the whole image.
+        scale: The scale that was asked for; None to have it chosen.
+        state: waiting, running, done, stopped or failed.
+        words: What to say about it.
+        done: Tiles done.
+        total: Tiles there are.
+        found: Cells found so far, for the page to draw until the result is there.
+        cancelled: Whether to stop; what was found until then stays.
+    """
+
+    image: PageImage
+    outline: Outline | None
+    scale: float | None
+    state: str = "waiting"
+    words: str = ""
+    done: int = 0
+    total: int = 0
+    began: float = 0.0
+    found: list[dict[str, Any]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    cancelled: bool = False
+
+    @property
+    def is_over(self) -> bool:
+        """Return whether nothing more happens."""
+        return self.state in ("done", "stopped", "failed")
+
+    def describe(self, since: int, ahead: int) -> dict[str, Any]:
+        """Tell the page how far it is, and the cells found since the last time."""
+        left = None
+        if self.state == "running" and self.done:
+            left = (time.monotonic() - self.began) / self.done * (self.total - self.done)
+        return {
+            "state": self.state,
+            "words": self.words,
+            "warnings": self.warnings,
+            "done": self.done,
+            "total": self.total,
+            "left_s": left,
+            "ahead": ahead,
+            "found": [] if self.is_over else self.found[since:],
+            "count": len(self.found),
+        }
+
+
+class PredictionQueue:
+    """Runs jobs one after another in a thread.
+
+    Args:
+        finder: The model; its score threshold is the lowest that a page can show.
+        images: The open images.
+    """
+
+    def __init__(self, finder: CellFinder, images: OpenImages) -> None:
+        """Start without jobs; see the class."""
+        self.finder, self.images = finder, images
+        self._jobs: dict[PageImage, Job] = {}
+        self._waiting: deque[Job] = deque()
+        self._change = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._work, name="prediction", daemon=True)
+        self._thread.start()
+
+    def start(self, image: PageImage, outline: Outline | None, scale: float | None) -> Job:
+        """Add a job; a job of the same image that is not over is stopped.
+
+        Raises:
+            FullError: If too many wait.
+        """
+        with self._change:
+            before = self._jobs.get(image)
+            if before is not None and before in self._waiting:
+                self._waiting.remove(before)
+            if len(self._waiting) >= MOST_WAITING:
+                raise FullError("Too many images wait for the model; try again in a while.")
+            if before is not None:
+                before.cancelled = True
+            job = self._jobs[image] = Job(image, outline, scale)
+            self.images.busy.add(image)
+            self._waiting.append(job)
+            self._change.notify_all()
+        return job
+
+    def describe(self, image: PageImage, since: int) -> dict[str, Any] | None:
+        """Tell how far the job of an image is; None where there is none."""
+        with self._change:
+            job = self._jobs.get(image)
+            if job is None:
+                return None
+            ahead = self._waiting.index(job) + 1 if job in self._waiting else 0
+            return job.describe(since, ahead)
+
+    def cancel(self, image: PageImage) -> None:
+        """Stop the job of an image, if there is one."""
+        with self._change:
+            job = self._jobs.get(image)
+            if job is not None and not job.is_over:
+                job.cancelled = True
+                if job in self._waiting:
+                    self._waiting.remove(job)
+                    job.state, job.words = "stopped", "Stopped."
+                    self.images.busy.discard(image)
+
+    def forget(self, image: PageImage) -> None:
+        """Stop the job of an image that is removed."""
+        self.cancel(image)
+        with self._change:
+            self._jobs.pop(image, None)
+
+    def close(self) -> None:
+        """Stop everything."""
+        with self._change:
+            self._closed = True
+            for job in self._jobs.values():
+                job.cancelled = True
+            self._waiting.clear()
+            self._change.notify_all()
+        self._thread.join(1.0)
+
+    def _work(self) -> None:
+        """Do jobs until closed."""
+        while True:
+            with self._change:
+                while not self._waiting and not self._closed:
+                    self._change.wait()
+                if self._closed:
+                    return
+                job = self._waiting.popleft()
+                job.state, job.began = "running", time.monotonic()
+            try:
+                self._run(job)
+            except CellsegError as error:
+                self._fail(job, str(error).replace(str(job.image.path), job.image.name))
+            except Exception as error:
+                print_log(f"{job.image.name}: {error!r}", "current", logging.ERROR)
+                self._fail(
+                    job,
+                    f"{job.image.name} could not be processed ({type(error).__name__}: {error}); "
+                    "try a smaller region, or `cellseg predict`.",
+                )
+            finally:
+                with self._change:
+                    if self._jobs.get(job.image) in (job, None):
+                        self.images.busy.discard(job.image)
+
+    def _fail(self, job: Job, words: str) -> None:
+        """Note why a job failed."""
+        job.state, job.words = "failed", words
+
+    def _run(self, job: Job) -> None:
+        """Do one job."""
+        image, finder = job.image, self.finder
+        opened = self.images.open(image)
+        pyramid = opened.pyramid
+        whole = PyramidRegion(pyramid, (0, 0, pyramid.width, pyramid.height), opened.pixel_size_um)
+        job.words = "Choosing the scale ..."
+        if job.scale is not None:
+            choice = ScaleChoice(job.scale, "given")
+        else:
+            choice = image.choice = image.choice or finder.choose_scale(whole)
+        source, choice = self._choose_part(job, whole, choice, opened)
+        plan = finder.plan_tiles(source, choice)
+        job.words, job.total, job.began = choice.describe(), len(plan.tiles), time.monotonic()
+        parts, finished = [], []
+        for number, batch in enumerate(plan.batches):
+            if job.cancelled or image.removed:
+                break
+            parts.append(finder.predict_batches(source, plan, [number]))
+            finished += [_move_core(plan.tiles[index], source.box) for index in batch]
+            job.found += _list_found(parts[-1], plan, source, job.outline)
+            job.done += len(batch)
+        if image.removed:
+            return
+        cells = finder.merge(source, plan, TileCells.join(parts))
+        moved = cells.offset_to(source.box[0], source.box[1], pyramid.height, pyramid.width)
+        if not job.cancelled:
+            job.warnings = finder.warn_of_surprises(cells, source, choice, image.name)
+        count = self._keep(job, opened, moved, finished)
+        words = f"{count:,} {'cell' if count == 1 else 'cells'}, {choice.describe()}"
+        if job.cancelled:
+            words = f"Stopped after {job.done} of {job.total} tiles: {words}"
+        job.words, job.state = words, "stopped" if job.cancelled else "done"
+
+    def _choose_part(
+        self, job: Job, whole: PyramidRegion, choice: ScaleChoice, opened: OpenImage
+    ) -> tuple[PyramidRegion, ScaleChoice]:
+        """Choose what is shown to the model, at the scale that the whole image has."""
+        if job.outline is None:
+            return whole, choice
+        scale = self.finder.plan_tiles(whole, choice).scale
+        if scale is None:  # the model's own way of showing whole images, which are small
+            return whole, choice
+        points = np.array(job.outline)
+        margin = 64
+        low = np.floor(points.min(axis=0) - margin).clip(0, None).astype(int).tolist()
+        limit = (whole.width, whole.height)
+        high = np.ceil(points.max(axis=0) + margin).clip(None, limit).astype(int).tolist()
+        part = PyramidRegion(opened.pyramid, (*low, *high), opened.pixel_size_um)
+        return part, ScaleChoice(scale, choice.reason)
+
+    def _keep(
+        self, job: Job, opened: OpenImage, cells: Cells, finished: Sequence[tuple[float, ...]]
+    ) -> int:
+        """Put found cells in place of those that the model found there before; count them."""
+        log = opened.log
+        with job.image.lock:
+            if job.image.removed:
+                return 0
+            old = [cell for cell in log.cells.values() if cell.score is not None]
+            boxes = np.array([cell.box for cell in old], dtype=np.float64).reshape(-1, 4)
+            replaced = _is_open_ground(boxes, job.outline, finished, log.regions)
+            removed = tuple(cell for cell, gone in zip(old, replaced.tolist(), strict=True) if gone)
+            new = cells[_is_open_ground(cells.boxes, job.outline, None, log.regions)]
+            new = new[~_covers(new, [c for c in log.cells.values() if c.score is None])]
+            added = log.new_cells(
+                list(encode_masks(new.get_masks())),
+                new.labels.tolist(),
+                new.confidences.astype(np.float64).round(4).tolist(),
+            )
+            if added or removed:
+                log.apply(EditStep("predict", removed, added))
+        return len(added)
+
+
+def contains(outline: Outline, points: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which points (N, 2) lie inside an outline, (N,) bool."""
+    x, y = points.T
+    inside = np.zeros(len(points), dtype=bool)
+    previous = outline[-1]
+    for corner in outline:
+        (x1, y1), (x2, y2) = previous, corner
+        if y1 != y2:
+            crosses = (y1 > y) != (y2 > y)
+            inside ^= crosses & (x < (x2 - x1) * (y - y1) / (y2 - y1) + x1)
+        previous = corner
+    return inside
+
+
+def _is_open_ground(
+    boxes: NDArray[Any],
+    outline: Outline | None,
+    finished: Sequence[tuple[float, ...]] | None,
+    reviewed: Sequence[Outline],
+) -> NDArray[np.bool_]:
+    """Return which cells the model may change: in the region, the tiles done, not reviewed."""
+    centers = (np.asarray(boxes, dtype=np.float64)[:, :2] + boxes[:, 2:]) / 2
+    is_open = np.ones(len(centers), dtype=bool)
+    if outline is not None:
+        is_open &= contains(outline, centers)
+    if finished is not None:
+        x, y = centers.T
+        done = np.zeros(len(centers), dtype=bool)
+        for x1, y1, x2, y2 in finished:
+            done |= (x >= x1) & (x < x2) & (y >= y1) & (y < y2)
+        is_open &= done
+    for region in reviewed:
+        is_open &= ~contains(region, centers)
+    return is_open
+
+
+def _covers(cells: Cells, corrected: Sequence[PageCell]) -> NDArray[np.bool_]:
+    """Return which cells share most of their pixels with one that a person has corrected."""
+    covered = np.zeros(len(cells), dtype=bool)
+    boxes, areas = cells.measure()
+    for own in corrected:
+        x1, y1, x2, y2 = own.box
+        near = (boxes[:, 0] < x2) & (boxes[:, 2] > x1) & (boxes[:, 1] < y2) & (boxes[:, 3] > y1)
+        near &= ~covered
+        if not near.any():
+            continue
+        crop = decode_rings(own.rings)
+        for index, (mask, x0, y0) in zip(
+            np.flatnonzero(near).tolist(), cells[near].crops(), strict=True
+        ):
+            left, top = max(x0, x1), max(y0, y1)
+            right, bottom = min(x0 + mask.shape[1], x2), min(y0 + mask.shape[0], y2)
+            shared = (
+                mask[top - y0 : bottom - y0, left - x0 : right - x0]
+                & crop.mask[top - y1 : bottom - y1, left - x1 : right - x1]
+            ).sum()
+            smaller = min(int(areas[index]), own.area)
+            covered[index] = shared > _MOST_OVERLAP * smaller
+    return covered
+
+
+def _move_core(tile: Any, box: tuple[int, int, int, int]) -> tuple[float, float, float, float]:
+    """Return the part of the image that a tile of a region answers for."""
+    x, y = box[:2]
+    return tile.core_x1 + x, tile.core_y1 + y, tile.core_x2 + x, tile.core_y2 + y
+
+
+def _list_found(
+    found: TileCells, plan: TilePlan, source: PyramidRegion, outline: Outline | None
+) -> list[dict[str, Any]]:
+    """List the cells of tiles for the page: each is drawn by the tile that it lies in."""
+    listed = []
+    for index, cells in found.parts:
+        tile, (x0, y0) = plan.tiles[index], source.box[:2]
+        centers = (cells.boxes[:, :2] + cells.boxes[:, 2:]) / 2
+        own = (centers >= (tile.core_x1, tile.core_y1)).all(axis=1)
+        own &= (centers < (tile.core_x2, tile.core_y2)).all(axis=1)
+        if outline is not None:
+            own &= contains(outline, centers.astype(np.float64) + (x0, y0))
+        kept = cells[own]
+        for rings, label, score, area in zip(
+            encode_masks(kept.get_masks()),
+            kept.labels.tolist(),
+            kept.confidences.tolist(),
+            kept.areas.tolist(),
+            strict=True,
+        ):
+            moved = [[ring[0] + x0, ring[1] + y0, *ring[2:]] for ring in rings]
+            listed.append({"k": 0, "c": label, "s": round(score, 4), "a": area, "r": moved})
+    return listed
