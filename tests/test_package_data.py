@@ -24,7 +24,7 @@ def test_package_holds_every_file_below_it(monkeypatch):
         for path in (ROOT / "cellseg").rglob("*")
         if path.is_file() and path.suffix not in (".py", ".pyc") and path.name[0] != "."
     }
-    assert Path("cellseg/web/templates/page.css") in files
+    assert Path("cellseg/web/static/page.css") in files
     assert packed == files
 
 

@@ -1,4 +1,4 @@
-"""Try a model in a browser: drop an image, see its cells, download them.
+"""Look at images in a browser, find their cells, correct them, and take them away.
 
 python tools/web_demo.py CONFIG CHECKPOINT
 python tools/web_demo.py CONFIG CHECKPOINT --port 8000 --device cuda --score-thr 0.3

@@ -121,11 +121,11 @@ def _brush(log: EditLog, canvas: Canvas, action: Mapping[str, Any]) -> EditStep:
     mask, x0, y0 = _combine([decode_rings(cell.rings), stroke])
     own, other = mask
     changed = own & ~other if erase else own | other
-    rings = _outline(changed, x0, y0)
-    if rings is None:
+    outline = _outline(changed, x0, y0)
+    if outline is None:
         return EditStep("erase", removed=(cell,))
     return EditStep(
-        "erase" if erase else "brush", (cell,), log.new_cells([rings], [cell.label], [None])
+        "erase" if erase else "brush", (cell,), log.new_cells([outline], [cell.label], [None])
     )
 
 
