@@ -95,7 +95,8 @@ def list_cases(args: Namespace, path: Path) -> dict[str, dict[str, Any]]:
     """List what is measured: the script, the Python that runs it, and what it is told."""
     r18 = {"config": str(DEMO_CONFIG), "checkpoint": str(args.checkpoint or find_demo_checkpoint())}
     light = {"config": "nuclei-he", "checkpoint": None}
-    now = {"script": "time_cellseg.py", "python": sys.executable, "tree": str(ROOT), "parts": True}
+    now = {"script": "time_cellseg.py", "python": sys.executable, "tree": str(ROOT)}
+    now |= {"parts": True, "amp": False}
     cases: dict[str, dict[str, Any]] = {}
     for threads in (1,) if args.quick else (1, 2):
         shared = {"image": str(path), "repeats": args.repeats, "threads": threads}
@@ -105,7 +106,9 @@ def list_cases(args: Namespace, path: Path) -> dict[str, dict[str, Any]]:
             cases[f"R18 before, {threads}"] = {**before, **shared, **r18, "scale": 1.0}
         cases[f"R18, {threads}"] = {**now, **shared, **r18, "scale": 1.0}
         for scale in (1.0, 1.6):
-            cases[f"nuclei-he at {scale}, {threads}"] = {**now, **shared, **light, "scale": scale}
+            case = {**now, **shared, **light, "scale": scale}
+            cases[f"nuclei-he at {scale}, {threads}"] = case
+            cases[f"nuclei-he at {scale} with --amp, {threads}"] = {**case, "amp": True}
         if args.stardist:
             star = {"script": "time_stardist.py", "python": args.stardist}
             cases[f"StarDist's network alone, {threads}"] = {**star, **shared}

@@ -43,6 +43,7 @@ def test_run_case_when_a_shipped_model_predicts_then_gives_seconds_and_parts(pre
         "repeats": 1,
         "threads": 1,
         "parts": True,
+        "amp": False,
     }
     result = prediction.run_case(case)
     assert result["cells"] == 0

@@ -35,7 +35,8 @@ def main() -> None:
     image = np.load(job["image"])
     tiling = TileOptions(scale=job["scale"], whole=True)
     model = (job["config"], job["checkpoint"])
-    predictor = Predictor(*model, device="cpu", score_thr=0.5, tiling=tiling)
+    options = {"device": "cpu", "score_thr": 0.5, "tiling": tiling, "amp": job["amp"]}
+    predictor = Predictor(*model, **options)
     inputs = watch_parts(predictor.model) if job["parts"] else {}
     cells = predictor(image)
     parts = time_parts(predictor.model, inputs)

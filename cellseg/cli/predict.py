@@ -116,7 +116,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="further models whose cells are merged with the first one's; same config by default",
     )
-    parser.add_argument("--amp", action="store_true", help="compute in 16 bit, faster")
+    parser.add_argument("--amp", action="store_true", help="compute in 16 bit")
     parser.add_argument("--device", help="cuda, cuda:1, cpu; a GPU where there is one by default")
     add_config_options(parser)
     _add_reading_arguments(parser)

@@ -88,7 +88,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         help="largest upload that cannot be read in parts, in million pixels (default "
         "%(default).1f)",
     )
-    parser.add_argument("--amp", action="store_true", help="compute in 16 bit, faster")
+    parser.add_argument("--amp", action="store_true", help="compute in 16 bit")
     parser.add_argument("--device", help="cuda, cuda:1, cpu; a GPU where there is one by default")
     add_config_options(parser)
 

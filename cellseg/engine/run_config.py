@@ -10,6 +10,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.runner import Runner
 
 from cellseg.engine.configs import parse_cfg_options, read_config
+from cellseg.engine.cpu_amp import warn_of_slow_bfloat16
 from cellseg.errors import CellsegError
 
 
@@ -66,6 +67,7 @@ def enable_amp(cfg: Config) -> None:
     else:
         wrapper.type = "CpuAmpOptimWrapper"
         wrapper.pop("loss_scale", None)
+        warn_of_slow_bfloat16()
 
 
 def enable_auto_scale_lr(cfg: Config) -> None:

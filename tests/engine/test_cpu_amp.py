@@ -8,7 +8,7 @@ import torch
 from mmdet.registry import OPTIM_WRAPPERS
 from mmengine.optim import build_optim_wrapper
 
-from cellseg.engine import CpuAmpOptimWrapper
+from cellseg.engine import CpuAmpOptimWrapper, cpu_amp
 from tests.engine.toy_training import ToyModel, build_runner
 
 AMP = dict(type="CpuAmpOptimWrapper", optimizer=dict(type="Adam", lr=0.05))
@@ -84,3 +84,18 @@ def test_dtype_when_fp16_then_error() -> None:
     optimizer = torch.optim.Adam(ToyModel().parameters())
     with pytest.raises(ValueError, match="needs dtype='bfloat16', not float16"):
         CpuAmpOptimWrapper(dtype="float16", optimizer=optimizer)
+
+
+def test_time_bfloat16_always_gives_a_ratio() -> None:
+    assert 0 < cpu_amp.time_bfloat16() < float("inf")
+
+
+@pytest.mark.parametrize(("ratio", "warns"), [(1.6, True), (0.5, False)])
+def test_warn_of_slow_bfloat16_when_it_does_not_pay_then_says_by_how_much(
+    ratio: float, warns: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(cpu_amp, "time_bfloat16", lambda: ratio)
+    monkeypatch.setattr(cpu_amp, "print_log", lambda text, *_: said.append(text))
+    cpu_amp.warn_of_slow_bfloat16()
+    assert [f"{ratio:.1f} times" in text for text in said] == [True] * warns
