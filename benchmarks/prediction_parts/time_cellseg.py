@@ -6,6 +6,7 @@ Prints one line of JSON: seconds of each call, cells, peak memory and, where ask
 of the network's parts on the inputs that they had in that image.
 """
 
+import inspect
 import json
 import os
 import resource
@@ -38,9 +39,12 @@ def main() -> None:
     options = {"device": "cpu", "score_thr": 0.5, "tiling": tiling, "amp": job["amp"]}
     predictor = Predictor(*model, **options)
     inputs = watch_parts(predictor.model) if job["parts"] else {}
-    cells = predictor(image)
+    # Arrays were B, G, R before Predictor could be told.
+    can_tell = "channel_order" in inspect.signature(Predictor.__call__).parameters
+    order = {"channel_order": "bgr"} if can_tell else {}
+    cells = predictor(image, **order)
     parts = time_parts(predictor.model, inputs)
-    seconds = time_calls(lambda: predictor(image))
+    seconds = time_calls(lambda: predictor(image, **order))
     peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # kilobytes, on Linux
     result = {"seconds": seconds, "cells": len(cells), "peak_gb": peak_gb, "parts": parts}
     sys.stdout.write(json.dumps(result) + "\n")

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from cellseg.engine.class_counts import check_class_counts
 from cellseg.engine.configs import find_test_dataset, read_class_names, read_config, read_palette
 from cellseg.engine.cpu_amp import warn_of_slow_bfloat16
+from cellseg.engine.keep_memory_hook import keep_freed_memory
 from cellseg.errors import CellsegError
 from cellseg.images import ArraySource, ImageSize, ImageSource, open_image
 from cellseg.inference.detector import (
@@ -136,8 +137,10 @@ class Predictor:
         self.score_thr = score_thr
         self.tiling = tiling or TileOptions()
         self.amp = amp
-        if amp and self.device.type == "cpu":
-            warn_of_slow_bfloat16()
+        if self.device.type == "cpu":
+            keep_freed_memory()  # else a quarter of the time goes into asking for it again
+            if amp:
+                warn_of_slow_bfloat16()
         init_default_scope(self.cfg.get("default_scope", "mmdet"))
         dataset = find_test_dataset(self.cfg)
         check_class_counts(self.cfg, ("test",))
