@@ -57,7 +57,7 @@ def read_folder_facts(root: str | Path) -> FolderFacts:
         return FolderFacts()
     except NotADirectoryError:
         return FolderFacts()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CellDataError(
             f"{path}: is not valid JSON ({error}); fix it, or remove it."
         ) from error
