@@ -116,7 +116,8 @@ def kill_once(folder: Path, command: Command, number: int, source: random.Random
     mark, chosen = uuid.uuid4().hex, SIGNALS[number % len(SIGNALS)]
     words = command.words + (command.again if (folder / command.out).exists() else ())
     log = folder / f"{command.name}-{number}.log"
-    seconds = source.uniform(0.5, source.choice([6.0, 12.0, 25.0]))
+    longest = source.choice([6.0, 12.0, 25.0])  # starting, working and writing
+    seconds = source.uniform(0.5, longest * (2 if command.again else 1))
     with log.open("w") as file:
         process = subprocess.Popen(
             [sys.executable, "-m", "cellseg", *words],
