@@ -1,6 +1,6 @@
 """Train with and without each choice of the dsb2018 recipe, and write the table.
 
-python benchmarks/ablation.py --data-root data/dsb2018 --hw3-root data/train
+python benchmarks/ablation.py --data-root data/dsb2018
 python benchmarks/ablation.py --data-root data/dsb2018 --jobs 2    # two trainings side by side
 python benchmarks/ablation.py --rows small-anchor default-anchor --seeds 0 --iterations 200
 
@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from frame import ROOT, find_page, make_parser
-from recipes.anchors import measure_dsb2018, measure_hw3, read_rows, renew_rows
 from recipes.plan import BASELINE, ROW_NAMES, TEST_ROWS, TRAIN_ROWS, TestRow, TrainRow
 from recipes.report import (
     Outcome,
@@ -64,7 +63,6 @@ def parse_args() -> Namespace:
     parser.add_argument("--seeds", nargs="+", type=int, help="only these (default: each row's own)")
     parser.add_argument("--iterations", type=int, default=400, help="steps of each training")
     parser.add_argument("--data-root", type=Path, default=ROOT / "data" / "dsb2018")
-    parser.add_argument("--hw3-root", type=Path, help="folder in the MoNuSAC homework layout")
     parser.add_argument("--work-dir", type=Path, default=ROOT / "work_dirs" / "ablation")
     parser.add_argument(
         "--jobs", type=int, default=1, help="trainings at the same time, sharing the cores"
@@ -97,7 +95,7 @@ def run_jobs(args: Namespace, place: Place) -> None:
         CellsegError: If a training or test failed; the others were run all the same.
     """
     jobs = plan_jobs(args.rows, args.seeds)
-    if not jobs and args.rows != ["anchor-recall"]:
+    if not jobs:
         raise CellsegError(f"No row of {', '.join(args.rows)} has a seed of {args.seeds}.")
     for job in jobs:
         prepare(job.source, job.seed, place)
@@ -160,8 +158,7 @@ def report(args: Namespace, place: Place) -> str:
     if runs:
         figure = plot_runs(runs, weight=0.8, group_pattern=SEED_PATTERN)
         save_figure(figure, out / "images" / "ablation_curves.png")
-    anchors = read_rows(args.work_dir / "anchor-recall.json")
-    return write_report(page, outcomes, anchors, place)
+    return write_report(page, outcomes, place)
 
 
 def main() -> None:
@@ -172,10 +169,6 @@ def main() -> None:
     place = Place(folder, args.data_root.resolve(), args.iterations, threads=threads)
     if not args.report_only:
         run_jobs(args, place)
-    if "anchor-recall" in args.rows and not args.report_only:
-        rows = measure_dsb2018(args.data_root)
-        rows += measure_hw3(args.hw3_root) if args.hw3_root else []
-        renew_rows(args.work_dir / "anchor-recall.json", rows)
     print(report(args, place))
 
 

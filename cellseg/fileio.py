@@ -21,7 +21,8 @@ def write_atomically(path: str | Path, content: bytes | str | Callable[[BinaryIO
         The path written.
 
     Raises:
-        OSError: If the folder cannot be written; the old file, if any, is untouched.
+        OSError: If the folder cannot be written, or the disk is full; it names the file. The old
+            file, if any, is untouched.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -36,8 +37,10 @@ def write_atomically(path: str | Path, content: bytes | str | Callable[[BinaryIO
             os.fsync(file.fileno())
         Path(aside).chmod(0o666 & ~_current_umask())
         Path(aside).replace(path)
-    except BaseException:
+    except BaseException as error:
         Path(aside).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+            error.filename = str(path)  # a full disk does not say what it was full for
         raise
     _sync_folder(path.parent)
     return path

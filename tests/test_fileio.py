@@ -1,5 +1,6 @@
 """Files are whole or not there."""
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -78,3 +79,13 @@ def test_read_text_when_a_pipe_or_device_is_named_then_refused(tmp_path: Path) -
         read_text(tmp_path / "absent")
     (tmp_path / "text").write_text("words")
     assert read_text(tmp_path / "text") == "words"
+
+
+def test_write_when_the_disk_is_full_then_the_error_names_the_file(tmp_path: Path) -> None:
+    def fail(file: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_atomically(tmp_path / "big.bin", fail)
+    assert caught.value.filename == str(tmp_path / "big.bin")
+    assert list(tmp_path.iterdir()) == []

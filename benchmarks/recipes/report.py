@@ -14,7 +14,6 @@ from matplotlib.figure import Figure
 from cellseg.analysis.training_logs import Record, TrainingRun, read_run
 from cellseg.fileio import write_atomically
 
-from .anchors import AnchorRow
 from .plan import BASELINE, TestRow, TrainRow
 from .runs import Place
 
@@ -74,15 +73,12 @@ def compare(outcome: Outcome, baseline: Outcome | None) -> str:
     return f"{statistics.mean(gaps):+.3f} (better in {better} of {len(gaps)})"
 
 
-def write_report(
-    path: Path, outcomes: Sequence[Outcome], anchors: Sequence[AnchorRow], place: Place
-) -> str:
+def write_report(path: Path, outcomes: Sequence[Outcome], place: Place) -> str:
     """Write the page.
 
     Args:
         path: Where to; what follows BY_HAND there stays.
         outcomes: The rows that are done; seeds may be missing.
-        anchors: Recall of anchors; may be empty.
         place: Steps of each training, and its data.
 
     Returns:
@@ -115,32 +111,9 @@ def write_report(
         num_train=num_train,
         num_val=num_val,
         table=table,
-        anchors=_tabulate_anchors(anchors),
     )
     by_hand = BY_HAND + before.partition(BY_HAND)[2]
     return write_page(path, "Ablation on real nuclei", "ablation.py", body + by_hand)
-
-
-def _tabulate_anchors(rows: Sequence[AnchorRow]) -> str:
-    """Write the recall of anchors as a table; a sentence where nothing was measured."""
-    if not rows:
-        return "Not measured yet."
-    return write_table(
-        ["data", "anchors", "cells", "recall at IoU 0.5", "at IoU 0.7", "mean IoU"]
-        + ["cell sizes (5 %, 50 %, 95 %), px of the input"],
-        [
-            [
-                row.data,
-                row.anchors,
-                row.figures.num_boxes,
-                f"{row.figures.recall_50:.3f}",
-                f"{row.figures.recall_70:.3f}",
-                f"{row.figures.mean_iou:.3f}",
-                ", ".join(f"{size:.0f}" for size in row.sizes_px),
-            ]
-            for row in rows
-        ],
-    )
 
 
 def draw_outcomes(outcomes: Sequence[Outcome]) -> Figure:
@@ -220,12 +193,5 @@ they reach in the end.
 ![Loss and AP50 while training, mean and spread over seeds](images/ablation_curves.png)
 
 Changes, scores and curves of each run: [ablation/runs.json](ablation/runs.json).
-
-## Best possible recall of anchors
-
-The share of cells that some anchor covers by that IoU, without any training; "fitted" are those
-that `anchor_recall.py --fit` proposes.
-
-{anchors}
 
 """

@@ -49,7 +49,7 @@ class AnnotationCache:
             self._sources = self._targets = [folder / name]
         else:
             beside_data = absolute / CACHE_FOLDER / "annotations.npz"
-            self._sources = [beside_data, _user_folder() / name]
+            self._sources = [beside_data, *(folder / name for folder in _user_folders())]
             self._targets = self._sources if _is_writable(absolute) else self._sources[1:]
 
     def load(self) -> dict[str, ImageRecord]:
@@ -58,8 +58,10 @@ class AnnotationCache:
         Returns:
             Records by `ImageFiles.key`. Whether their files are unchanged is for the caller to see.
         """
-        existing = [path for path in self._sources if path.is_file()]
-        for path in sorted(existing, key=lambda path: path.stat().st_mtime_ns, reverse=True):
+        changed = {path: _read_change_time(path) for path in self._sources}
+        for path in sorted(self._sources, key=lambda path: changed[path], reverse=True):
+            if not changed[path]:
+                continue
             try:
                 return _read(path)
             except Exception as error:
@@ -104,9 +106,20 @@ class AnnotationCache:
                 file.close()
 
 
-def _user_folder() -> Path:
-    """Return the cache folder of the user."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cellseg"
+def _user_folders() -> list[Path]:
+    """Return the cache folder of the user; none where the system knows no home of theirs."""
+    try:
+        return [Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cellseg"]
+    except RuntimeError:
+        return []
+
+
+def _read_change_time(path: Path) -> int:
+    """Return when a file was last changed, in ns; 0 where it is absent or may not be looked at."""
+    try:
+        return path.stat().st_mtime_ns if path.is_file() else 0
+    except OSError:
+        return 0
 
 
 def _is_writable(folder: Path) -> bool:

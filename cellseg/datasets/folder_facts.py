@@ -9,10 +9,11 @@ the version may be missing.
 from __future__ import annotations
 
 import json
-import math
+import sys
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from reprlib import repr as shorten
 from typing import Any
 
 from cellseg.errors import CellDataError
@@ -57,7 +58,7 @@ def read_folder_facts(root: str | Path) -> FolderFacts:
         return FolderFacts()
     except NotADirectoryError:
         return FolderFacts()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CellDataError(
             f"{path}: is not valid JSON ({error}); fix it, or remove it."
         ) from error
@@ -129,17 +130,19 @@ def _check_facts(path: Path, found: Any) -> FolderFacts:
     size = found.get("pixel_size_um")
     if found.get("version", _VERSION) != _VERSION:
         raise CellDataError(
-            f"{path}: has version {found['version']}, but this cellseg reads version {_VERSION}; "
-            "update cellseg."
+            f"{path}: has version {shorten(found['version'])}, but this cellseg reads version "
+            f"{_VERSION}; update cellseg."
         )
     is_list = isinstance(classes, list) and all(isinstance(name, str) for name in classes)
     if classes is not None and not (is_list and classes and len(set(classes)) == len(classes)):
-        raise CellDataError(f"{path}: classes must be a list of different names, not {classes!r}.")
+        raise CellDataError(
+            f"{path}: classes must be a list of different names, not {shorten(classes)}."
+        )
     if order not in (None, "rgb", "bgr"):
-        raise CellDataError(f'{path}: channel_order must be "rgb" or "bgr", not {order!r}.')
+        raise CellDataError(f'{path}: channel_order must be "rgb" or "bgr", not {shorten(order)}.')
     if size is not None and not is_pixel_size(size):
         raise CellDataError(
-            f"{path}: pixel_size_um must be micrometers above 0, such as 0.25, not {size!r}."
+            f"{path}: pixel_size_um must be micrometers above 0, such as 0.25, not {shorten(size)}."
         )
     names = None if classes is None else tuple(classes)
     return FolderFacts(names, order, None if size is None else float(size))
@@ -148,4 +151,4 @@ def _check_facts(path: Path, found: Any) -> FolderFacts:
 def is_pixel_size(value: Any) -> bool:
     """Return whether a value can be the side of a pixel in micrometers."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and 0 < value < math.inf
+    return is_number and 0 < value <= sys.float_info.max

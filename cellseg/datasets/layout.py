@@ -7,6 +7,7 @@ one folder.
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,7 +140,7 @@ def read_test_index(root: Path, index_path: Path, names: FileNames) -> list[Imag
             "{file_name, id, height, width}."
         ) from error
     for what, values in (("id", [row[1] for row in rows]), ("file", [row[0] for row in rows])):
-        repeated = sorted({str(value) for value in values if values.count(value) > 1})
+        repeated = sorted(str(value) for value, count in Counter(values).items() if count > 1)
         if repeated:
             raise CellDataError(f"{index_path}: lists a {what} twice ({repeated[0]}); keep one.")
     found = []

@@ -30,6 +30,7 @@ from cellseg.images import read_stored_image
 
 _PARTS = ("images", "annotations", "categories")
 _MANY_CROWDS = 3
+_MOST_HINTS = 100  # each takes a comparison with every file that is there
 
 
 class _Parts(NamedTuple):
@@ -195,8 +196,8 @@ def _list_missing(missing: list[Path], images: Path) -> list[Loss]:
     """List the images that are not there, each with the nearest name of one that is."""
     others = [file.name for file in list_files(images)] if missing else []
     losses = []
-    for file in missing:
-        near = find_nearest(file.name, others)
+    for place, file in enumerate(missing):
+        near = find_nearest(file.name, others) if place < _MOST_HINTS else ""
         hint = f"; the nearest is {near}" if near else ""
         losses.append(Loss("image", str(file), "", "", "the image is missing", hint=hint))
     return losses
@@ -228,8 +229,9 @@ def _warn_of_parents(
     names: list[str], used: set[str], parents: list[str], path: Path
 ) -> list[Loss]:
     """Warn of a category without annotations that is only the parent of others."""
-    idle = [name for name in dict.fromkeys(names) if name in parents and name not in used]
-    others = [name for name in dict.fromkeys(names) if name not in idle]
+    are_parents = set(parents)
+    idle = dict.fromkeys(name for name in names if name in are_parents and name not in used)
+    others = dict.fromkeys(name for name in names if name not in idle)
     if not idle or not others:
         return []
     reason = (

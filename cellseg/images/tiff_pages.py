@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ from cellseg.images.stored_image import check_declared_bytes, check_size
 JPEG_COMPRESSIONS = {6, 7, 33007, 34892}
 _ALPHA = {1, 2}  # ExtraSamples: associated and unassociated alpha
 _BLACK_OR_WHITE, _RGB, _YCBCR = (0, 1), 2, 6
+_MOST_LISTED = 1_000  # pages in a file, which holds one image
 _MOST_PAGES = 100  # that are looked at: levels, labels and thumbnails are fewer
 
 # What it logs of odd tags is said, where it matters, by an error that names the file.
@@ -32,8 +34,44 @@ logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)
 
 
 def open_tiff(path: Path) -> tifffile.TiffFile:
-    """Open a TIFF, and nothing else: OME metadata may name further files anywhere."""
-    return tifffile.TiffFile(path, _multifile=False)
+    """Open a TIFF, and nothing else: OME metadata may name further files anywhere.
+
+    Raises:
+        CellDataError: If its list of pages is far too long, or leads back to itself.
+    """
+    tiff = tifffile.TiffFile(path, _multifile=False)
+    try:
+        _follow_pages(path, tiff)
+    except BaseException:
+        tiff.close()
+        raise
+    return tiff
+
+
+def _follow_pages(path: Path, tiff: tifffile.TiffFile) -> None:
+    """Raise CellDataError where a page is followed by one before it, or there is no end of them.
+
+    Each page tells where the next one is; tifffile walks on without looking back.
+    """
+    layout, file = tiff.tiff, tiff.filehandle
+    offset, seen = int(tiff.pages.first.offset), set[int]()
+    while 0 < offset < file.size:
+        if offset in seen or len(seen) >= _MOST_LISTED:
+            raise CellDataError(
+                f"{path}: holds more than {_MOST_LISTED} pages, or its list of pages leads back to "
+                "itself; save the one image as a file of its own."
+            )
+        seen.add(offset)
+        file.seek(offset)
+        head = file.read(layout.tagnosize)
+        if len(head) < layout.tagnosize:
+            return
+        tags = layout.tagsize * struct.unpack(layout.tagnoformat, head)[0]
+        file.seek(offset + layout.tagnosize + tags)
+        following = file.read(layout.offsetsize)
+        if len(following) < layout.offsetsize:
+            return
+        offset = struct.unpack(layout.offsetformat, following)[0]
 
 
 @contextmanager

@@ -110,7 +110,7 @@ def list_written_names(record: Path) -> set[str]:
     """List the names of the files that a finished image's record tells of; none if it is none."""
     try:
         return {str(name) for name in json.loads(record.read_text("utf-8"))["files"]}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return set()
 
 

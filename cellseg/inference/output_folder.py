@@ -129,7 +129,7 @@ class OutputFolder:
                 and all(path.is_file() for path in self._files_of(image))
             )
             return record if done else None
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
 
     def remove_half_written(self, images: Sequence[InputImage]) -> None:
@@ -269,6 +269,6 @@ def _read_json(path: Path, kind: type = dict) -> Any:
     """Read a file of ours; an empty one of its kind where it is absent or damaged."""
     try:
         content = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return kind()
     return content if isinstance(content, kind) else kind()

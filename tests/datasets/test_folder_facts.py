@@ -80,3 +80,19 @@ def test_cell_dataset_when_config_is_silent_then_takes_the_folders_facts(draw_im
     assert settled.metainfo["classes"] == ("cell",)
     assert settled.image_format["channel_order"] == "rgb"
     assert settled.pixel_size_um == 0.3
+
+
+def test_facts_when_nested_beyond_reason_then_one_sentence(tmp_path):
+    (tmp_path / FACTS_NAME).write_text("[" * 100_000)
+    with pytest.raises(CellDataError, match=r"dataset\.json: is not valid JSON"):
+        read_folder_facts(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text", ['{"channel_order": "' + "r" * 9000 + '"}', '{"pixel_size_um": 1' + "0" * 400 + "}"]
+)
+def test_facts_when_a_value_is_far_too_long_then_a_short_sentence(tmp_path, text):
+    (tmp_path / FACTS_NAME).write_text(text)
+    with pytest.raises(CellDataError) as caught:
+        read_folder_facts(tmp_path)
+    assert len(str(caught.value)) < 400 + len(str(tmp_path))

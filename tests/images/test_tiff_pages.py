@@ -264,3 +264,29 @@ def test_odd_tags_are_not_written_to_the_terminal(tmp_path, capfd):
     path.write_bytes(content[: unit + 8] + struct.pack("<H", 77) + content[unit + 10 :])
     np.testing.assert_array_equal(read_stored_image(path), RGB)
     assert capfd.readouterr().err == ""
+
+
+def test_tiff_whose_pages_run_in_a_circle_is_refused_at_once(tmp_path):
+    path = tmp_path / "circle.tif"
+    with tifffile.TiffWriter(path) as writer:
+        for _ in range(3):
+            writer.write(RGB, photometric="rgb")
+    with tifffile.TiffFile(path) as tiff:
+        first, last = tiff.pages[0].offset, tiff.pages[2].offset
+    content = bytearray(path.read_bytes())
+    count = struct.unpack_from("<H", content, last)[0]
+    struct.pack_into("<I", content, last + 2 + 12 * count, first)
+    path.write_bytes(content)
+    for read in (read_cell_image, read_label_map):
+        with pytest.raises(CellDataError, match=r"circle.tif: .* leads back to itself"):
+            read(path)
+
+
+def test_tiff_of_far_too_many_pages_is_refused_before_they_are_read(tmp_path, monkeypatch):
+    path = tmp_path / "many.tif"
+    with tifffile.TiffWriter(path) as writer:
+        for _ in range(5):
+            writer.write(RGB[:2, :2], photometric="rgb", contiguous=False)
+    monkeypatch.setattr("cellseg.images.tiff_pages._MOST_LISTED", 4)
+    with pytest.raises(CellDataError, match=r"many.tif: holds more than 4 pages"):
+        read_cell_image(path)

@@ -6,12 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-import tifffile
 from mmengine.config import Config
 
-from benchmarks.recipes.anchors import AnchorRow, measure_dsb2018, read_rows, renew_rows
 from benchmarks.recipes.plan import BASELINE, CONFIG, TEST_ROWS, TRAIN_ROWS
 from benchmarks.recipes.report import BY_HAND, Outcome, compare, describe, write_report
 from benchmarks.recipes.runs import (
@@ -24,7 +21,6 @@ from benchmarks.recipes.runs import (
     score,
     train,
 )
-from cellseg.analysis.anchor_recall import RecallFigures
 from cellseg.datasets.synthetic import SamplePlan, draw_sample_set
 from cellseg.errors import CellsegError
 
@@ -132,7 +128,7 @@ def test_run_when_only_a_comment_of_its_config_has_changed_then_it_still_stands(
     for path in (source, *(copies / "_base_").glob("*.py")):
         path.write_text(f"{path.read_text()}\n# a remark\n")
     prepare(ROWS[BASELINE], 0, place)
-    source.write_text(f"{source.read_text()}\noptim_wrapper['clip_grad'] = None\n")
+    source.write_text(f"{source.read_text()}\noptim_wrapper = dict(clip_grad=None)\n")
     with pytest.raises(CellsegError, match="is not what the row small-anchor is now"):
         prepare(ROWS[BASELINE], 0, place)
 
@@ -145,17 +141,15 @@ def make_outcome(name: str, *values: float) -> Outcome:
 
 def test_report_when_a_row_contradicts_the_baseline_then_it_stands_as_it_is(tmp_path) -> None:
     rows = [make_outcome(BASELINE, 0.5, 0.6, 0.7), make_outcome("default-anchor", 0.6, 0.8)]
-    anchors = [AnchorRow("dsb", "small", RecallFigures(9, 0.9, 0.4, 0.6), (8.0, 26.0, 60.0))]
     place = Place(tmp_path, tmp_path, 8)
-    text = write_report(tmp_path / "docs" / "a.md", rows, anchors, place)
+    text = write_report(tmp_path / "docs" / "a.md", rows, place)
     assert "| 3 on 1 or 2 |" in text
     assert "| 0.600 ± 0.100 |" in text
     assert "+0.150 (better in 2 of 2)" in text
-    assert "| dsb | small | 9 | 0.900 | 0.400 | 0.600 | 8, 26, 60 |" in text
     path = tmp_path / "docs" / "a.md"
     assert path.read_text() == text
     path.write_text(f"{text}\nWhy this is so.\n")
-    again = write_report(path, rows[:1], anchors, place)
+    again = write_report(path, rows[:1], place)
     assert again.endswith(f"{BY_HAND}\nWhy this is so.\n")
     assert "default-anchor" not in path.read_text()
 
@@ -165,29 +159,6 @@ def test_summary_when_seeds_are_few_then_no_spread_is_made_up() -> None:
     baseline = make_outcome(BASELINE, 0.5)
     assert compare(baseline, baseline) == ""
     assert compare(make_outcome("r50"), baseline) == "-"
-
-
-def test_anchor_rows_when_measured_again_then_those_of_other_data_stay(tmp_path) -> None:
-    def make_row(data: str, recall: float) -> AnchorRow:
-        return AnchorRow(data, "small", RecallFigures(9, 0.9, recall, 0.6), (8.0, 26.0, 60.0))
-
-    path = tmp_path / "rows.json"
-    assert read_rows(path) == []
-    renew_rows(path, [make_row("dsb", 0.4), make_row("hw3", 0.5)])
-    renew_rows(path, [make_row("dsb", 0.6)])
-    assert read_rows(path) == [make_row("hw3", 0.5), make_row("dsb", 0.6)]
-
-
-def test_anchors_when_measured_on_drawn_cells_then_each_setting_has_a_row(tmp_path) -> None:
-    draw_sample_set(tmp_path, SamplePlan(num_train=1, num_val=1, size_px=96, num_cells=8))
-    rows = measure_dsb2018(tmp_path)
-    assert [row.anchors for row in rows] == ["default", "small", "fitted"]
-    maps = [tifffile.imread(path) for path in (tmp_path / "val").rglob("class*.tif")]
-    assert {row.figures.num_boxes for row in rows} == {sum(len(np.unique(m)) - 1 for m in maps)}
-    small, middle, large = rows[0].sizes_px
-    assert (
-        10 < small <= middle <= large < 288
-    )  # a drawn cell of 8 px is 3 times as large in the input
 
 
 def test_seeds_when_no_row_has_them_then_error(tmp_path) -> None:

@@ -187,7 +187,7 @@ def _read_settings(path: Path) -> dict[str, Any]:
     """Read the settings that an earlier run noted; empty where the file is none of a conversion."""
     try:
         noted = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     whole = isinstance(noted, dict) and isinstance(noted.get("places", {}), dict)
     return noted if whole else {}

@@ -48,19 +48,7 @@ def draw_polygons(polygons: Sequence[Sequence[Ring]], height: int, width: int) -
     Raises:
         UnusableAnnotationError: If no pixel is inside, or the positions are no numbers.
     """
-    changes: list[str] = []
-    pieces = []
-    for polygon in polygons:
-        rings = [_read_ring(ring) for ring in polygon]
-        if not rings or len(rings[0]) < 3:
-            changes.append("a piece with fewer than 3 points left out")
-            continue
-        holes = [ring for ring in rings[1:] if len(ring) >= 3]
-        if len(holes) < len(rings) - 1:
-            changes.append("a hole with fewer than 3 points left out")
-        pieces.append([rings[0], *holes])
-    if not pieces:
-        raise UnusableAnnotationError("fewer than 3 points")
+    pieces, changes = _read_polygons(polygons)
     corners = np.concatenate([rings[0] for rings in pieces])
     low, high = corners.min(axis=0), corners.max(axis=0)
     x1, y1 = np.clip(np.floor(low), 0, (width, height)).astype(int).tolist()
@@ -93,11 +81,13 @@ def fill_ring(ring: NDArray[np.float64], height: int, width: int) -> NDArray[np.
     Returns:
         (height, width) bool.
     """
-    mask = np.zeros((height, width), dtype=bool)
     rows_at_once = max(_BLOCK // max(width, 1), 1)
+    if height <= rows_at_once:
+        return _wind(ring, height, width)
+    mask = np.zeros((height, width), dtype=bool)
     for top in range(0, height, rows_at_once):
         bottom = min(top + rows_at_once, height)
-        mask[top:bottom] = _wind(ring - (0, top), bottom - top, width) != 0
+        mask[top:bottom] = _wind(ring - (0, top), bottom - top, width)
     return mask
 
 
@@ -153,6 +143,26 @@ def _draw_label(
     return Drawing(Crop(numbers[box] == number, columns.start, rows.start))
 
 
+def _read_polygons(
+    polygons: Sequence[Sequence[Ring]],
+) -> tuple[list[list[NDArray[np.float64]]], list[str]]:
+    """Read polygons, each an exterior ring and its holes, and what of them cannot be drawn."""
+    changes: list[str] = []
+    pieces = []
+    for polygon in polygons:
+        rings = [_read_ring(ring) for ring in polygon]
+        if not rings or len(rings[0]) < 3:
+            changes.append("a piece with fewer than 3 points left out")
+            continue
+        holes = [ring for ring in rings[1:] if len(ring) >= 3]
+        if len(holes) < len(rings) - 1:
+            changes.append("a hole with fewer than 3 points left out")
+        pieces.append([rings[0], *holes])
+    if not pieces:
+        raise UnusableAnnotationError("fewer than 3 points")
+    return pieces, changes
+
+
 def _read_ring(ring: Ring) -> NDArray[np.float64]:
     """Read a ring as (K, 2) without a repeated last position."""
     try:
@@ -167,24 +177,30 @@ def _read_ring(ring: Ring) -> NDArray[np.float64]:
     return points
 
 
-def _wind(ring: NDArray[np.float64], height: int, width: int) -> NDArray[np.int32]:
-    """Compute winding numbers (height, width) of pixel centers."""
-    steps = np.zeros((height, width + 1), dtype=np.int32)
-    ahead = np.roll(ring, -1, axis=0)
-    rows = np.ceil(np.stack((ring[:, 1], ahead[:, 1])) - 0.5).clip(0, height).astype(np.int64)
-    crossing = np.flatnonzero(rows[0] != rows[1])
+def _wind(ring: NDArray[np.float64], height: int, width: int) -> NDArray[np.bool_]:
+    """Return which pixel centers (height, width) a ring winds around."""
+    steps: NDArray[np.floating] | float = 0.0
+    num_places = height * (width + 1)
+    ahead = np.concatenate((ring[1:], ring[:1]))
+    starts = np.minimum(np.maximum(np.ceil(ring[:, 1] - 0.5), 0), height).astype(np.int64)
+    stops = np.concatenate((starts[1:], starts[:1]))
+    crossing = np.flatnonzero(starts != stops)
     edges_at_once = max(_BLOCK // max(height, 1), 1)
     for begin in range(0, len(crossing), edges_at_once):
         edges = crossing[begin : begin + edges_at_once]
-        first, last = rows[:, edges].min(axis=0), rows[:, edges].max(axis=0)
-        spans = last - first
+        first = np.minimum(starts[edges], stops[edges])
+        spans = np.abs(stops[edges] - starts[edges])
         edge = np.repeat(edges, spans)
         row = np.arange(len(edge)) - np.repeat(np.cumsum(spans) - spans - first, spans)
         (x1, y1), (x2, y2) = ring[edge].T, ahead[edge].T
         x = x1 + (row + 0.5 - y1) * ((x2 - x1) / (y2 - y1))
-        column = np.ceil(x - 0.5).clip(0, width).astype(np.int64)
-        np.add.at(steps, (row, column), np.where(y2 > y1, 1, -1))
-    return np.cumsum(steps[:, :-1], axis=1, dtype=np.int32)
+        column = np.minimum(np.maximum(np.ceil(x - 0.5), 0), width).astype(np.int64)
+        signs = np.where(y2 > y1, 1.0, -1.0)
+        steps += np.bincount(row * (width + 1) + column, weights=signs, minlength=num_places)
+    if isinstance(steps, float):
+        return np.zeros((height, width), dtype=bool)
+    # Whole numbers, which float64 adds exactly.
+    return np.cumsum(steps.reshape(height, width + 1)[:, :-1], axis=1) != 0
 
 
 def _read_runs(counts: Any, num_pixels: int) -> Runs:

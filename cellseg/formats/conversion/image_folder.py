@@ -55,7 +55,7 @@ def read_log(folder: Path) -> ImageLog | None:
         row = json.loads((folder / LOG_NAME).read_text(encoding="utf-8"))
         losses = tuple(Loss(**loss) for loss in row.pop("losses"))
         return ImageLog(**row, losses=losses)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise CellDataError(
             f"{folder}: is there already, but not from a conversion; choose another output folder, "
             "or remove this one."

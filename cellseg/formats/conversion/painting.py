@@ -21,6 +21,7 @@ from cellseg.formats.conversion.names import IGNORED, LEFT_OUT, ClassTable
 from cellseg.structures.runs import Crop
 
 _MOST_COVERED, _SMALL_PX = 100, 2**27
+_FEW = 2000  # annotations that any image may have
 
 _Drawn = dict[int, list[tuple[Annotation, Crop]]]
 
@@ -65,7 +66,8 @@ def paint_annotations(
         The label maps, with ids 1, 2, ... in the order of classes, then of annotations.
 
     Raises:
-        CellDataError: If they cover the image a hundred times over, which would not end.
+        CellDataError: If they are more than the image has pixels, or cover it a hundred times
+            over, which would not end.
     """
     losses: list[Loss] = []
     drawn, doubles = _draw_all(annotations, table, shape, image, split_pieces, losses)
@@ -90,7 +92,13 @@ def _draw_all(
     seen: set[tuple[int, int, int, int, bytes]] = set()
     doubles: list[Loss] = []
     covered = 0
-    for annotation in annotations:
+    most = max(shape[0] * shape[1], _FEW)
+    for number, annotation in enumerate(annotations):
+        if number >= most:
+            raise CellDataError(
+                f"{image}: has more annotations than pixels, {shape[0]} x {shape[1]}; give the "
+                "image that was annotated, or leave it out with --skip-bad."
+            )
         place = IGNORED if annotation.is_ignored else table.find(annotation.class_name)
         crop = _draw(annotation, place, shape, image, losses)
         if crop is None:

@@ -100,3 +100,11 @@ def test_annotations_that_cover_the_image_over_and_over_are_refused(monkeypatch)
     monkeypatch.setattr("cellseg.formats.conversion.painting._SMALL_PX", 0)
     with pytest.raises(CellDataError, match="img: its annotations cover the image more than 100"):
         paint(*(box(str(number), 0, 0, 30, 20) for number in range(101)))
+
+
+def test_annotations_that_are_more_than_the_pixels_are_refused(monkeypatch):
+    monkeypatch.setattr("cellseg.formats.conversion.painting._FEW", 50)
+    boxes = [box(str(number), number % 30, number // 30, 1, 1) for number in range(600)]
+    assert paint(*boxes).counts == {0: 600}  # one for each pixel
+    with pytest.raises(CellDataError, match="more annotations than pixels, 20 x 30"):
+        paint(*boxes, box("more", 0, 0, 1, 1))

@@ -1,0 +1,32 @@
+"""Commands killed at random moments leave no process and no half file, and can be run again."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.robustness.kills import COMMANDS, Command, finish, kill_once, make_inputs
+
+KILLS = 4  # of each command; a campaign of 50 found nothing more
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="of Linux only"),
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("random_kills")
+    make_inputs(folder)
+    return folder
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_command_when_killed_at_random_then_nothing_is_left_and_it_goes_on(
+    folder: Path, command: Command
+) -> None:
+    source = random.Random(command.name)
+    for number in range(KILLS):
+        kill_once(folder, command, number, source)
+    finish(folder, command)
