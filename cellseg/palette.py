@@ -15,7 +15,12 @@ DEFAULT_PALETTE: tuple[Color, ...] = (
     (230, 40, 0),
 )
 """Colors that no stain has, apart from each other for the color-blind as well."""
-FURTHER_COLORS: tuple[Color, ...] = ((32, 0, 32), (128, 64, 64), (224, 0, 160), (0, 0, 160))
+FURTHER_COLORS: tuple[Color, ...] = (
+    (255, 31, 159),
+    (255, 127, 255),
+    (31, 159, 95),
+    (159, 223, 95),
+)
 """For a fifth to eighth class; they differ from the first four, from each other and from H&E."""
 
 IGNORED_COLOR: Color = (128, 128, 128)
