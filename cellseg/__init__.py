@@ -12,7 +12,7 @@ from typing import Any
 
 from cellseg import import_hooks
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _PACKAGES = (
     "analysis",

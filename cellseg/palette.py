@@ -15,6 +15,14 @@ DEFAULT_PALETTE: tuple[Color, ...] = (
     (230, 40, 0),
 )
 """Colors that no stain has, apart from each other for the color-blind as well."""
+FURTHER_COLORS: tuple[Color, ...] = (
+    (255, 31, 159),
+    (255, 127, 255),
+    (31, 159, 95),
+    (159, 223, 95),
+)
+"""For a fifth to eighth class; they differ from the first four, from each other and from H&E."""
+
 IGNORED_COLOR: Color = (128, 128, 128)
 
 
@@ -27,13 +35,15 @@ def choose_palette(num_classes: int, own: Sequence[Sequence[Any]] | None = None)
             classes; None or empty if it gives none.
 
     Returns:
-        num_classes colors (R, G, B) in 0 to 255: the config's own, else DEFAULT_PALETTE, or evenly
-        spaced hues if there are more classes than it has colors.
+        num_classes colors (R, G, B) in 0 to 255: the config's own, else DEFAULT_PALETTE and
+        FURTHER_COLORS, or evenly spaced hues, which the color-blind cannot all tell apart, if there
+        are more classes than these.
     """
     if own:
         return [color_of(label, own) for label in range(num_classes)]
-    if num_classes <= len(DEFAULT_PALETTE):
-        return list(DEFAULT_PALETTE[:num_classes])
+    known = (*DEFAULT_PALETTE, *FURTHER_COLORS)
+    if num_classes <= len(known):
+        return list(known[:num_classes])
     hues = (index / num_classes for index in range(num_classes))
     colors = (colorsys.hsv_to_rgb(hue, 0.85, 0.9) for hue in hues)
     return [(round(255 * r), round(255 * g), round(255 * b)) for r, g, b in colors]

@@ -44,7 +44,11 @@ def draw_confusion(confusion: Confusion, figure: Figure | None = None) -> Figure
     texts = [["" if np.isnan(s) else f"{100 * s:.1f}" for s in row] for row in shares]
     _draw_matrix(shares_axes, confusion, texts)
     shares_axes.set_title("% of the row")
-    handles = [Patch(facecolor=color, label=name) for name, color in _KINDS.items()]
+    handles = [
+        Patch(facecolor=color, label=name)
+        for name, color in _KINDS.items()
+        if len(shares) > 2 or color != _WRONG
+    ]
     figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
     figure.suptitle(
         f"Which class each cell was taken for (mask IoU > {confusion.iou_thr:g}, "

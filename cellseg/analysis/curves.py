@@ -17,10 +17,10 @@ from terminaltables import AsciiTable
 from cellseg.analysis.training_logs import Axis, TrainingRun
 from cellseg.defaults import DEFAULT_KEYS, SEED_PATTERN
 from cellseg.fileio import write_atomically
+from cellseg.visualization.chart_colors import SERIES_COLORS
 
 FIGURE_SUFFIXES = (".png", ".svg", ".pdf")
 
-_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8c564b")
 _TITLES = {
     "coco/segm_mAP_50": "AP50 of the masks, on validation",
     "coco/segm_mAP": "AP of the masks, on validation",
@@ -306,7 +306,7 @@ def _draw_panel(
     keys = [curves[0].key for curves in curves_of_keys if curves]
     for curve in (curve for curves in curves_of_keys for curve in curves):
         run, key = names.index(curve.name), keys.index(curve.key)
-        color = _COLORS[(run if len(names) > 1 else key) % len(_COLORS)]
+        color = SERIES_COLORS[(run if len(names) > 1 else key) % len(SERIES_COLORS)]
         style = _LINE_STYLES[key % len(_LINE_STYLES)] if len(names) > 1 else "-"
         label = ": ".join(
             [curve.name] * (len(names) > 1) + [curve.key] * (len(keys) > 1 or len(names) == 1)

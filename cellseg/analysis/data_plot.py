@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from cellseg.analysis.data_report import DataFacts
-from cellseg.visualization.chart_colors import choose_chart_colors
+from cellseg.visualization.chart_colors import SERIES_COLORS, choose_chart_colors
 
 _LINE_STYLES = ("-", "--", "-.", ":")  # tell classes apart without color
 
@@ -70,6 +71,7 @@ def _draw_per_image(axes: Axes, facts: DataFacts) -> None:
     """Draw how many cells images hold."""
     per_image = facts.counts.sum(axis=1)
     axes.hist(per_image, bins=_bins(per_image), color="0.5")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel="cells per image", ylabel="images", title="Cells per image")
 
 
@@ -138,6 +140,7 @@ def _draw_density(axes: Axes, facts: DataFacts) -> None:
     pixels = np.array([image.height * image.width for image in facts.images])
     density = 1e6 * facts.counts.sum(axis=1) / np.maximum(pixels, 1)
     axes.hist(density, bins=_bins(density), color="0.5")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel="cells per megapixel", ylabel="images", title="Density")
 
 
@@ -155,7 +158,8 @@ def _draw_parts(axes: Axes, facts: DataFacts) -> None:
     for number, (part, indices) in enumerate(facts.parts.items()):
         images = len(indices) / max(len(facts.images), 1)
         shares = 100 * np.concatenate(([images], counts[indices].sum(axis=0) / totals))
-        axes.bar(names, shares, bottom=bottom, color=f"C{number % 10}", label=part, ec="white")
+        color = SERIES_COLORS[number % len(SERIES_COLORS)]
+        axes.bar(names, shares, bottom=bottom, color=color, label=part, ec="white")
         bottom += shares
     axes.set(ylabel="%", ylim=(0, 100.5))
     axes.tick_params(axis="x", rotation=30)
@@ -171,7 +175,7 @@ def _draw_suspicious(axes: Axes, facts: DataFacts) -> None:
     swapped = sum(image.looks_swapped for image in checked)
     names = [_break_line(name) for name in (*found, "images with brown tissue")]
     shares.append(100 * swapped / max(len(checked), 1))
-    bars = axes.barh(names, shares, color=["C1"] * len(found) + ["saddlebrown"])
+    bars = axes.barh(names, shares, color=[SERIES_COLORS[4]] * len(found) + ["saddlebrown"])
     texts = [str(count) for count in found.values()] + [f"{swapped} of {len(checked)}"]
     axes.bar_label(bars, texts, padding=3, fontsize="small")
     axes.invert_yaxis()

@@ -58,6 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--verbose", action="store_true", help="show MMEngine's whole log, not only in the file"
     )
+    parser.add_argument(
+        "--track", choices=("mlflow", "wandb"), help="log to MLflow or Weights & Biases as well"
+    )
     add_runner_arguments(parser)
 
 

@@ -25,7 +25,11 @@ from cellseg.engine.machine import look_at_machine
 from cellseg.project_files import show_path
 
 METRIC = "coco/segm_mAP_50"
-_NEEDLESS = '"FileClient" will be deprecated'  # of MMEngine's own hooks; nobody can act on it
+# Of MMEngine's own hooks; there is nothing to do about them.
+_NEEDLESS = (
+    '"FileClient" will be deprecated',
+    "Please make sure that the mlflow server is running",
+)
 _STEPS_BEFORE_ESTIMATE = 10
 _STEPS_REMEMBERED = 50
 _WIDTHS = (11, 9, 8, 12, 7)
@@ -41,7 +45,7 @@ class QuietRunner(Runner):
         for handler in logger.handlers:
             if type(handler) is logging.StreamHandler:
                 handler.setLevel(max(handler.level, logging.WARNING))
-                handler.addFilter(lambda record: _NEEDLESS not in record.getMessage())
+                handler.addFilter(_is_needed)
         return logger
 
     def load_checkpoint(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -149,6 +153,11 @@ class TrainingProgressHook(Hook):
         return f"{text}."
 
 
+def _is_needed(record: logging.LogRecord) -> bool:
+    """Return whether a warning says something that a user can act on."""
+    return not any(text in record.getMessage() for text in _NEEDLESS)
+
+
 def describe_training(runner: Runner, start: str | None = None) -> list[tuple[str, str]]:
     """Say in about ten lines what is trained on what.
 
@@ -169,7 +178,8 @@ def describe_training(runner: Runner, start: str | None = None) -> list[tuple[st
     batch = config.train_dataloader.get("batch_size", 1)
     per_epoch = len(runner.train_dataloader)
     max_epochs = _count_epochs(runner)
-    epochs = f" ({max_epochs} epochs of {per_epoch})" if max_epochs else ""
+    plural = "" if max_epochs == 1 else "s"
+    epochs = f" ({max_epochs} epoch{plural} of {per_epoch})" if max_epochs else ""
     interval = getattr(runner.train_loop, "val_interval", 0)
     unit = "epoch" if max_epochs else "step"
     often = f"every {unit}" if interval == 1 else f"every {interval} {unit}s"

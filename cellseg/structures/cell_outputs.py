@@ -23,6 +23,17 @@ _SHOWN_PX = 768
 class CellOutputs:
     """Methods of `Cells` that draw, tabulate and export."""
 
+    def __repr__(self) -> str:
+        """Say how many cells of which class there are; a list of all boxes would help no reader."""
+        cells = cast("Cells", self)
+        counts = [
+            f"{name}: {int((cells.labels == label).sum())}"
+            for label, name in enumerate(cells.class_names)
+        ]
+        return (
+            f"<{', '.join([f'{len(cells)} cells in {cells.width} x {cells.height} px', *counts])}>"
+        )
+
     def plot(
         self,
         image: NDArray[np.uint8] | None = None,

@@ -29,7 +29,7 @@ from cellseg.structures.rle import RLE, encode_crop, find_runs
 from cellseg.structures.runs import Crop, Runs, paint_runs
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Cells(CellOutputs):
     """The cells of one image, in the pixels of that image; N may be 0.
 

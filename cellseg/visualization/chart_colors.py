@@ -4,6 +4,12 @@ from collections.abc import Sequence
 
 from cellseg.palette import Color, choose_palette
 
+SERIES_COLORS = (
+    *("#0072b2", "#d55e00", "#009e73", "#cc79a7"),
+    *("#e69f00", "#56b4e9", "#000000", "#8c564b"),
+)
+"""Colors of lines and bars on white that the color-blind can tell apart (Okabe and Ito)."""
+
 _LIGHT_PAPER, _DARK_PAPER = (251, 250, 253), (21, 18, 28)
 _LEAST_CONTRAST = 3.0  # of figures against the page, as WCAG 2.1 asks of graphics
 

@@ -57,6 +57,10 @@ def test_notebook_when_it_shows_cells_then_gets_a_picture_and_escaped_names(cell
     assert "<b>" not in html
 
 
+def test_repr_always_counts_the_classes(cells) -> None:
+    assert repr(cells) == "<2 cells in 60 x 40 px, a: 1, b<b>: 1>"
+
+
 def test_plot_when_axes_are_given_then_draws_there(cells) -> None:
     import matplotlib
 

@@ -7,7 +7,7 @@ import pytest
 from skimage.color import rgb2lab
 
 from cellseg.datasets.cell_dataset import CellDataset
-from cellseg.palette import DEFAULT_PALETTE, IGNORED_COLOR
+from cellseg.palette import DEFAULT_PALETTE, IGNORED_COLOR, choose_palette
 from cellseg.structures.cells import Cells
 from cellseg.visualization.overlays import (
     choose_line_width,
@@ -125,17 +125,20 @@ COLOR_BLIND = {
 }
 
 
+@pytest.mark.parametrize(("num_classes", "least"), [(4, 35), (8, 22)])
 @pytest.mark.parametrize("kind", COLOR_BLIND)
-def test_palette_when_seen_by_the_color_blind_then_classes_differ(kind: str) -> None:
-    palette = CellDataset.METAINFO["palette"]
-    assert tuple(palette) == DEFAULT_PALETTE
+def test_palette_when_seen_by_the_color_blind_then_classes_differ(
+    kind: str, num_classes: int, least: float
+) -> None:
+    assert tuple(CellDataset.METAINFO["palette"]) == DEFAULT_PALETTE
+    palette = choose_palette(num_classes)
     rgb = np.array(palette) / 255
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     seen = (linear @ np.array(COLOR_BLIND[kind]).T).clip(0, 1)
     shown = np.where(seen <= 0.0031308, seen * 12.92, 1.055 * seen ** (1 / 2.4) - 0.055)
     lab = rgb2lab(shown[None])[0]
     distances = [np.linalg.norm(a - b) for a, b in itertools.combinations(lab, 2)]
-    assert min(distances) > 35  # about 2 is the least that is noticed
+    assert min(distances) > least  # about 2 is the least that is noticed
 
 
 def test_line_width_when_cells_are_small_then_is_thin() -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from tqdm import tqdm
@@ -65,20 +66,27 @@ def convert_parts(args: argparse.Namespace, data: Path) -> list[str]:
         What became of the data, for the user.
     """
     if args.val_images is None:
-        return [convert_images(args, args.images, args.labels, data)]
-    return [
-        convert_images(args, args.images, args.labels, data / "train"),
-        convert_images(args, args.val_images, args.val_labels, data / "val"),
-    ]
+        return [convert_images(args, args.images, args.labels, data, args.classes)]
+    train, val = data / "train", data / "val"
+    reports = [convert_images(args, args.images, args.labels, train, args.classes)]
+    # A class that the validation images lack must not move the numbers of those behind it.
+    classes = read_folder_facts(train).classes
+    return [*reports, convert_images(args, args.val_images, args.val_labels, val, classes)]
 
 
-def convert_images(args: argparse.Namespace, images: Path, labels: Path | None, out: Path) -> str:
+def convert_images(
+    args: argparse.Namespace,
+    images: Path,
+    labels: Path | None,
+    out: Path,
+    classes: Sequence[str] | None,
+) -> str:
     """Convert one folder of images with their labels; the report."""
     kind = guess_format(images, labels) if args.format == "auto" else args.format
-    only = args.classes[0] if args.classes and len(args.classes) == 1 else "cell"
+    only = classes[0] if classes and len(classes) == 1 else "cell"
     source = open_annotated(images, labels, kind, only, args.channel_order)
     check_source(source, args.skip_bad)
-    table = settle_classes(source, args.classes, parse_class_map(args.class_map))
+    table = settle_classes(source, classes, parse_class_map(args.class_map))
     report = convert(
         source,
         table,

@@ -30,12 +30,14 @@ from cellseg.engine.run_config import (
 from cellseg.engine.start_model import KEY as START_KEY
 from cellseg.engine.start_model import find_start_model
 from cellseg.engine.start_score_hook import StartScoreHook
+from cellseg.engine.tracking import enable_tracking
 from cellseg.engine.training_progress import QuietRunner, TrainingProgressHook
 from cellseg.engine.weight_fit import WeightFitHook
 from cellseg.errors import CellsegError
 from cellseg.file_locks import FolderLock
 from cellseg.inference.model_source import ModelSource, open_model
-from cellseg.model_files import is_model_folder
+from cellseg.model_files import is_model_folder, list_models
+from cellseg.project_files import show_path
 
 _LOCK_NAME = ".training"
 
@@ -51,6 +53,8 @@ def run(args: argparse.Namespace) -> None:
         enable_amp(cfg)
     if args.auto_scale_lr:
         enable_auto_scale_lr(cfg)
+    if args.track:
+        enable_tracking(cfg, args.track)
     start = find_start(cfg)
     configure_resume(cfg, args.resume)
     request_results(cfg)
@@ -87,7 +91,9 @@ def find_start(cfg: Config) -> ModelRecord | None:
 def describe_start(cfg: Config) -> str:
     """Say in a few words what training starts from."""
     if cfg.get("load_from"):
-        return f"goes on from {cfg.load_from}" if cfg.resume else f"from {cfg.load_from}"
+        is_shipped = Path(cfg.load_from) in list_models().values()
+        name = Path(cfg.load_from).name if is_shipped else show_path(cfg.load_from)
+        return f"goes on from {name}" if cfg.resume else f"from the model {name}"
     backbone = cfg.model.get("backbone") or {}
     has_weights = backbone.get("init_cfg") or cfg.model.get("init_cfg")
     return "from pretrained weights of the backbone" if has_weights else "from random weights"

@@ -85,6 +85,38 @@ def test_new_when_validation_images_are_given_then_they_validate(
     assert config.val_dataloader.dataset.num_folds == 0
 
 
+def test_new_when_validation_images_lack_a_class_then_the_others_keep_their_numbers(
+    folder,  # noqa: F811
+    tmp_path,
+):
+    def write_outlines(part, names):
+        write_pairs(tmp_path / part, ("a",))
+        ring = [[20, 20], [40, 20], [40, 40], [20, 40], [20, 20]]
+        features = [
+            {
+                "type": "Feature",
+                "geometry": {
+                    "type": "Polygon",
+                    "coordinates": [[[x + 25 * k, y] for x, y in ring]],
+                },
+                "properties": {"objectType": "detection", "classification": {"name": name}},
+            }
+            for k, name in enumerate(names)
+        ]
+        (tmp_path / part / "outlines").mkdir()
+        text = json.dumps({"type": "FeatureCollection", "features": features})
+        (tmp_path / part / "outlines" / "a.geojson").write_text(text)
+        return str(tmp_path / part / "images"), str(tmp_path / part / "outlines")
+
+    images, outlines = write_outlines("train", ["alpha", "beta"])
+    val_images, val_outlines = write_outlines("val", ["beta"])
+    words = ["--images", images, "--labels", outlines, "--from", str(folder)]
+    words += ["--val-images", val_images, "--val-labels", val_outlines]
+    assert main(["new", str(tmp_path / "mine"), *words]) == 0
+    names = {path.name for path in (tmp_path / "mine/data/val/a").glob("*.tif")}
+    assert names == {"image.tif", "class2.tif"}
+
+
 def test_new_when_data_is_in_the_layout_then_is_used_where_it_lies(folder, tmp_path):  # noqa: F811
     write_disks(tmp_path / "data", None)
     (tmp_path / "data/dataset.json").unlink()
