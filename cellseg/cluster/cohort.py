@@ -52,7 +52,7 @@ def predict_cohort(
     say(f"{connection.description}; dashboard: {client.dashboard_link}")
     job = CohortJob(client, recipe, images, options, connection.threads, say)
     try:
-        return job.run(connection.wanted)
+        return job.run(connection.wanted, connection.refill)
     finally:
         if job.outcomes:
             write_cohort(job.images, job.outcomes, job.workers_of, job.class_names, options)

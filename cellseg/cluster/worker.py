@@ -80,7 +80,12 @@ def name_worker(worker: Worker | None = None) -> str:
     Args:
         worker: The worker; the one that runs the current task when None.
     """
-    return f"{socket.gethostname()}/{(worker or get_worker()).name}"
+    return f"{_name_host()}/{(worker or get_worker()).name}"
+
+
+def _name_host() -> str:
+    """Name this machine, as SLURM does where it runs the worker."""
+    return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
 
 
 def open_parts(order: WorkOrder, work: ImageWork, image: InputImage) -> PartStore:
@@ -93,9 +98,7 @@ def open_parts(order: WorkOrder, work: ImageWork, image: InputImage) -> PartStor
 def _do(order: WorkOrder, work: ImageWork, unit: Unit) -> UnitResult:
     """Do one unit with the model at hand."""
     if not unit.image.path.exists():
-        raise CellsegError(
-            f"{socket.gethostname()} cannot read {unit.image.path}: is it on a shared disk?"
-        )
+        raise CellsegError(f"{_name_host()} cannot read {unit.image.path}: is it on a shared disk?")
     if unit.kind == "image":
         return _do_image(order, work, unit)
     store = open_parts(order, work, unit.image)
@@ -156,7 +159,7 @@ def _load_work(order: WorkOrder) -> ImageWork:
 
 def _check(order: WorkOrder, name: str) -> None:
     """Raise RefusalError where versions differ, or files cannot be seen."""
-    host = socket.gethostname()
+    host = _name_host()
     try:
         os.chdir(order.cwd)  # paths are as the user gave them, so that records are alike
     except OSError as error:

@@ -31,7 +31,7 @@ def seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder in which workers that predict leave their process numbers; they are slow."""
     folder = tmp_path / "seen"
     folder.mkdir()
-    for name, value in make_env({SEEN_NAME: str(folder), DELAY_NAME: "0.1"}).items():
+    for name, value in make_env({SEEN_NAME: str(folder), DELAY_NAME: "0.3"}).items():
         monkeypatch.setenv(name, value)
     return folder
 
