@@ -11,9 +11,11 @@ from mmengine.runner import Runner
 
 from cellseg.engine.checkpoints import configure_resume
 from cellseg.engine.class_counts import check_class_counts, list_class_names
+from cellseg.engine.exact_resume_hook import ExactResumeHook
 from cellseg.engine.fine_tuning import make_fine_tuning_config
 from cellseg.engine.head_remapping import RemapHeadsHook
 from cellseg.engine.lost_processes import name_lost_process
+from cellseg.engine.preemption_hook import PreemptionHook, count_restarts
 from cellseg.engine.process_group import init_process_group
 from cellseg.engine.record_hook import ModelRecordHook
 from cellseg.engine.resume_checks import guard_loading
@@ -44,7 +46,8 @@ def run(args: argparse.Namespace) -> None:
         enable_amp(cfg)
     if args.auto_scale_lr:
         enable_auto_scale_lr(cfg)
-    configure_resume(cfg, args.resume)
+    restarts = count_restarts()
+    configure_resume(cfg, "auto" if args.resume is None and restarts else args.resume)
     init_process_group(cfg, args.launcher)
     with _own_work_dir(Path(cfg.work_dir)):
         runner = Runner.from_cfg(cfg)
@@ -54,6 +57,8 @@ def run(args: argparse.Namespace) -> None:
             runner.register_hook(StartScoreHook())
         runner.register_hook(WeightFitHook())
         runner.register_hook(ModelRecordHook())
+        runner.register_hook(ExactResumeHook())
+        runner.register_hook(PreemptionHook(getattr(args, "checkpoint_minutes", None)))
         guard_loading(runner)
         check_batches(runner)
         try:
