@@ -67,6 +67,8 @@ class CohortJob:
         options: What to write.
         threads: Threads of each worker; its own number when None.
         say: Called with each line for the user.
+        scratch: Folder on the workers for copies of images elsewhere; the system's when None.
+        scratch_gib: Largest copy of a worker.
     """
 
     def __init__(
@@ -77,6 +79,8 @@ class CohortJob:
         options: OutputOptions,
         threads: int | None = None,
         say: Say | None = None,
+        scratch: Path | None = None,
+        scratch_gib: float = 100.0,
     ) -> None:
         """Build the predictor here, too: what does not fit is said before any worker starts."""
         self.client = client
@@ -92,6 +96,8 @@ class CohortJob:
             list_versions(),
             uuid.uuid4().hex,
             str(Path.cwd()),
+            scratch,
+            scratch_gib,
             threads,
         )
         self.outcomes: dict[int, ImageOutcome] = {}

@@ -6,6 +6,7 @@ import os
 import socket
 import threading
 import time
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from cellseg.cluster.orders import (
     sum_up,
 )
 from cellseg.cluster.parts import PartStore
+from cellseg.cluster.remote_files import drop_copy, fetched
 from cellseg.errors import CellsegError
 from cellseg.inference.image_list import InputImage
 from cellseg.inference.image_work import ImageWork, fail
@@ -54,7 +56,10 @@ def do_unit(order: WorkOrder, unit: Unit) -> UnitResult:
         try:
             work = _load_work(order)
             _set_threads(order)
-            result = _do(order, work, unit)
+            with fetched(unit.image, order.scratch, order.scratch_gib) as image:
+                result = _do(order, work, replace(unit, image=image))
+            if result.outcome is not None:
+                drop_copy()
         except RefusalError as error:
             return UnitResult(name_worker(), refusal=str(error))
         except Exception as error:
