@@ -27,7 +27,7 @@ if [ "$gpus_per_node" -gt 0 ]; then
     srun_args+=("--gres=gpu:$gpus_per_node")
 fi
 
-source "$tools_dir/slurm_check.sh"
+source "$tools_dir/slurm_check.bash"
 shape=(
     "--partition=$partition"
     "--job-name=$job_name"

@@ -100,6 +100,7 @@ class CohortJob:
             scratch_gib,
             threads,
         )
+        self.do_unit = do_unit
         self.outcomes: dict[int, ImageOutcome] = {}
         self.workers_of: dict[str, str] = {}
         self.progress = CohortProgress(len(self.images), say or (lambda line: None))
@@ -147,6 +148,10 @@ class CohortJob:
             folder.release()
         return [self.outcomes[place] for place in sorted(self.outcomes)]
 
+    def run_units(self) -> None:
+        """Work through all images without their folder: for benchmarks, whose units write none."""
+        self._work_through(deque(range(len(self.images))), None, None)
+
     def _wait_for_workers(self, wanted: int | None) -> None:
         """Wait until a worker is there, and a moment for the others, with a sign of life."""
         moment = _MOMENT_S
@@ -193,7 +198,7 @@ class CohortJob:
             workers = self._count_workers()
             for unit in self._next_units(waiting, workers - len(self._running), workers):
                 future = self.client.submit(
-                    do_unit,
+                    self.do_unit,
                     self.order,
                     unit,
                     key=f"unit-{uuid.uuid4().hex}",

@@ -59,7 +59,7 @@ def init_process_group(cfg: Config, launcher: str) -> None:
         return
     _average_buffers(cfg)
     _gather_in_memory(cfg)
-    if not distributed.is_initialized():
+    if launcher != "pytorch" and not distributed.is_initialized():  # torchrun has met them
         wait_for_master()
     if torch.cuda.is_available():
         _require_one_gpu_each(launcher)
