@@ -16,7 +16,9 @@ from cellseg.scoring.metric import CellMetric
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "data" / "README.md"]
 PAGES += sorted((ROOT / "docs").glob("*.md"))
-OTHERS_FLAGS = {  # of pip, pytest, tensorboard, torchrun and tools/pack_wheels.sh
+OTHERS_FLAGS = {  # of pip, pytest, tensorboard, torchrun, SLURM, Dask and tools/pack_wheels.sh
+    *("--array", "--gres", "--ntasks", "--qos", "--requeue", "--signal", "--time", "--wrap"),
+    *("--tls-ca-file",),
     *("--no-deps", "--no-cache-dir", "--no-build-isolation", "--force-reinstall", "--editable"),
     *("--constraint", "--requirement", "--logdir", "--nproc-per-node", "--data"),
 }

@@ -55,7 +55,8 @@ def test_pyproject_allows_the_versions_of_the_lock():
     versions = _read_versions()
     project = tomllib.loads(_read("pyproject.toml"))["project"]
     extras = project["optional-dependencies"]
-    assert set(extras) == {"web", "parquet", "slides", "cluster", "gpu", "test", "dev", "all"}
+    users = {"web", "parquet", "slides", "cluster", "remote", "gpu"}
+    assert set(extras) == users | {"test", "dev", "all"}
     lines = [*project["dependencies"], *(line for extra in extras.values() for line in extra)]
     for needed in map(Requirement, lines):
         if needed.name not in (project["name"], "opencv-python", "torchvision"):

@@ -3,7 +3,7 @@
 python tools/predict.py CONFIG CHECKPOINT images/ slide.svs "more/*.tif" --out predictions
 python tools/predict.py CONFIG CHECKPOINT slide.tif --out predictions --format geojson csv --mpp 0.5
 python tools/predict.py CONFIG CHECKPOINT images/ --out out --ensemble second.pth OTHER.py:third.pth
-torchrun --nproc-per-node 4 tools/predict.py CONFIG CHECKPOINT slides/ --out predictions
+python tools/predict.py CONFIG CHECKPOINT slides/ --out predictions --dask local:4
 
 Run again, it continues where it stopped. An image that cannot be read is reported and skipped; the
 exit status is then 1.

@@ -21,6 +21,9 @@ if [ "$gpus_per_node" -gt 0 ]; then
     srun_args+=("--gres=gpu:$gpus_per_node")
 fi
 
+source "$tools_dir/slurm_check.bash"
+check_slurm "--partition=$partition" "--ntasks=${GPUS:-8}" "--cpus-per-task=${CPUS_PER_TASK:-5}" \
+    ${srun_args[@]+"${srun_args[@]}"}
 exec srun --partition="$partition" \
     --job-name="$job_name" \
     --ntasks="${GPUS:-8}" \

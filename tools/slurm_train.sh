@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Train as a slurm job, one task a GPU (GPUS_PER_NODE=0: on CPUs, NTASKS_PER_NODE tasks a node).
 #   GPUS=16 GPUS_PER_NODE=8 tools/slurm_train.sh PARTITION JOB_NAME CONFIG [WORK_DIR] [train.py's flags]
-# CPUS_PER_TASK and SRUN_ARGS are passed on to srun.
+# CPUS_PER_TASK and SRUN_ARGS are passed on to srun. With SBATCH_ARGS the job is handed in with sbatch instead, and
+# goes on by itself after a signal or a lost node: SBATCH_ARGS="--time=04:00:00 --signal=USR1@300"
 set -euo pipefail
 
 if [ "$#" -lt 3 ]; then
@@ -26,12 +27,28 @@ if [ "$gpus_per_node" -gt 0 ]; then
     srun_args+=("--gres=gpu:$gpus_per_node")
 fi
 
-exec srun --partition="$partition" \
-    --job-name="$job_name" \
-    --ntasks="${GPUS:-8}" \
-    --ntasks-per-node="${NTASKS_PER_NODE:-$((gpus_per_node > 0 ? gpus_per_node : 1))}" \
-    --cpus-per-task="${CPUS_PER_TASK:-5}" \
-    --kill-on-bad-exit=1 \
-    ${srun_args[@]+"${srun_args[@]}"} \
-    "${PYTHON:-python}" -u "$tools_dir/train.py" "$config" --launcher slurm \
+source "$tools_dir/slurm_check.bash"
+shape=(
+    "--partition=$partition"
+    "--job-name=$job_name"
+    "--ntasks=${GPUS:-8}"
+    "--ntasks-per-node=${NTASKS_PER_NODE:-$((gpus_per_node > 0 ? gpus_per_node : 1))}"
+    "--cpus-per-task=${CPUS_PER_TASK:-5}"
+)
+check_slurm "${shape[@]}" ${srun_args[@]+"${srun_args[@]}"}
+command=(
+    srun "${shape[@]}" --kill-on-bad-exit=1
+    ${srun_args[@]+"${srun_args[@]}"}
+    "${PYTHON:-python}" -u "$tools_dir/train.py" "$config" --launcher slurm
     ${work_dir[@]+"${work_dir[@]}"} "$@"
+)
+
+if [ -n "${SBATCH_ARGS:-}" ]; then
+    read -r -a sbatch_args <<<"$SBATCH_ARGS"
+    if [ "$gpus_per_node" -gt 0 ]; then
+        sbatch_args+=("--gres=gpu:$gpus_per_node")
+    fi
+    exec sbatch "${shape[@]}" --requeue --open-mode=append "${sbatch_args[@]}" \
+        --wrap "$(printf '%q ' "${command[@]}")"
+fi
+exec "${command[@]}"

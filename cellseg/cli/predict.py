@@ -30,7 +30,7 @@ FORMATS = {
 """What each output format is; the writers stand in `cellseg.formats.outputs`."""
 
 _CONFIG_HELP = "config that the checkpoint was trained with: a file or a shipped one's name"
-_INPUTS_HELP = "images, folders, or globs in quotes"
+_INPUTS_HELP = "images, folders, or globs in quotes; with --dask or --slurm URLs, too"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -184,6 +184,12 @@ def _add_cluster_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--cpus-per-job", type=int, default=4, help="cores of a SLURM job")
     group.add_argument("--memory-per-job", default="16GB", help="memory of a SLURM job")
     group.add_argument("--walltime", default="04:00:00", help="time limit of a SLURM job")
+    group.add_argument(
+        "--scratch", type=Path, help="folder on the workers for copies of images by URL"
+    )
+    group.add_argument(
+        "--scratch-gb", type=float, default=100.0, help="largest copy of a worker, in GiB"
+    )
     for name, what in (("ca", "authority"), ("cert", "certificate"), ("key", "private key")):
         group.add_argument(f"--tls-{name}", type=Path, metavar="PEM", help=f"{what} for tls://")
 

@@ -61,6 +61,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--track", choices=("mlflow", "wandb"), help="log to MLflow or Weights & Biases as well"
     )
+    parser.add_argument(
+        "--checkpoint-minutes",
+        type=float,
+        metavar="M",
+        help="save every M minutes, too, so that a killed run loses no more; resuming goes on at "
+        "that step",
+    )
     add_runner_arguments(parser)
 
 
@@ -72,6 +79,8 @@ def check(args: argparse.Namespace) -> None:
         raise CellsegError("Give a config or --from, not both; a config has load_from.")
     if (args.start is None) != (args.data is None):
         raise CellsegError("--from and --data belong together; give both.")
+    if args.checkpoint_minutes is not None and not args.checkpoint_minutes > 0:
+        raise CellsegError("--checkpoint-minutes must be more than 0.")
     if args.steps < 1:
         raise CellsegError("--steps must be at least 1.")
 

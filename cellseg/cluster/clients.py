@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -93,12 +94,14 @@ class Connection:
         wanted: How many workers there should be; None where that is others' business.
         threads: Threads of each worker; its own number when None.
         description: One line for the user.
+        refill: Asks for workers in place of lost ones.
     """
 
     client: Client
     wanted: int | None
     threads: int | None
     description: str
+    refill: Callable[[], object] | None = None
 
 
 @contextlib.contextmanager
@@ -195,7 +198,8 @@ def start_local(workers: int) -> Iterator[Connection]:
             f"{workers} workers of {threads} threads and {_gib(limit)} on this machine, whose "
             f"memory carries {carried}"
         )
-        yield Connection(client, workers, threads, description)
+        refill = partial(cluster.scale, workers)
+        yield Connection(client, workers, threads, description, refill)
 
 
 @contextlib.contextmanager
@@ -241,7 +245,8 @@ def start_slurm(options: SlurmOptions, tls: TLSFiles | None = None) -> Iterator[
         except Exception as error:
             raise _explain_slurm(options, error) from error
         description = f"{options.jobs} SLURM jobs in the partition {options.partition}"
-        yield Connection(client, options.jobs, options.cores, description)
+        refill = partial(cluster.scale, jobs=options.jobs)
+        yield Connection(client, options.jobs, options.cores, description, refill)
 
 
 async def _wait_for_jobs(cluster: Any) -> None:

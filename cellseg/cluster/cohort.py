@@ -10,6 +10,7 @@ outcomes = predict_cohort(client, PredictorRecipe("nuclei-he"), images, options)
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from distributed import Client
 
@@ -29,15 +30,19 @@ def predict_cohort(
     images: Sequence[InputImage],
     options: OutputOptions,
     say: Say | None = None,
+    scratch: Path | None = None,
+    scratch_gib: float = 100.0,
 ) -> list[ImageOutcome]:
     """Predict images on the workers of a client, and write cohort.csv and its picture.
 
     Args:
         connection: From `clients.connect` or the like, or any client of Dask.
         recipe: How to build the predictor; its paths must mean the same on all workers.
-        images: From `find_input_images`.
+        images: From `find_input_images` or `list_remote_images`.
         options: What to write, and where; all workers must see that folder.
         say: Called with each line for the user.
+        scratch: Folder on the workers for copies of images elsewhere; the system's when None.
+        scratch_gib: Largest copy of a worker.
 
     Returns:
         One outcome per image, in their order.
@@ -50,9 +55,9 @@ def predict_cohort(
     say = say or (lambda line: None)
     client = connection.client
     say(f"{connection.description}; dashboard: {client.dashboard_link}")
-    job = CohortJob(client, recipe, images, options, connection.threads, say)
+    job = CohortJob(client, recipe, images, options, connection.threads, say, scratch, scratch_gib)
     try:
-        return job.run(connection.wanted)
+        return job.run(connection.wanted, connection.refill)
     finally:
         if job.outcomes:
             write_cohort(job.images, job.outcomes, job.workers_of, job.class_names, options)

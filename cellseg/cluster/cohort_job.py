@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import queue
 import shutil
+import time
 import uuid
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,7 @@ from cellseg.inference.predictor_recipe import PredictorRecipe
 
 _TICK_S = 1.0
 _MOMENT_S = 30.0  # that further workers get once one is there; later ones are checked as they come
+_REFILL_S = 20.0  # between requests for workers in place of lost ones
 _PATIENCE_S = 60.0  # for a scheduler that no longer answers
 
 
@@ -64,6 +67,8 @@ class CohortJob:
         options: What to write.
         threads: Threads of each worker; its own number when None.
         say: Called with each line for the user.
+        scratch: Folder on the workers for copies of images elsewhere; the system's when None.
+        scratch_gib: Largest copy of a worker.
     """
 
     def __init__(
@@ -74,6 +79,8 @@ class CohortJob:
         options: OutputOptions,
         threads: int | None = None,
         say: Say | None = None,
+        scratch: Path | None = None,
+        scratch_gib: float = 100.0,
     ) -> None:
         """Build the predictor here, too: what does not fit is said before any worker starts."""
         self.client = client
@@ -89,8 +96,11 @@ class CohortJob:
             list_versions(),
             uuid.uuid4().hex,
             str(Path.cwd()),
+            scratch,
+            scratch_gib,
             threads,
         )
+        self.do_unit = do_unit
         self.outcomes: dict[int, ImageOutcome] = {}
         self.workers_of: dict[str, str] = {}
         self.progress = CohortProgress(len(self.images), say or (lambda line: None))
@@ -101,11 +111,14 @@ class CohortJob:
         self._running: dict[Future, Unit] = {}
         self._done: queue.SimpleQueue[Future] = queue.SimpleQueue()
 
-    def run(self, wanted: int | None = None) -> list[ImageOutcome]:
+    def run(
+        self, wanted: int | None = None, refill: Callable[[], object] | None = None
+    ) -> list[ImageOutcome]:
         """Predict what is not finished yet.
 
         Args:
             wanted: How many workers there should be, where that is known.
+            refill: Asks for workers in place of lost ones.
 
         Returns:
             One outcome per image, in their order.
@@ -124,7 +137,7 @@ class CohortJob:
             if open_ones:
                 self._wait_for_workers(wanted)
                 self._check_workers()
-                self._work_through(deque(open_ones), wanted)
+                self._work_through(deque(open_ones), wanted, refill)
             if "coco" in self.order.options.formats:
                 folder.join_coco(self.images)
             with contextlib.suppress(OSError):
@@ -134,6 +147,10 @@ class CohortJob:
             self._cancel()
             folder.release()
         return [self.outcomes[place] for place in sorted(self.outcomes)]
+
+    def run_units(self) -> None:
+        """Work through all images without their folder: for benchmarks, whose units write none."""
+        self._work_through(deque(range(len(self.images))), None, None)
 
     def _wait_for_workers(self, wanted: int | None) -> None:
         """Wait until a worker is there, and a moment for the others, with a sign of life."""
@@ -150,7 +167,11 @@ class CohortJob:
         Raises:
             CellsegError: If one does not, by name.
         """
-        facts: dict[str, WorkerFacts] = self.client.run(check_worker, self.order, on_error="return")
+        with ThreadPoolExecutor(1) as asking:
+            answer = asking.submit(self.client.run, check_worker, self.order, on_error="return")
+            while not wait([answer], timeout=_TICK_S).done:  # a worker may take minutes to import
+                self.progress.tell_checking()
+        facts: dict[str, WorkerFacts] = answer.result()
         for address, fact in sorted(facts.items()):
             if isinstance(fact, BaseException):
                 raise CellsegError(
@@ -168,14 +189,16 @@ class CohortJob:
         except (OSError, TimeoutError, ValueError):
             return 0
 
-    def _work_through(self, waiting: deque[int], wanted: int | None) -> None:
+    def _work_through(
+        self, waiting: deque[int], wanted: int | None, refill: Callable[[], object] | None
+    ) -> None:
         """Keep every worker busy until all is done."""
-        silent = 0.0
+        silent, refilled = 0.0, time.monotonic()
         while waiting or self._ready or self._running:
             workers = self._count_workers()
             for unit in self._next_units(waiting, workers - len(self._running), workers):
                 future = self.client.submit(
-                    do_unit,
+                    self.do_unit,
                     self.order,
                     unit,
                     key=f"unit-{uuid.uuid4().hex}",
@@ -192,6 +215,9 @@ class CohortJob:
                 silent = silent + _TICK_S if is_lost else 0.0
                 if silent > _PATIENCE_S:
                     raise _scheduler_gone() from None
+            if refill and workers < (wanted or 0) and time.monotonic() > refilled + _REFILL_S:
+                refilled = time.monotonic()
+                refill()
             self.progress.tick(workers, wanted)
 
     def _next_units(self, waiting: deque[int], free: int, workers: int) -> Iterator[Unit]:

@@ -75,7 +75,7 @@ def make_row(
     error = "not done" if outcome is None else outcome.error
     return {
         "image": image.name,
-        "file": str(image.path),
+        "file": image.origin,
         "cells": found.cells if found else None,
         **{f"cells_{name}": counts.get(name) for name in class_names},
         "width_px": found.width if found else None,

@@ -34,6 +34,8 @@ class WorkOrder:
         versions: Versions that a worker must have, by the package's name.
         token: Names the run; the file `run` in the units' folder holds it while the run lasts.
         cwd: The folder that relative paths start from.
+        scratch: Folder on the worker for copies of images elsewhere; the system's when None.
+        scratch_gib: Largest copy of a worker.
         threads: Threads of each worker; its own number when None.
     """
 
@@ -43,6 +45,8 @@ class WorkOrder:
     versions: dict[str, str]
     token: str
     cwd: str = "."
+    scratch: Path | None = None
+    scratch_gib: float = 100.0
     threads: int | None = None
 
     def __eq__(self, other: object) -> bool:

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -95,7 +96,7 @@ class PartStore:
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 return self._parse({name: arrays[name] for name in arrays.files})
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             raise CellsegError(
                 f"{path}: the cells of a part of the image cannot be read ({error}); remove the "
                 "file and run the same command again."

@@ -61,6 +61,11 @@ class CohortProgress:
             of = "" if wanted is None else f" ({found} of {wanted} are there)"
             self._say(f"Waiting for workers{of}, {self._elapsed()} so far.")
 
+    def tell_checking(self) -> None:
+        """Say that the workers are being checked."""
+        if self._is_time():
+            self._say(f"Workers are loading PyTorch, {self._elapsed()} so far.")
+
     def tell_workers(self, facts: Sequence[WorkerFacts]) -> None:
         """Say which workers there are at the start."""
         kinds = sorted({f"{fact.threads} threads on {fact.device}" for fact in facts})

@@ -6,6 +6,7 @@ _TARGET_S = 60.0  # of a unit: long against a round trip, short against a lost w
 _LONGEST_S = 120.0
 _FIRST_BATCHES = 16  # of a unit before anything is known
 _FADE = 0.9  # how much of what was measured before counts beside a new unit
+_PARTS_EACH = 2  # of a large image per worker, so that a slow one does not hold up the others
 _BATCHES_EACH = 4  # an image of at least so many batches per idle worker is shared out
 
 
@@ -39,7 +40,7 @@ class UnitSizes:
 
     def most_batches_of_part(self, num_batches: int, workers: int) -> int:
         """Return the most batches of a part of an image of so many batches."""
-        each = -(-num_batches // max(workers, 1))
+        each = -(-num_batches // (max(workers, 1) * _PARTS_EACH))
         return max(1, min(self._batches_in(_TARGET_S), each))
 
     def _batches_in(self, seconds: float) -> int:

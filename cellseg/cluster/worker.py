@@ -6,6 +6,7 @@ import os
 import socket
 import threading
 import time
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from cellseg.cluster.orders import (
     sum_up,
 )
 from cellseg.cluster.parts import PartStore
+from cellseg.cluster.remote_files import drop_copy, fetched
 from cellseg.errors import CellsegError
 from cellseg.inference.image_list import InputImage
 from cellseg.inference.image_work import ImageWork, fail
@@ -54,7 +56,10 @@ def do_unit(order: WorkOrder, unit: Unit) -> UnitResult:
         try:
             work = _load_work(order)
             _set_threads(order)
-            result = _do(order, work, unit)
+            with fetched(unit.image, order.scratch, order.scratch_gib) as image:
+                result = _do(order, work, replace(unit, image=image))
+            if result.outcome is not None:
+                drop_copy()
         except RefusalError as error:
             return UnitResult(name_worker(), refusal=str(error))
         except Exception as error:
@@ -80,7 +85,12 @@ def name_worker(worker: Worker | None = None) -> str:
     Args:
         worker: The worker; the one that runs the current task when None.
     """
-    return f"{socket.gethostname()}/{(worker or get_worker()).name}"
+    return f"{_name_host()}/{(worker or get_worker()).name}"
+
+
+def _name_host() -> str:
+    """Name this machine, as SLURM does where it runs the worker."""
+    return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
 
 
 def open_parts(order: WorkOrder, work: ImageWork, image: InputImage) -> PartStore:
@@ -93,9 +103,7 @@ def open_parts(order: WorkOrder, work: ImageWork, image: InputImage) -> PartStor
 def _do(order: WorkOrder, work: ImageWork, unit: Unit) -> UnitResult:
     """Do one unit with the model at hand."""
     if not unit.image.path.exists():
-        raise CellsegError(
-            f"{socket.gethostname()} cannot read {unit.image.path}: is it on a shared disk?"
-        )
+        raise CellsegError(f"{_name_host()} cannot read {unit.image.path}: is it on a shared disk?")
     if unit.kind == "image":
         return _do_image(order, work, unit)
     store = open_parts(order, work, unit.image)
@@ -156,7 +164,7 @@ def _load_work(order: WorkOrder) -> ImageWork:
 
 def _check(order: WorkOrder, name: str) -> None:
     """Raise RefusalError where versions differ, or files cannot be seen."""
-    host = socket.gethostname()
+    host = _name_host()
     try:
         os.chdir(order.cwd)  # paths are as the user gave them, so that records are alike
     except OSError as error:

@@ -8,7 +8,9 @@ the Runner keeps a group that it finds.
 import atexit
 import datetime
 import os
+import socket
 import subprocess
+import time
 
 import cv2
 import torch
@@ -20,6 +22,9 @@ from cellseg.engine.lost_processes import watch_processes
 from cellseg.errors import CellsegError
 
 _DEFAULT_PORT = "29500"
+_FIRST_PORT, _PORTS = 12_000, 20_000  # of SLURM's jobs
+_UNREACHABLE_S = 40.0
+_STARTING_S = 300.0  # until the first process listens; it may still be importing
 _LOCAL_COUNT_NAMES = ("LOCAL_WORLD_SIZE", "SLURM_NTASKS_PER_NODE", "OMPI_COMM_WORLD_LOCAL_SIZE")
 
 
@@ -54,6 +59,8 @@ def init_process_group(cfg: Config, launcher: str) -> None:
         return
     _average_buffers(cfg)
     _gather_in_memory(cfg)
+    if launcher != "pytorch" and not distributed.is_initialized():  # torchrun has met them
+        wait_for_master()
     if torch.cuda.is_available():
         _require_one_gpu_each(launcher)
         return
@@ -126,7 +133,7 @@ def _export_slurm_ranks() -> None:
     os.environ["RANK"] = os.environ["SLURM_PROCID"]
     os.environ["WORLD_SIZE"] = os.environ["SLURM_NTASKS"]
     os.environ["LOCAL_RANK"] = os.environ["SLURM_LOCALID"]
-    os.environ.setdefault("MASTER_PORT", _DEFAULT_PORT)
+    os.environ.setdefault("MASTER_PORT", choose_slurm_port())
     if "MASTER_ADDR" not in os.environ:
         hosts = subprocess.run(
             ["scontrol", "show", "hostname", os.environ["SLURM_NODELIST"]],
@@ -135,6 +142,48 @@ def _export_slurm_ranks() -> None:
             check=True,
         )
         os.environ["MASTER_ADDR"] = hosts.stdout.split()[0]
+
+
+def choose_slurm_port() -> str:
+    """Choose the port that a step's processes meet at, so that two jobs on a node do not collide.
+
+    It follows from the numbers of job and step, and lies below the ports that systems hand out.
+    """
+    job, step = (_read_number(f"SLURM_{name}_ID") for name in ("JOB", "STEP"))
+    return str(_FIRST_PORT + (job * 7 + step) % _PORTS)
+
+
+def _read_number(name: str) -> int:
+    """Read a number from the environment; 0 where there is none."""
+    value = os.environ.get(name, "")
+    return int(value) if value.isdigit() else 0
+
+
+def wait_for_master() -> None:
+    """Wait until the first process listens.
+
+    Raises:
+        LaunchError: If its machine is unknown or cannot be reached.
+    """
+    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    if os.environ["RANK"] == "0":
+        return
+    where = f"{socket.gethostname()} cannot reach the first process at {host}:{port}"
+    advice = "set MASTER_ADDR to a name or address of the first node that the others know"
+    begin = time.monotonic()
+    while True:
+        try:
+            with socket.create_connection((host, port), timeout=5):
+                return
+        except socket.gaierror as error:
+            problem, patience = f"the name is unknown: {error.strerror}", 0.0
+        except ConnectionRefusedError:  # the machine is there, the process is still starting
+            problem, patience = "nothing listens there", _STARTING_S
+        except OSError as error:
+            problem, patience = error.strerror or str(error), _UNREACHABLE_S
+        if time.monotonic() - begin > patience:
+            raise LaunchError(f"{where} ({problem}); {advice}.")
+        time.sleep(0.2)
 
 
 def _require_one_gpu_each(launcher: str) -> None:

@@ -26,10 +26,31 @@ RECORD_SUFFIX = ".done.json"
 
 @dataclass(frozen=True)
 class InputImage:
-    """One image to predict: the file, and the name that its outputs start with."""
+    """One image to predict: the file, and the name that its outputs start with.
+
+    Attributes:
+        path: The file; of an image elsewhere, its copy here.
+        name: What the names of its outputs start with.
+        url: Where an image elsewhere comes from.
+        version: What changes with the content of an image elsewhere.
+    """
 
     path: Path
     name: str
+    url: str | None = None
+    version: str = ""
+
+    @property
+    def origin(self) -> str:
+        """Where the image comes from, as the user wrote it."""
+        return self.url or str(self.path)
+
+    def describe_state(self) -> dict[str, object]:
+        """Describe what changes with the content."""
+        if self.url is not None:
+            return {"version": self.version}
+        state = self.path.stat()
+        return {"size": state.st_size, "changed": state.st_mtime_ns}
 
 
 def find_input_images(inputs: Sequence[str | Path], out: Path | None = None) -> list[InputImage]:

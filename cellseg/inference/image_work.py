@@ -121,7 +121,7 @@ class ImageWork:
                 choice = self.predictor.choose_scale(source)
         if choice.reason not in self._told_reasons:
             self._told_reasons.add(choice.reason)
-            print_log(f"{image.path}: {choice.describe()}", "current")
+            print_log(f"{image.origin}: {choice.describe()}", "current")
         return choice
 
     def find_cells(
@@ -179,7 +179,7 @@ class ImageWork:
         self._report_missing_um(image, source)
         if choice is not None:
             notes["scale"] = choice.describe()
-            warnings = self.predictor.warn_of_surprises(shown, source, choice, str(image.path))
+            warnings = self.predictor.warn_of_surprises(shown, source, choice, image.origin)
             if warnings:
                 notes["warnings"] = warnings
         facts: dict[str, Any] = {
@@ -202,7 +202,7 @@ class ImageWork:
         if has_table and source.pixel_size_um is None and reason not in self._told_reasons:
             self._told_reasons.add(reason)
             print_log(
-                f"{image.path}: its table has no um columns, because {reason}; give the pixel "
+                f"{image.origin}: its table has no um columns, because {reason}; give the pixel "
                 "size with --pixel-size. Further images of this kind are not mentioned.",
                 "current",
                 logging.WARNING,
@@ -218,8 +218,9 @@ def count_classes(cells: Cells) -> dict[str, int]:
 def fail(image: InputImage, error: Exception) -> ImageOutcome:
     """Report an image that cannot be predicted or written."""
     text = str(error).strip() or type(error).__name__
-    if str(image.path) not in text:
-        text = f"{image.path}: {type(error).__name__}: {text}"
+    text = text.replace(str(image.path), image.origin)
+    if image.origin not in text:
+        text = f"{image.origin}: {type(error).__name__}: {text}"
     print_log(text, "current", logging.ERROR)
     return ImageOutcome(image.name, error=text)
 

@@ -111,7 +111,7 @@ def check_images(
     folder.refuse_replacing(images)
     folder.refuse_mixing(images)
     warn_of_swapped_channels(
-        [image.path for image in images],
+        [image.path for image in images if image.url is None],
         work.predictor.image_format,
         "--channel-order {order}",
     )

@@ -110,7 +110,7 @@ class OutputFolder:
         """
         before = list_written_names(self._record_of(image))  # of other formats, still there
         record = {
-            "image": str(image.path),
+            "image": image.origin,
             **facts,
             "formats": list(self.options.formats),
             "files": sorted({path.name for path in self._files_of(image)} | before),
@@ -171,11 +171,15 @@ class OutputFolder:
                 results that other settings made.
         """
         for image in images:
-            before = Path(str(_read_json(self._record_of(image)).get("image", "")))
-            if before.is_file() and image.path.exists() and not before.samefile(image.path):
+            origin = str(_read_json(self._record_of(image)).get("image", ""))
+            before = Path(origin)
+            is_other = "://" in origin + image.origin and origin not in ("", image.origin)
+            if before.is_file() and image.path.exists():
+                is_other = is_other or not before.samefile(image.path)
+            if is_other:
                 raise CellsegError(
-                    f"{self.options.folder} holds the cells of {before}, which those of "
-                    f"{image.path} would replace; predict into another folder, or remove "
+                    f"{self.options.folder} holds the cells of {origin}, which those of "
+                    f"{image.origin} would replace; predict into another folder, or remove "
                     f"{self._record_of(image)}."
                 )
         if "coco" not in self.options.formats:
@@ -204,7 +208,7 @@ class OutputFolder:
             {
                 "id": number,
                 "name": image.name,
-                "file_name": str(image.path),
+                "file_name": image.origin,
                 "height": record["height"],
                 "width": record["width"],
             }
@@ -260,8 +264,7 @@ class OutputFolder:
 
     def fingerprint_of(self, image: InputImage) -> str:
         """Sum up everything that decides an image's outputs."""
-        state = image.path.stat()
-        facts = {**self._settings, "size": state.st_size, "changed": state.st_mtime_ns}
+        facts = {**self._settings, **image.describe_state()}
         return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 
 

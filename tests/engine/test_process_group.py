@@ -1,6 +1,7 @@
 """Processes find each other on a CPU, and misfits are told in one sentence."""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,16 +13,29 @@ from mmengine.config import Config
 
 from cellseg.cores import count_cores
 from cellseg.engine import LaunchError, init_process_group, set_thread_counts
-from cellseg.engine.process_group import count_local_processes
+from cellseg.engine.process_group import (
+    choose_slurm_port,
+    count_local_processes,
+    wait_for_master,
+)
 
 ROOT = Path(__file__).parents[2]
 NAMES = (
     *("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"),
-    *("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", "SLURM_NODELIST"),
+    *(
+        "SLURM_JOB_ID",
+        "SLURM_STEP_ID",
+        "SLURM_PROCID",
+        "SLURM_NTASKS",
+        "SLURM_LOCALID",
+        "SLURM_NODELIST",
+    ),
     *("SLURM_NTASKS_PER_NODE", "OMPI_COMM_WORLD_LOCAL_SIZE", "OMP_NUM_THREADS"),
     *("MKL_NUM_THREADS", "OPENCV_FOR_THREADS_NUM", "TIFFFILE_NUM_THREADS"),
 )
 SLURM = dict(
+    SLURM_JOB_ID="70",
+    SLURM_STEP_ID="3",
     SLURM_PROCID="5",
     SLURM_NTASKS="8",
     SLURM_LOCALID="1",
@@ -69,6 +83,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
         lambda command, **kwargs: SimpleNamespace(stdout="node3\nnode4\n"),
     )
     monkeypatch.setattr("cellseg.engine.process_group.watch_processes", lambda: None)
+    monkeypatch.setattr("cellseg.engine.process_group.wait_for_master", lambda: None)
     return calls
 
 
@@ -79,7 +94,7 @@ def pretend_gpus(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
 
 @pytest.mark.parametrize(
     ("launcher", "variables", "port"),
-    [("pytorch", TORCHRUN, "29501"), ("slurm", SLURM, "29500"), ("mpi", MPI, "29500")],
+    [("pytorch", TORCHRUN, "29501"), ("slurm", SLURM, "12493"), ("mpi", MPI, "29500")],
 )
 def test_launcher_when_no_gpu_then_gloo_from_its_environment(
     launcher: str,
@@ -115,6 +130,40 @@ def test_launcher_when_no_gpu_then_gloo_from_its_environment(
     assert cfg.val_evaluator.collect_device == "gpu"  # by all_gather, which is gloo's here
     assert [metric.collect_device for metric in cfg.test_evaluator] == ["cpu", "gpu"]
     assert torch.get_num_threads() == max(1, count_cores() // 4)
+
+
+def test_port_when_jobs_differ_then_so_does_it(environment: dict[str, str]) -> None:
+    ports = set()
+    for job in range(1000, 1040):
+        environment["SLURM_JOB_ID"] = str(job)
+        for step in range(3):
+            environment["SLURM_STEP_ID"] = str(step)
+            ports.add(int(choose_slurm_port()))
+    assert len(ports) == 120
+    assert all(12_000 <= port < 32_000 for port in ports)
+
+
+@pytest.mark.parametrize(
+    ("host", "problem"), [("no-such-node.invalid", "the name is unknown"), ("127.0.0.1", "listens")]
+)
+def test_master_when_it_cannot_be_reached_then_one_sentence(
+    host: str, problem: str, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cellseg.engine.process_group._STARTING_S", 0.5)
+    environment.update(RANK="1", MASTER_ADDR=host, MASTER_PORT="9")
+    with pytest.raises(LaunchError, match=rf"cannot reach .*{host}:9 .*{problem}.*set MASTER_ADDR"):
+        wait_for_master()
+
+
+def test_master_when_it_listens_then_it_is_found(environment: dict[str, str]) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = str(listener.getsockname()[1])
+        environment.update(RANK="1", MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
+        listener.listen()
+        wait_for_master()
+    environment["RANK"] = "0"
+    wait_for_master()
 
 
 def test_launcher_when_gpus_then_mmengine_starts_the_group(

@@ -1,11 +1,9 @@
-import hashlib
 import importlib
 import json
 import os
 import re
 import subprocess
 import sys
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -45,12 +43,9 @@ def predict():
     return importlib.import_module("cellseg.cli.tasks.predict")
 
 
-def run(setting, out, *flags, processes=1):
-    launcher = [sys.executable]
-    if processes > 1:
-        launcher += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+def run(setting, out, *flags):
     command = [
-        *launcher,
+        sys.executable,
         str(ROOT / "tools" / "predict.py"),
         str(setting / "config.py"),
         str(setting / "weights.pth"),
@@ -63,14 +58,6 @@ def run(setting, out, *flags, processes=1):
     paths = [str(ROOT), str(ROOT / "tests" / "inference")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-
-
-def digests(folder):
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
 
 
 def test_predict_of_good_and_bad_files_resumes_and_says_so(setting, tmp_path):
@@ -92,31 +79,39 @@ def test_predict_of_good_and_bad_files_resumes_and_says_so(setting, tmp_path):
     assert "1 images predicted, 1 finished before, 0 failed." in second.stdout
 
 
-@pytest.mark.slow
-def test_predict_in_two_processes_writes_the_same_bytes_as_one(setting, tmp_path):
-    flags = [setting / "images", "--tiled", "--tile", 320, "--overlap", 64, "--scale", 1]
-    flags += ["--batch-size", 2, "--format", "labels", "geojson", "coco", "csv"]
-    one = run(setting, tmp_path / "one", *flags)
-    assert one.returncode == 0, one.stderr
-    two = run(setting, tmp_path / "two", *flags, processes=2)
-    assert two.returncode == 0, two.stderr
-    assert digests(tmp_path / "one") == digests(tmp_path / "two")
-    assert "5 images predicted" in two.stdout
-    assert "100%" in two.stderr
-
-
-def test_processes_that_are_done_wait_for_the_others_for_days(predict, monkeypatch):
+def test_predict_under_torchrun_names_the_new_way(predict, monkeypatch):
     monkeypatch.setenv("RANK", "1")
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    started = {}
-    distributed = predict.distributed
-    monkeypatch.setattr(
-        distributed, "init_process_group", lambda backend, **options: started.update(options)
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    with pytest.raises(CellsegError, match=r"no longer shared out by torchrun; .*--dask local:4"):
+        predict.refuse_launcher()
+
+
+def test_predict_of_a_url_without_workers_says_how(predict):
+    words = ["c.py", "w.pth", "https://127.0.0.1/a.tif"]
+    args = build_parser("", add_tool_arguments).parse_args(words)
+    with pytest.raises(CellsegError, match="is a URL; give --dask local:1"):
+        predict.find_images(args)
+
+
+def test_predict_without_dask_never_imports_it(setting, tmp_path):
+    script = (
+        "import sys\nfrom cellseg.cli.main import main\n"
+        "status = main(sys.argv[1:])\n"
+        "assert 'dask' not in sys.modules and 'distributed' not in sys.modules\n"
+        "sys.exit(status)"
     )
-    monkeypatch.setattr(distributed, "get_rank", lambda: 1)
-    monkeypatch.setattr(predict, "set_thread_counts", lambda *launcher: 1)
-    assert predict.start_processes()[0] == 1
-    assert started["timeout"] >= timedelta(days=1)
+    image = setting / "images" / "small3.tif"
+    command = [sys.executable, "-c", script, "predict", str(image), "--device", "cpu"]
+    command += ["--config", str(setting / "config.py"), "--out", str(tmp_path / "out")]
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "inference")])
+    result = subprocess.run(
+        [*command, "--checkpoint", str(setting / "weights.pth")],
+        env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert result.returncode == 0, result.stderr
 
 
 def test_predict_without_a_checkpoint_file_is_one_sentence(setting, tmp_path):

@@ -195,6 +195,11 @@ def _describe(values: Sequence[float | None]) -> str:
 def run(args: argparse.Namespace) -> None:
     """Run the folds and print the table."""
     plan = make_plan(args)
+    if args.fold is not None and not 0 <= args.fold < plan.num_folds:
+        raise CellsegError(f"--fold must be from 0 to {plan.num_folds - 1}, not {args.fold}.")
     with ChildProcesses() as children:
+        if args.fold is not None:
+            write_result(write_table([run_fold(plan, args.fold, children.run)], plan.classes))
+            return
         folds = [run_fold(plan, fold, children.run) for fold in range(plan.num_folds)]
     write_result(write_table(folds, plan.classes))

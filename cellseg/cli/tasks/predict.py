@@ -122,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
         pixel_size_um=args.pixel_size,
     )
     refuse_launcher()
-    images = find_input_images(args.inputs, out=args.out)
+    images = find_images(args)
     begin = time.perf_counter()
     if args.dask or args.slurm:
         outcomes = predict_on_cluster(args, images, options)
@@ -130,6 +130,23 @@ def run(args: argparse.Namespace) -> int:
         outcomes = predict_here(args, images, options)
     failed = report(outcomes, time.perf_counter() - begin, options)
     return 1 if failed else 0
+
+
+def find_images(args: argparse.Namespace) -> list[InputImage]:
+    """Find the images that the inputs mean, those by URL among them."""
+    urls = [item for item in args.inputs if "://" in item]
+    if not urls:
+        return find_input_images(args.inputs, out=args.out)
+    if not (args.dask or args.slurm):
+        raise CellsegError(
+            f"{urls[0]} is a URL; give --dask local:1, whose workers copy such images, or copy it "
+            "yourself."
+        )
+    from cellseg.cluster.remote_files import list_remote_images
+
+    others = [item for item in args.inputs if item not in urls]
+    here = find_input_images(others, out=args.out) if others else []
+    return [*here, *list_remote_images(urls)]
 
 
 def predict_here(
@@ -179,7 +196,10 @@ def predict_on_cluster(
     else:
         opening = clients.connect(args.dask, tls)
     with opening as connection:
-        return predict_cohort(connection, make_recipe(args), images, options, say_aloud)
+        recipe, scratch = make_recipe(args), args.scratch
+        return predict_cohort(
+            connection, recipe, images, options, say_aloud, scratch, args.scratch_gb
+        )
 
 
 def say_aloud(line: str) -> None:

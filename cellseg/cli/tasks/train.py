@@ -14,10 +14,12 @@ from mmengine.runner import Runner
 from cellseg.cli.tasks.training_end import finish_training
 from cellseg.engine.checkpoints import configure_resume
 from cellseg.engine.class_counts import check_class_counts, list_class_names
+from cellseg.engine.exact_resume_hook import ExactResumeHook
 from cellseg.engine.fine_tuning import make_fine_tuning_config
 from cellseg.engine.head_remapping import RemapHeadsHook
 from cellseg.engine.lost_processes import name_lost_process
 from cellseg.engine.model_record import ModelRecord
+from cellseg.engine.preemption_hook import PreemptionHook, count_restarts
 from cellseg.engine.process_group import init_process_group
 from cellseg.engine.record_hook import ModelRecordHook
 from cellseg.engine.resume_checks import guard_loading
@@ -56,13 +58,14 @@ def run(args: argparse.Namespace) -> None:
     if args.track:
         enable_tracking(cfg, args.track)
     start = find_start(cfg)
-    configure_resume(cfg, args.resume)
+    restarts = count_restarts()
+    configure_resume(cfg, "auto" if args.resume is None and restarts else args.resume)
     request_results(cfg)
     init_process_group(cfg, args.launcher)
     progress = TrainingProgressHook(write_line, describe_start(cfg))
     with _own_work_dir(Path(cfg.work_dir)):
         runner = (Runner if args.verbose else QuietRunner).from_cfg(cfg)
-        for hook in list_hooks(cfg, start):
+        for hook in list_hooks(cfg, start, getattr(args, "checkpoint_minutes", None)):
             runner.register_hook(hook)
         if not args.verbose and dist.get_rank() == 0:
             runner.register_hook(progress)
@@ -99,12 +102,24 @@ def describe_start(cfg: Config) -> str:
     return "from pretrained weights of the backbone" if has_weights else "from random weights"
 
 
-def list_hooks(cfg: Config, start: ModelRecord | None) -> list[Hook]:
-    """List the hooks that every training gets, beside those of its config."""
+def list_hooks(cfg: Config, start: ModelRecord | None, minutes: float | None = None) -> list[Hook]:
+    """List the hooks that every training gets, beside those of its config.
+
+    Args:
+        cfg: The config.
+        start: The record of the model that it starts from, if there is one.
+        minutes: Minutes between checkpoints, beside those of the config.
+    """
     hooks: list[Hook] = []
     if start is not None:
         hooks += [RemapHeadsHook(start.classes, list_class_names(cfg)["train"]), StartScoreHook()]
-    return [*hooks, WeightFitHook(), ModelRecordHook()]
+    return [
+        *hooks,
+        WeightFitHook(),
+        ModelRecordHook(),
+        ExactResumeHook(),
+        PreemptionHook(minutes),
+    ]
 
 
 def request_results(cfg: Config) -> None:

@@ -1,0 +1,104 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("distributed", reason="the extra cluster is not installed")
+
+from cellseg.cluster import clients
+from cellseg.cluster.clients import TLSFiles, connect
+from cellseg.errors import CellsegError
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = """
+import socket
+import psutil
+from cellseg.cluster.clients import start_local
+
+with open("started", "a") as file:
+    file.write("x")
+with start_local(1) as connection:
+    connection.client.wait_for_workers(1, timeout=120)
+    address = connection.client.run(lambda dask_worker: dask_worker.address)
+    family = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    heard = {c.laddr.ip for p in family for c in p.net_connections() if c.status == "LISTEN"}
+    print(sorted(heard))
+"""
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ("local:0", "--dask local:0: give the number of workers, such as local:4"),
+        ("local:x", "--dask local:x: give the number"),
+        ("local:5000", r"memory of this machine .* carries \d+ workers .*give --dask local:\d+"),
+        ("tcp://127.0.0.1:9", "No scheduler answers at tcp://127.0.0.1:9"),
+        ("tls://127.0.0.1:9", "is encrypted; give --tls-ca, --tls-cert and --tls-key"),
+        ("nowhere.json", "--dask nowhere.json is neither local:N, tcp://HOST:PORT"),
+    ],
+)
+def test_connect_when_nothing_is_there_then_one_sentence(where, message, monkeypatch) -> None:
+    monkeypatch.setattr(clients, "_CONNECT_S", 2.0)
+    with pytest.raises(CellsegError, match=message), connect(where):
+        pass
+
+
+def test_tls_when_a_file_is_missing_then_its_flag_is_named(tmp_path) -> None:
+    ca = tmp_path / "ca.pem"
+    ca.touch()
+    with pytest.raises(CellsegError, match="--tls-cert is missing; give the three PEM files"):
+        TLSFiles(ca).make_security()
+    with pytest.raises(CellsegError, match=r"--tls-ca .*none.pem is not a file"):
+        TLSFiles(tmp_path / "none.pem", ca, ca).make_security()
+    assert TLSFiles().make_security() is None
+
+
+def test_local_workers_when_a_script_has_no_main_guard_then_it_runs_once_and_hears_loopback_only(
+    tmp_path,
+) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT)
+    done = subprocess.run(
+        [sys.executable, "script.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.stdout.strip() == "['127.0.0.1']", done.stderr
+    assert (tmp_path / "started").read_text() == "x"
+
+
+def test_tls_scheduler_when_certificates_are_given_then_it_answers_and_not_without(
+    tmp_path, monkeypatch
+) -> None:
+    from distributed import LocalCluster
+
+    key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    subprocess.run(
+        [*made, "-keyout", str(key), "-out", str(cert), "-subj", "/CN=localhost"],
+        check=True,
+        capture_output=True,
+    )
+    files = TLSFiles(cert, cert, key)
+    with LocalCluster(
+        n_workers=1,
+        processes=False,
+        threads_per_worker=1,
+        host="tls://127.0.0.1",
+        security=files.make_security(),
+        dashboard_address=None,
+    ) as cluster:
+        address = cluster.scheduler_address
+        assert address.startswith("tls://")
+        with connect(address, files) as connection:
+            assert connection.client.submit(sum, [1, 2]).result(60) == 3
+        monkeypatch.setattr(clients, "_CONNECT_S", 3.0)
+        with (
+            pytest.raises(CellsegError, match="No scheduler answers"),
+            connect(address.replace("tls://", "tcp://")),
+        ):
+            pass

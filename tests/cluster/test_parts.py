@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+
+from cellseg.cluster.parts import PartStore, cut_rest
+from cellseg.errors import CellsegError
+from cellseg.inference.predictor import TileCells
+from cellseg.structures.cells import Cells
+from tests.inference.oracle import draw_label_map
+
+NAMES = ("round", "odd")
+
+
+@pytest.fixture
+def found() -> TileCells:
+    """Cells of two tiles of an image of 300 x 280 pixels, as after moving them there."""
+    parts = []
+    for tile, seed in ((2, 0), (5, 1)):
+        label_map = draw_label_map(200, seed=seed)
+        count = len(np.unique(label_map)) - 1
+        scores = np.random.default_rng(seed).random(count).astype(np.float32)
+        cells = Cells.from_label_map(label_map, np.arange(count) % 2, NAMES, scores=scores)
+        parts.append((tile, cells.offset_to(70, 90, 300, 280)))
+    return TileCells(parts, 7, 3)
+
+
+def test_part_when_written_then_read_back_exactly(tmp_path, found) -> None:
+    store = PartStore(tmp_path / "image" / "state", NAMES)
+    store.write((4, 9), found, 300, 280)
+    again = store.read([(4, 9)])
+    assert (again.num_tiles, again.num_background) == (7, 3)
+    assert [tile for tile, _ in again.parts] == [2, 5]
+    for (_, cells), (_, before) in zip(again.parts, found.parts, strict=True):
+        for name in ("boxes", "scores", "labels"):
+            one, two = getattr(cells, name), getattr(before, name)
+            assert one.dtype == two.dtype
+            np.testing.assert_array_equal(one, two)
+        assert cells.rles == before.rles
+        assert cells.class_names == NAMES
+
+
+def test_part_when_there_is_no_cell_then_its_tiles_still_count(tmp_path) -> None:
+    store = PartStore(tmp_path / "image" / "state", NAMES)
+    store.write((0, 2), TileCells([], 4, 4), 300, 280)
+    assert store.read([(0, 2)]) == TileCells([], 4, 4)
+
+
+def test_part_when_it_is_cut_off_then_the_error_names_it(tmp_path, found) -> None:
+    store = PartStore(tmp_path / "image" / "state", NAMES)
+    store.write((0, 2), found, 300, 280)
+    (path,) = store.folder.iterdir()
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(CellsegError, match=f"{path}.*remove the file and run"):
+        store.read([(0, 2)])
+
+
+def test_list_parts_when_some_overlap_then_the_later_are_left_out(tmp_path) -> None:
+    store = PartStore(tmp_path / "image" / "state", NAMES)
+    assert store.list_parts() == []
+    for part in ((0, 3), (2, 5), (3, 6), (9, 12)):
+        store.write(part, TileCells(), 10, 10)
+    assert store.list_parts() == [(0, 3), (3, 6), (9, 12)]
+    store.remove()
+    assert not (tmp_path / "image").exists()
+
+
+@pytest.mark.parametrize(
+    ("num_batches", "done", "most", "parts"),
+    [
+        (10, [], 4, [(0, 3), (3, 7), (7, 10)]),
+        (10, [(2, 5)], 10, [(0, 2), (5, 10)]),
+        (6, [(0, 6)], 2, []),
+        (0, [], 2, []),
+        (5, [(4, 5)], 1, [(0, 1), (1, 2), (2, 3), (3, 4)]),
+    ],
+)
+def test_cut_rest_when_parts_are_done_then_only_the_gaps_are_cut(
+    num_batches, done, most, parts
+) -> None:
+    assert cut_rest(num_batches, done, most) == parts

@@ -1,0 +1,130 @@
+"""Resuming in the middle of an epoch ends with the very weights of an unbroken run."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.dataset import BaseDataset
+from mmengine.hooks import Hook
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+from torch import nn
+
+from cellseg.engine import configure_resume
+from cellseg.engine.exact_resume_hook import ExactResumeHook, RestOfLoader, SeedSample
+from cellseg.engine.preemption_hook import PreemptionHook
+from cellseg.stopping import StoppedError
+
+STEPS = 5  # an epoch
+
+
+class NoisyData(BaseDataset):
+    """Ten numbers; each sample is one of them and noise."""
+
+    def load_data_list(self) -> list[dict[str, Any]]:
+        return [{"number": float(number)} for number in range(2 * STEPS)]
+
+
+def add_noise(results: dict[str, Any]) -> dict[str, Any]:
+    return {"inputs": torch.tensor([results["number"]]) + torch.randn(1)}
+
+
+class NoisyModel(BaseModel):
+    """A line behind a batch norm, with dropout: it draws random numbers of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.BatchNorm1d(1), nn.Linear(1, 8), nn.Dropout(0.5))
+
+    def forward(self, inputs: torch.Tensor, mode: str = "tensor") -> Any:
+        return {"loss": self.layers(inputs).square().mean()}
+
+
+class SignalAt(Hook):
+    """Send this process a signal at a step, as SLURM would."""
+
+    priority = "NORMAL"
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
+        if runner.iter + 1 == self.step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def train(folder: Path, workers: int = 0, stop_at: int | None = None, resume: bool = False) -> Any:
+    torch.manual_seed(7)  # of the first weights
+    dataset = NoisyData(pipeline=[add_noise], serialize_data=False)
+    runner = Runner(
+        NoisyModel(),
+        str(folder),
+        train_dataloader={
+            "dataset": dataset,
+            "batch_size": 2,
+            "collate_fn": {"type": "default_collate"},
+            "num_workers": workers,
+            "persistent_workers": workers > 0,
+            "sampler": {"type": "DefaultSampler", "shuffle": True},
+        },
+        train_cfg={"by_epoch": True, "max_epochs": 3},
+        optim_wrapper={"optimizer": {"type": "SGD", "lr": 0.05, "momentum": 0.9}},
+        param_scheduler={"type": "LinearLR", "start_factor": 0.1, "by_epoch": False, "end": 12},
+        default_hooks={
+            "checkpoint": {"type": "AtomicCheckpointHook", "interval": 1},
+            "logger": None,
+        },
+        randomness={"seed": 3 if not resume else None},
+        experiment_name=f"{folder.name}_{stop_at}_{resume}_{workers}",
+        log_level="ERROR",
+        default_scope="mmdet",
+    )
+    if resume:
+        cfg = Config({"work_dir": str(folder)})
+        configure_resume(cfg, "auto")
+        runner._resume, runner._load_from = cfg.resume, cfg.load_from
+    for hook in (ExactResumeHook(), PreemptionHook()):
+        runner.register_hook(hook)
+    if stop_at is not None:
+        runner.register_hook(SignalAt(stop_at))
+    runner.train()
+    return runner.model.state_dict(), runner
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("stop_at", [2, STEPS, STEPS + 3])
+def test_training_when_stopped_by_a_signal_then_it_ends_with_equal_weights(
+    tmp_path: Path, stop_at: int, workers: int
+) -> None:
+    whole, _ = train(tmp_path / "whole", workers)
+    broken = tmp_path / "broken"
+    with pytest.raises(StoppedError):
+        train(broken, workers, stop_at)
+    assert Path((broken / "last_checkpoint").read_text()).name == "interrupted.pth"
+    resumed, runner = train(broken, workers, resume=True)
+    assert runner.iter == 3 * STEPS
+    assert set(whole) == set(resumed)
+    for name, value in whole.items():
+        assert torch.equal(value, resumed[name]), name
+    assert not (broken / "interrupted.pth").exists()  # epochs' checkpoints have followed
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_seed_sample_when_epoch_or_place_changes_then_so_do_the_numbers() -> None:
+    state = torch.tensor([5, 0])
+    drawn = set()
+    for epoch in (0, 1, 0):
+        state[1] = epoch
+        for place in (0, 1):
+            SeedSample(state)({"sample_idx": place})
+            drawn.add(float(torch.rand(1)))
+    assert len(drawn) == 4
+
+
+def test_rest_of_loader_always_keeps_the_length_of_the_epoch() -> None:
+    rest = RestOfLoader([1, 2, 3], 2)
+    assert (len(rest), list(rest)) == (3, [3])
