@@ -182,7 +182,22 @@ function showCells() {
       showCells();
     });
     panel.drawHistogram($("histogram"), $("statistics"), cells, state.image);
+    tellView();
   }, 60);
+}
+
+let rest = 0;
+
+// Tell what is in view, once it rests; and that tiles are on their way, where that takes long.
+function tellView() {
+  clearTimeout(rest);
+  rest = setTimeout(() => {
+    const view = viewer.view();
+    $("in-view").textContent = panel.describeView(store, view, state.image);
+    const isRead = !state.image || viewer.main.world.getItemAt(0)?.getFullyLoaded();
+    $("loading").hidden = Boolean(isRead);
+    if (!isRead) tellView();
+  }, 400);
 }
 
 function readSizes() {
@@ -495,6 +510,7 @@ viewer.onView(() => {
   overlay.draw();
   tools.draw();
   panel.drawScaleBar($("scalebar"), viewer.view(), state.image?.um);
+  tellView();
 });
 viewer.main.addHandler("open", () => {
   viewer.fade(Number($("fade").value));
