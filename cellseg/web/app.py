@@ -166,7 +166,7 @@ class _Calls:
         images = service.store.list_images(_read_token(request))
         return _send_json(
             {
-                "model": finder.model_name,
+                "models": service.queue.models,
                 "classes": list(finder.class_names),
                 "colors": [list(color) for color in finder.palette],
                 "lowest_score": finder.score_thr,
@@ -197,7 +197,7 @@ class _Calls:
                 "um": opened.pixel_size_um,
                 "um_note": opened.note,
                 "channels": list(opened.channels),
-                "scale": None if image.choice is None else image.choice.describe(),
+                "scale": [choice.describe() for choice in image.choices.values()][-1:],
                 "revision": opened.log.revision,
             }
         )
@@ -337,7 +337,10 @@ class _Calls:
             low, high = _SCALES
             if not is_number or not math.isfinite(scale) or not low <= scale <= high:
                 raise EditError(f"The scale must be a number from {low:g} to {high:g}.")
-        self._service.queue.start(image, outline, scale)
+        model = values.get("model")
+        if model is not None and model not in self._service.queue.models:
+            raise EditError("There is no such model; reload the page.")
+        self._service.queue.start(image, outline, scale, model)
         return _send_json({"job": self._service.queue.describe(image, 0)})
 
     def cancel(self, request: Request, values: Mapping[str, Any]) -> Response:

@@ -59,7 +59,7 @@ class PageImage:
         path: The file.
         folder: Where its corrections are kept.
         is_given: Whether it was given at start, and not uploaded.
-        choice: The scale that was chosen for it.
+        choices: The scale that was chosen for it, by the model's name.
         lock: Held while its cells change.
         opened: What is in memory, None where it is closed.
     """
@@ -69,7 +69,7 @@ class PageImage:
     path: Path
     folder: Path
     is_given: bool = False
-    choice: ScaleChoice | None = None
+    choices: dict[str, ScaleChoice] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
     opened: OpenImage | None = None
     removed: bool = False

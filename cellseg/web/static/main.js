@@ -71,7 +71,9 @@ async function loadState() {
   state.info = info;
   state.images = info.images;
   overlay.colors = info.colors.map(([r, g, b]) => `rgb(${r},${g},${b})`);
-  $("model").textContent = `Model ${info.model}: ${info.classes.join(", ")}`;
+  const model = $("model").value;
+  $("model").replaceChildren(...info.models.map((name) => new Option(name, name)));
+  if (info.models.includes(model)) $("model").value = model;
   $("invite").textContent =
     `TIFF, slide, PNG, JPEG or BMP, up to ${info.limits}. Images stay on this server.`;
   $("score").min = info.lowest_score;
@@ -107,7 +109,7 @@ async function openImage(key, keepsView = false) {
   listImages();
   if (isOther || !keepsView) viewer.open(image);
   $("unit").textContent = image.um ? "\u00b5m\u00b2" : "px";
-  $("scale-note").textContent = image.scale || "";
+  $("scale-note").textContent = image.scale.join("");
   readSizes();
   await loadCells();
   watchJob();
@@ -256,7 +258,8 @@ async function predict(points) {
   say("");
   const scale = $("scale").value === "" ? null : Number($("scale").value);
   const { key } = state.image;
-  if (await attempt(() => api.change(`/api/images/${key}/predict`, { points, scale }))) watchJob(true);
+  const model = $("model").value;
+  if (await attempt(() => api.change(`/api/images/${key}/predict`, { points, scale, model }))) watchJob(true);
 }
 
 let watch = 0;
