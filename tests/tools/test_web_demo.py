@@ -1,15 +1,21 @@
-"""tools/web_demo.py: what it asks for, what it refuses, and that nothing stays after Ctrl-C."""
+"""tools/web_demo.py: what it asks for, what it refuses, and what stays after Ctrl-C and kills."""
 
 import argparse
+import http.client
 import importlib.util
+import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
@@ -90,37 +96,47 @@ def test_web_demo_finds_cells_down_to_the_lowest_score_of_the_slider(tool, monke
     assert made == [0.05, 0.01]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-def test_web_demo_when_interrupted_then_it_ends_cleanly_and_what_was_done_stays(tmp_path, name):
-    pytest.importorskip("uvicorn", reason="the extra web is not installed")
+def _start(folder: Path) -> tuple[subprocess.Popen[str], str]:
+    """Start the tool with a model that sees perfectly; its process, and the page's address."""
     cfg = oracle_config()
     cfg.custom_imports = dict(imports=["oracle"], allow_failed_imports=False)
-    cfg.dump(tmp_path / "config.py")
-    torch.save({"state_dict": {}, "meta": {}}, tmp_path / "weights.pth")
-    (tmp_path / "tmp").mkdir()
+    cfg.dump(folder / "config.py")
+    torch.save({"state_dict": {}, "meta": {}}, folder / "weights.pth")
+    (folder / "tmp").mkdir(exist_ok=True)
     process = subprocess.Popen(
         [
             sys.executable,
             str(ROOT / "tools" / "web_demo.py"),
-            str(tmp_path / "config.py"),
-            str(tmp_path / "weights.pth"),
+            str(folder / "config.py"),
+            str(folder / "weights.pth"),
             *("--port", "0", "--device", "cpu"),
         ],
         env={
             **os.environ,
             "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests" / "inference")]),
-            "TMPDIR": str(tmp_path / "tmp"),
+            "TMPDIR": str(folder / "tmp"),
             "OMP_NUM_THREADS": "1",
         },
-        cwd=tmp_path,
+        cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+    assert process.stdout is not None
+    line = next((line for line in process.stdout if line.startswith("Open ")), "")
+    if not line:
+        process.kill()
+        pytest.fail(process.communicate()[1][-2000:])
+    return process, line.split()[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_web_demo_when_interrupted_then_it_ends_cleanly_and_what_was_done_stays(tmp_path, name):
+    pytest.importorskip("uvicorn", reason="the extra web is not installed")
+    process, address = _start(tmp_path)
     try:
-        line = next(line for line in process.stdout if line.startswith("Open "))
-        assert urllib.request.urlopen(line.split()[1], timeout=60).status == 200
+        assert urllib.request.urlopen(address, timeout=60).status == 200
         assert (tmp_path / "cellseg-web" / ".in_use").exists()
         process.send_signal(getattr(signal, name))
         out, err = process.communicate(timeout=60)
@@ -131,6 +147,40 @@ def test_web_demo_when_interrupted_then_it_ends_cleanly_and_what_was_done_stays(
     assert "Traceback" not in err
     assert not (tmp_path / "cellseg-web" / ".in_use").exists()
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_web_demo_when_killed_at_any_time_then_every_answered_step_is_there_again(tmp_path):
+    pytest.importorskip("uvicorn", reason="the extra web is not installed")
+    image = np.full((64, 64, 3), 255, np.uint8)
+    cv2.imwrite(str(tmp_path / "a.png"), image)
+    cookie, path, saved = f"cellseg={'t' * 32}", "", 0
+    for kill_after_s in (0.3, 0.7, 1.1):
+        process, address = _start(tmp_path)
+
+        def call(path: str, body: bytes | None = None, address: str = address) -> dict:
+            headers = {"Cookie": cookie, "x-cellseg": "1"}
+            request = urllib.request.Request(f"{address}api/images{path}", body, headers)
+            return json.load(urllib.request.urlopen(request, timeout=60))
+
+        try:
+            path = path or "/" + call("?name=a.png", (tmp_path / "a.png").read_bytes())["key"]
+            found = call(f"{path}/cells")
+            assert saved <= len(found["cells"]) <= saved + 1  # one may not have been answered
+            saved, revision = len(found["cells"]), found["revision"]
+            timer = threading.Timer(kill_after_s, process.kill)
+            timer.start()
+            with suppress(OSError, http.client.HTTPException, ValueError):
+                while True:
+                    left = saved % 50
+                    points = [[left, 0], [left + 9, 0], [left + 9, 9], [left, 9]]
+                    edit = {"do": "draw", "label": 0, "points": points, "revision": revision}
+                    revision = call(f"{path}/edit", json.dumps(edit).encode())["revision"]
+                    saved += 1
+        finally:
+            process.kill()
+            process.communicate()
+    assert saved > 5
 
 
 def test_web_demo_on_the_network_then_a_password_or_the_lack_of_it_is_asked_for(

@@ -400,6 +400,41 @@ def test_page_when_an_image_is_large_then_cells_appear_tile_by_tile_and_stop_kee
         assert all(298 < x < 702 and 298 < y < 602 for x, y in centers)
 
 
+@pytest.mark.slow
+@pytest.mark.browser
+def test_page_when_a_slide_has_20000_pixels_a_side_then_single_pixels_and_a_region_are_shown(
+    browser: Page, tmp_path: Path
+) -> None:
+    path = tmp_path / "slide.tif"
+    tile = np.tile(draw_blobs(16, 128), (4, 4, 1))
+    tifffile.imwrite(
+        path,
+        (tile for _ in range(40 * 40)),
+        shape=(20_000, 20_000, 3),
+        dtype=np.uint8,
+        tile=(512, 512),
+        compression="zlib",
+        photometric="rgb",
+        resolution=(4e4, 4e4),
+        resolutionunit="CENTIMETER",
+    )
+    with serve_page(tmp_path / "web", given=[path]) as served:
+        reader = Reader(browser, served)
+        browser.wait_until(LOADED, 300)
+        browser.evaluate("void cellseg.viewer.show(15_000, 12_000, 20)")
+        reader.place(0, 0)
+        assert reader.ask("cellseg.viewer.view().scale") == pytest.approx(20, rel=0.05)
+        reader.wait("cellseg.viewer.main.world.getItemAt(0).getFullyLoaded()")
+        bar = reader.ask("document.getElementById('scalebar').textContent")
+        assert bar.endswith("\u00b5m")
+        browser.evaluate("void cellseg.viewer.main.viewport.zoomBy(0.1, null, true)")
+        reader.press("d")
+        reader.drag((14_900, 11_900), (15_100, 12_100))
+        reader.wait("cellseg.state.log.undo == 'predict'")
+        assert len(reader.areas()) > 20
+        assert max(width for _, width in served.finder.calls) <= 400
+
+
 @pytest.mark.browser
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True), (320, False)])
 def test_page_then_nothing_is_cut_off_and_it_is_as_light_as_its_reader_wants(
