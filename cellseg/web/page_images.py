@@ -7,8 +7,8 @@ import re
 import shutil
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -180,6 +180,13 @@ class OpenImages:
         for other in resting:
             other.close()
         return opened
+
+    @contextmanager
+    def hold(self, image: PageImage) -> Iterator[OpenImage]:
+        """Open an image and keep it open, and its cells as they are, for as long as this lasts."""
+        self.open(image)
+        with image.lock:
+            yield image.open(self._image_format, self._class_names)
 
     def close_all(self) -> None:
         """Close all images."""
