@@ -308,6 +308,33 @@ def test_page_when_browser_and_server_are_killed_then_nothing_is_lost(
 
 
 @pytest.mark.browser
+def test_page_when_cells_were_changed_elsewhere_then_an_edit_still_holds_but_an_undo_does_not(
+    served: Served, browser: Page, draw: Callable[..., Path]
+) -> None:
+    reader = Reader(browser, served)
+    reader.upload(draw(3, "mine.png"))
+    reader.find()
+    elsewhere = (
+        "void fetch(`/api/images/${cellseg.state.image.key}/edit`, {method: 'POST',"
+        "headers: {'x-cellseg': '1'}, body: JSON.stringify({do: 'review', revision: REVISION,"
+        "points: [[0, 0], [20, 0], [20, 20]]})}).then(answer => (window.answered = answer.ok))"
+    )
+    browser.evaluate(elsewhere.replace("REVISION", "1"))
+    reader.wait("window.answered")
+    reader.click_at(12, 12)
+    reader.press("Delete")
+    reader.await_revision(3)
+    assert reader.areas() == [144, 144]
+    browser.evaluate("window.answered = null")
+    browser.evaluate(elsewhere.replace("REVISION", "3"))
+    reader.wait("window.answered")
+    reader.press("z", modifiers=2)
+    reader.wait("document.getElementById('notice').textContent.includes('changed elsewhere')")
+    reader.await_revision(4)
+    assert reader.ask("cellseg.state.log.regions.length") == 2
+
+
+@pytest.mark.browser
 def test_page_when_reviewed_then_training_data_are_taken_away(
     served: Served, browser: Page, draw: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -334,7 +334,7 @@ function send(what, values = {}) {
   return line;
 }
 
-async function sendNow(what, values) {
+async function sendNow(what, values, isSecond = false) {
   if (!state.image || isWaiting) return null;
   const { key } = state.image;
   $("saved").textContent = "saving\u2026";
@@ -347,8 +347,13 @@ async function sendNow(what, values) {
   } catch (error) {
     $("saved").textContent = "";
     if (!(error instanceof api.ServerError)) throw error;
+    if (error.status === 409) {
+      // The cells were changed meanwhile, by a prediction or another person. What the reader did
+      // still holds, unless it was an undo of what is no longer the last step.
+      await attempt(loadCells);
+      if (what === "edit" && !isSecond) return sendNow(what, values, true);
+    }
     say(error.message);
-    if (error.status === 409) await loadCells();
     if (error.status === 0) waitForServer();
     return null;
   }
