@@ -3,8 +3,8 @@
 python tools/web_demo.py CONFIG CHECKPOINT
 python tools/web_demo.py CONFIG CHECKPOINT --port 8000 --device cuda --score-thr 0.3
 
-The page is served on this machine only, makes no network requests, and is ended with Ctrl-C. It
-needs Gradio, which `make install` brings.
+The page is served on this machine only, makes no network requests, and is ended with Ctrl-C.
+Corrections and uploads are kept in the folder --keep. `cellseg web` takes images, too.
 """
 
 from cellseg.cli.running import run_tool

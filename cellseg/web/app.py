@@ -38,7 +38,7 @@ from cellseg.web.takeaway import (
     encode_download,
     write_training_data,
 )
-from cellseg.web.tile_pyramid import TILE_PX
+from cellseg.web.tile_pyramid import TILE_PX, ClosedImageError
 from cellseg.web.uploads import UploadLimits, check_upload
 
 MAX_CALL_BYTES = 2**20
@@ -166,7 +166,7 @@ class _Calls:
         images = service.store.list_images(_read_token(request))
         return _send_json(
             {
-                "model": finder.model_name,
+                "models": service.queue.models,
                 "classes": list(finder.class_names),
                 "colors": [list(color) for color in finder.palette],
                 "lowest_score": finder.score_thr,
@@ -197,24 +197,25 @@ class _Calls:
                 "um": opened.pixel_size_um,
                 "um_note": opened.note,
                 "channels": list(opened.channels),
-                "scale": None if image.choice is None else image.choice.describe(),
+                "scale": [choice.describe() for choice in image.choices.values()][-1:],
                 "revision": opened.log.revision,
             }
         )
 
     def send_cells(self, request: Request) -> Response:
         """Send all cells of an image."""
-        image = self._find(request)
-        opened = self._service.open(image)
-        with image.lock:
+        with self._service.queue.images.hold(self._find(request)) as opened:
             cells = [cell.to_json() for cell in opened.log.cells.values()]
             return _send_json({**_tell_state(opened.log), "cells": cells})
 
     def send_tile(self, request: Request) -> Response:
         """Send a tile."""
         image, place = self._find(request), request.path_params
-        pyramid = self._service.open(image).pyramid
-        content = pyramid.encode_tile(place["level"], place["column"], place["row"])
+        numbers = (place["level"], place["column"], place["row"])
+        try:
+            content = self._service.open(image).pyramid.encode_tile(*numbers)
+        except ClosedImageError:  # by another request, between the two calls
+            content = self._service.open(image).pyramid.encode_tile(*numbers)
         if content is None:
             raise RefusedError(404, "There is no such tile.")
         return Response(content, media_type="image/jpeg", headers=_NO_STORE)
@@ -306,8 +307,7 @@ class _Calls:
     ) -> Response:
         """Change cells where the page knows what is there, and tell what has changed."""
         image = self._find(request)
-        opened = self._service.open(image)
-        with image.lock:
+        with self._service.queue.images.hold(image) as opened:
             log = opened.log
             if values.get("revision") != log.revision:
                 raise RefusedError(409, "The cells were changed elsewhere; they are shown again.")
@@ -337,7 +337,10 @@ class _Calls:
             low, high = _SCALES
             if not is_number or not math.isfinite(scale) or not low <= scale <= high:
                 raise EditError(f"The scale must be a number from {low:g} to {high:g}.")
-        self._service.queue.start(image, outline, scale)
+        model = values.get("model")
+        if model is not None and model not in self._service.queue.models:
+            raise EditError("There is no such model; reload the page.")
+        self._service.queue.start(image, outline, scale, model)
         return _send_json({"job": self._service.queue.describe(image, 0)})
 
     def cancel(self, request: Request, values: Mapping[str, Any]) -> Response:
@@ -366,8 +369,7 @@ class _Calls:
     def _filter(self, request: Request, image: PageImage) -> tuple[list[Any], OpenImage]:
         """List the cells of an image that pass the filter of a request."""
         wanted = CellFilter.read(request.query_params)
-        opened = self._service.open(image)
-        with image.lock:
+        with self._service.queue.images.hold(image) as opened:
             return [cell for cell in opened.log.cells.values() if wanted.keeps(cell)], opened
 
 

@@ -7,8 +7,8 @@ import re
 import shutil
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ class PageImage:
         path: The file.
         folder: Where its corrections are kept.
         is_given: Whether it was given at start, and not uploaded.
-        choice: The scale that was chosen for it.
+        choices: The scale that was chosen for it, by the model's name.
         lock: Held while its cells change.
         opened: What is in memory, None where it is closed.
     """
@@ -69,7 +69,7 @@ class PageImage:
     path: Path
     folder: Path
     is_given: bool = False
-    choice: ScaleChoice | None = None
+    choices: dict[str, ScaleChoice] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
     opened: OpenImage | None = None
     removed: bool = False
@@ -180,6 +180,13 @@ class OpenImages:
         for other in resting:
             other.close()
         return opened
+
+    @contextmanager
+    def hold(self, image: PageImage) -> Iterator[OpenImage]:
+        """Open an image and keep it open, and its cells as they are, for as long as this lasts."""
+        self.open(image)
+        with image.lock:
+            yield image.open(self._image_format, self._class_names)
 
     def close_all(self) -> None:
         """Close all images."""

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -97,6 +97,7 @@ class Job:
         image: The image.
         outline: The region; None for the whole image.
         scale: The scale that was asked for; None to have it chosen.
+        model: The model's name.
         state: waiting, running, done, stopped or failed.
         words: What to say about it.
         done: Tiles done.
@@ -108,6 +109,7 @@ class Job:
     image: PageImage
     outline: Outline | None
     scale: float | None
+    model: str
     state: str = "waiting"
     words: str = ""
     done: int = 0
@@ -146,11 +148,20 @@ class PredictionQueue:
     Args:
         finder: The model; its score threshold is the lowest that a page can show.
         images: The open images.
+        others: What loads further models of the same classes, by their names. The one that was
+            used last is kept.
     """
 
-    def __init__(self, finder: CellFinder, images: OpenImages) -> None:
+    def __init__(
+        self,
+        finder: CellFinder,
+        images: OpenImages,
+        others: Mapping[str, Callable[[], CellFinder]] | None = None,
+    ) -> None:
         """Start without jobs; see the class."""
         self.finder, self.images = finder, images
+        self._others = dict(others or {})
+        self._kept: tuple[str, CellFinder] | None = None
         self._jobs: dict[PageImage, Job] = {}
         self._waiting: deque[Job] = deque()
         self._change = threading.Condition()
@@ -158,12 +169,27 @@ class PredictionQueue:
         self._thread = threading.Thread(target=self._work, name="prediction", daemon=True)
         self._thread.start()
 
-    def start(self, image: PageImage, outline: Outline | None, scale: float | None) -> Job:
+    @property
+    def models(self) -> list[str]:
+        """The names of all models, the first one's first."""
+        return [self.finder.model_name, *self._others]
+
+    def start(
+        self,
+        image: PageImage,
+        outline: Outline | None,
+        scale: float | None,
+        model: str | None = None,
+    ) -> Job:
         """Add a job; a job of the same image that is not over is stopped.
 
         Raises:
+            CellsegError: If there is no such model.
             FullError: If too many wait.
         """
+        model = self.finder.model_name if model is None else model
+        if model not in self.models:
+            raise CellsegError("There is no such model; reload the page.")
         with self._change:
             before = self._jobs.get(image)
             if before is not None and before in self._waiting:
@@ -172,7 +198,7 @@ class PredictionQueue:
                 raise FullError("Too many images wait for the model; try again in a while.")
             if before is not None:
                 before.cancelled = True
-            job = self._jobs[image] = Job(image, outline, scale)
+            job = self._jobs[image] = Job(image, outline, scale, model)
             self.images.busy.add(image)
             self._waiting.append(job)
             self._change.notify_all()
@@ -246,7 +272,9 @@ class PredictionQueue:
 
     def _run(self, job: Job) -> None:
         """Do one job."""
-        image, finder = job.image, self.finder
+        image = job.image
+        job.words = "Loading the model ..."
+        finder = self._load(job.model)
         opened = self.images.open(image)
         pyramid = opened.pyramid
         whole = PyramidRegion(pyramid, (0, 0, pyramid.width, pyramid.height), opened.pixel_size_um)
@@ -254,8 +282,9 @@ class PredictionQueue:
         if job.scale is not None:
             choice = ScaleChoice(job.scale, "given")
         else:
-            choice = image.choice = image.choice or finder.choose_scale(whole)
-        source, choice = self._choose_part(job, whole, choice, opened)
+            choice = image.choices.get(job.model) or finder.choose_scale(whole)
+            image.choices[job.model] = choice
+        source, choice = self._choose_part(job, whole, choice, opened, finder)
         plan = finder.plan_tiles(source, choice)
         job.words, job.total, job.began = choice.describe(), len(plan.tiles), time.monotonic()
         parts, finished = [], []
@@ -278,13 +307,27 @@ class PredictionQueue:
             words = f"Stopped after {job.done} of {job.total} tiles: {words}"
         job.words, job.state = words, "stopped" if job.cancelled else "done"
 
+    def _load(self, model: str) -> CellFinder:
+        """Load a model, unless it is there."""
+        if model not in self._others:
+            return self.finder
+        if self._kept is None or self._kept[0] != model:
+            self._kept = None  # so that no two are in memory beside the first one
+            self._kept = (model, self._others[model]())
+        return self._kept[1]
+
     def _choose_part(
-        self, job: Job, whole: PyramidRegion, choice: ScaleChoice, opened: OpenImage
+        self,
+        job: Job,
+        whole: PyramidRegion,
+        choice: ScaleChoice,
+        opened: OpenImage,
+        finder: CellFinder,
     ) -> tuple[PyramidRegion, ScaleChoice]:
         """Choose what is shown to the model, at the scale that the whole image has."""
         if job.outline is None:
             return whole, choice
-        scale = self.finder.plan_tiles(whole, choice).scale
+        scale = finder.plan_tiles(whole, choice).scale
         if scale is None:  # the model's own way of showing whole images, which are small
             return whole, choice
         points = np.array(job.outline)

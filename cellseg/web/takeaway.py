@@ -8,6 +8,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
 
@@ -32,6 +33,7 @@ DOWNLOADS = ("labels", "geojson", "csv")
 """Formats that can be downloaded, as `outputs.FORMATS` names them."""
 
 _CROP_PX = 1024  # largest side of a crop to train on
+_LEAST_CUT_PX = 128  # shorter sides are cut only where they must be
 _MARGIN_PX = 16  # around a reviewed region, so that cells at its edge are whole
 
 
@@ -169,8 +171,8 @@ def write_training_data(
         raise CellsegError(
             "No region is reviewed; mark those that you have checked (key R), then train on them."
         )
-    if len(boxes) == 1:  # one crop trains, one validates
-        boxes = [(boxes[0][0], half) for half in _halve(boxes[0][1])]
+    if len(boxes) == 1:  # most of it trains, a part validates
+        boxes = [(boxes[0][0], part) for part in _quarter(boxes[0][1])]
     root = "training-data"
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         sizes = {image.opened.pixel_size_um for image, _ in boxes}
@@ -205,19 +207,22 @@ def _cut_regions(image: ReviewedImage) -> Iterator[Box]:
         across, down = (math.ceil(side / _CROP_PX) for side in (high - low).tolist())
         xs = np.linspace(low[0], high[0], across + 1).astype(int).tolist()
         ys = np.linspace(low[1], high[1], down + 1).astype(int).tolist()
-        for y1, y2 in zip(ys, ys[1:], strict=False):
-            for x1, x2 in zip(xs, xs[1:], strict=False):
+        for y1, y2 in pairwise(ys):
+            for x1, x2 in pairwise(xs):
                 yield x1, y1, x2, y2
 
 
-def _halve(box: Box) -> list[Box]:
-    """Cut a box in two along its longer side."""
+def _quarter(box: Box) -> list[Box]:
+    """Cut a box in four; a side too short to be cut stays whole where the other one is not."""
     x1, y1, x2, y2 = box
-    if x2 - x1 >= y2 - y1:
-        middle = (x1 + x2) // 2
-        return [(x1, y1, middle, y2), (middle, y1, x2, y2)]
-    middle = (y1 + y2) // 2
-    return [(x1, y1, x2, middle), (x1, middle, x2, y2)]
+    is_wide, is_tall = x2 - x1 >= _LEAST_CUT_PX, y2 - y1 >= _LEAST_CUT_PX
+    if not is_wide and not is_tall:
+        is_wide, is_tall = x2 - x1 >= y2 - y1, x2 - x1 < y2 - y1
+    xs = [x1, (x1 + x2) // 2, x2] if is_wide else [x1, x2]
+    ys = [y1, (y1 + y2) // 2, y2] if is_tall else [y1, y2]
+    return [
+        (left, top, right, bottom) for top, bottom in pairwise(ys) for left, right in pairwise(xs)
+    ]
 
 
 def _make_crop(

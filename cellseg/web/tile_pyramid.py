@@ -19,6 +19,11 @@ _BLOCK_PX = 2048
 _LARGEST_OVERVIEW_PX = 8192
 _QUALITY = 95
 
+
+class ClosedImageError(CellDataError):
+    """An image was closed, to make room for others, while it was read."""
+
+
 OpenLevel = Callable[[float], ImageSource]
 """Opens the image with so many full-resolution pixels per pixel."""
 
@@ -80,7 +85,7 @@ class TilePyramid:
     def _require_open(self) -> None:
         """Raise CellDataError where the image was closed meanwhile."""
         if self._closed:
-            raise CellDataError("The image was closed; open it again.")
+            raise ClosedImageError("The image was closed; open it again.")
 
     def _read_level(
         self, factor: float, x: int, y: int, width: int, height: int

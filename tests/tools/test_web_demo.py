@@ -1,22 +1,27 @@
-"""tools/web_demo.py: what it asks for, what it refuses, and that nothing stays after Ctrl-C."""
+"""tools/web_demo.py: what it asks for, what it refuses, and what stays after Ctrl-C and kills."""
 
 import argparse
+import http.client
 import importlib.util
+import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
 from cellseg.cli import web
 from cellseg.cli.running import build_parser
 from cellseg.errors import CellsegError
-from cellseg.file_locks import FolderLock
 from cellseg.inference import Predictor
 
 from ..inference.oracle import oracle_config
@@ -32,17 +37,15 @@ def tool() -> ModuleType:
 
 
 def _parse(*words: str) -> argparse.Namespace:
-    return build_parser("", web.add_arguments).parse_args([CONFIG, "weights.pth", *words])
+    return build_parser("", web.add_tool_arguments).parse_args([CONFIG, "weights.pth", *words])
 
 
-def test_web_demo_without_gradio_says_how_to_install_it(tool, monkeypatch):
+def test_web_demo_without_its_packages_says_how_to_install_them(tool, monkeypatch):
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name: None if name == "gradio" else find_spec(name)
+        importlib.util, "find_spec", lambda name: None if name == "uvicorn" else find_spec(name)
     )
-    monkeypatch.setattr(signal, "signal", lambda *_: None)
-    monkeypatch.setattr(tool, "set_thread_counts", lambda: None)
-    with pytest.raises(CellsegError, match="pip install gradio"):
+    with pytest.raises(CellsegError, match="pip install starlette uvicorn"):
         tool.run(_parse())
 
 
@@ -51,13 +54,29 @@ def test_web_demo_by_default_listens_on_loopback_only():
     assert (args.host, args.port, args.score_thr) == ("127.0.0.1", 7860, 0.5)
 
 
+def test_web_when_images_are_named_then_they_are_given_and_others_said_to_be_absent(
+    tool, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(tool, "Predictor", lambda *_, **options: Predictor(oracle_config(), None))
+    parser = build_parser("", web.add_arguments)
+    (tmp_path / "images").mkdir()
+    for name in ("b.png", "a.tif"):
+        (tmp_path / "images" / name).write_bytes(b"")
+    keep = ["--keep", str(tmp_path / "keep")]
+    service = tool.build_service(parser.parse_args([str(tmp_path / "images"), *keep]))
+    assert [image.name for image in service.store.given.values()] == ["a", "b"]
+    service.close()
+    with pytest.raises(CellsegError, match="no such file"):
+        tool.build_service(parser.parse_args([str(tmp_path / "absent.tif"), *keep]))
+
+
 @pytest.mark.parametrize(
     "flags", [("--score-thr", "1.5"), ("--max-mb", "0"), ("--max-megapixels", "-1")]
 )
 def test_web_demo_with_impossible_limits_says_so(tool, tmp_path, flags):
     args = _parse(*flags)
     with pytest.raises(CellsegError, match=flags[0]):
-        tool.build_service(args, tmp_path / "pages")
+        tool.build_finder(args)
 
 
 def test_web_demo_finds_cells_down_to_the_lowest_score_of_the_slider(tool, monkeypatch, tmp_path):
@@ -70,51 +89,98 @@ def test_web_demo_finds_cells_down_to_the_lowest_score_of_the_slider(tool, monke
     monkeypatch.setattr(tool, "Predictor", build)
     for index, given in enumerate((0.5, 0.01)):
         args = _parse("--score-thr", str(given), "--device", "cpu")
-        service = tool.build_service(args, tmp_path / f"pages{index}")
-        assert service.limits.max_bytes == 64 * 2**20
+        args.keep = tmp_path / f"keep{index}"
+        service = tool.build_service(args)
+        assert service.limits.max_bytes == 2**30
+        service.close()
     assert made == [0.05, 0.01]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-def test_web_demo_when_interrupted_then_it_ends_cleanly_and_leaves_no_file(tmp_path, name):
-    pytest.importorskip("gradio", reason="Gradio is not installed")
+def _start(folder: Path) -> tuple[subprocess.Popen[str], str]:
+    """Start the tool with a model that sees perfectly; its process, and the page's address."""
     cfg = oracle_config()
     cfg.custom_imports = dict(imports=["oracle"], allow_failed_imports=False)
-    cfg.dump(tmp_path / "config.py")
-    torch.save({"state_dict": {}, "meta": {}}, tmp_path / "weights.pth")
-    (tmp_path / "tmp").mkdir()
+    cfg.dump(folder / "config.py")
+    torch.save({"state_dict": {}, "meta": {}}, folder / "weights.pth")
+    (folder / "tmp").mkdir(exist_ok=True)
     process = subprocess.Popen(
         [
             sys.executable,
             str(ROOT / "tools" / "web_demo.py"),
-            str(tmp_path / "config.py"),
-            str(tmp_path / "weights.pth"),
+            str(folder / "config.py"),
+            str(folder / "weights.pth"),
             *("--port", "0", "--device", "cpu"),
         ],
         env={
             **os.environ,
             "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests" / "inference")]),
-            "TMPDIR": str(tmp_path / "tmp"),
+            "TMPDIR": str(folder / "tmp"),
             "OMP_NUM_THREADS": "1",
         },
-        cwd=tmp_path,
+        cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+    assert process.stdout is not None
+    line = next((line for line in process.stdout if line.startswith("Open ")), "")
+    if not line:
+        process.kill()
+        pytest.fail(process.communicate()[1][-2000:])
+    return process, line.split()[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_web_demo_when_interrupted_then_it_ends_cleanly_and_what_was_done_stays(tmp_path, name):
+    pytest.importorskip("uvicorn", reason="the extra web is not installed")
+    process, address = _start(tmp_path)
     try:
-        line = next(line for line in process.stdout if line.startswith("Open "))
-        assert urllib.request.urlopen(line.split()[1], timeout=60).status == 200
-        assert list((tmp_path / "tmp").glob("cellseg-web-*"))
+        assert urllib.request.urlopen(address, timeout=60).status == 200
+        assert (tmp_path / "cellseg-web" / ".in_use").exists()
         process.send_signal(getattr(signal, name))
         out, err = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert (process.returncode, out) == (0, "The page is closed.\n"), err
+    assert process.returncode == 0, err
+    assert out == "The page is closed; what was done is kept in cellseg-web.\n"
     assert "Traceback" not in err
-    assert list((tmp_path / "tmp").glob("cellseg-web-*")) == []
-    assert not (tmp_path / ".gradio").exists()
+    assert not (tmp_path / "cellseg-web" / ".in_use").exists()
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_web_demo_when_killed_at_any_time_then_every_answered_step_is_there_again(tmp_path):
+    pytest.importorskip("uvicorn", reason="the extra web is not installed")
+    image = np.full((64, 64, 3), 255, np.uint8)
+    cv2.imwrite(str(tmp_path / "a.png"), image)
+    cookie, path, saved = f"cellseg={'t' * 32}", "", 0
+    for kill_after_s in (0.3, 0.7, 1.1):
+        process, address = _start(tmp_path)
+
+        def call(path: str, body: bytes | None = None, address: str = address) -> dict:
+            headers = {"Cookie": cookie, "x-cellseg": "1"}
+            request = urllib.request.Request(f"{address}api/images{path}", body, headers)
+            return json.load(urllib.request.urlopen(request, timeout=60))
+
+        try:
+            path = path or "/" + call("?name=a.png", (tmp_path / "a.png").read_bytes())["key"]
+            found = call(f"{path}/cells")
+            assert saved <= len(found["cells"]) <= saved + 1  # one may not have been answered
+            saved, revision = len(found["cells"]), found["revision"]
+            timer = threading.Timer(kill_after_s, process.kill)
+            timer.start()
+            with suppress(OSError, http.client.HTTPException, ValueError):
+                while True:
+                    left = saved % 50
+                    points = [[left, 0], [left + 9, 0], [left + 9, 9], [left, 9]]
+                    edit = {"do": "draw", "label": 0, "points": points, "revision": revision}
+                    revision = call(f"{path}/edit", json.dumps(edit).encode())["revision"]
+                    saved += 1
+        finally:
+            process.kill()
+            process.communicate()
+    assert saved > 5
 
 
 def test_web_demo_on_the_network_then_a_password_or_the_lack_of_it_is_asked_for(
@@ -141,20 +207,14 @@ def test_web_demo_on_the_network_then_a_password_or_the_lack_of_it_is_asked_for(
             tool.read_password(_parse("--password-file", str(path)), is_local=True)
 
 
-def test_web_demo_at_start_then_what_killed_servers_left_is_removed(tool, tmp_path, monkeypatch):
-    monkeypatch.setattr(tool, "_SETTLED_S", -1.0)
-    for name in ("cellseg-web-old", "cellseg-web-held", "other"):
-        (tmp_path / name / "pages").mkdir(parents=True)
-        (tmp_path / name / "pages" / "a.png").write_bytes(b"image")
-    (tmp_path / "cellseg-web-link").symlink_to(tmp_path / "other")
-    holder = FolderLock(tmp_path / "cellseg-web-held" / tool._LOCK_NAME)
-    assert holder.take()
-    tool.remove_leftovers(tmp_path)
-    assert sorted(path.parent.parent.name for path in tmp_path.rglob("a.png")) == [
-        "cellseg-web-held",
-        "other",
-    ]
-    holder.release()
-    monkeypatch.setattr(tool, "_SETTLED_S", 100.0)
-    tool.remove_leftovers(tmp_path)  # it may just be starting
-    assert (tmp_path / "cellseg-web-held" / "pages" / "a.png").exists()
+def test_web_demo_when_another_server_uses_the_folder_then_words_say_so(tool, tmp_path):
+    first = tool.take_folder(tmp_path / "keep")
+    if os.name == "posix":
+        assert (tmp_path / "keep").stat().st_mode & 0o077 == 0
+    with pytest.raises(CellsegError, match=r"Another `cellseg web` .*--keep"):
+        tool.take_folder(tmp_path / "keep")
+    first.release()
+    tool.take_folder(tmp_path / "keep").release()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CellsegError, match="--keep"):
+        tool.take_folder(tmp_path / "file")

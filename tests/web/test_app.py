@@ -89,7 +89,7 @@ def test_cookie_then_scripts_and_other_sites_do_not_see_it(served: Served) -> No
 
 def test_state_then_model_limits_and_images_are_told(served: Served) -> None:
     state = served.visit().read("/api/state").json()
-    assert (state["model"], state["classes"]) == ("blobs", ["epithelial", "<b>round</b>"])
+    assert (state["models"], state["classes"]) == (["blobs"], ["epithelial", "<b>round</b>"])
     assert state["images"] == [{"key": "g0", "name": "given", "given": True}]
     image = served.visit().read("/api/images/g0").json()
     assert (image["width"], image["height"], image["um"]) == (96, 96, pytest.approx(0.25))
@@ -173,6 +173,9 @@ def test_prediction_when_scale_or_region_make_no_sense_then_refused(served: Serv
         {"scale": float("nan")},
         {"points": [[0, 0], [3, 0], [3, 3]]},
         {"points": "all"},
+        {"model": "other"},
+        {"model": ["blobs"]},
+        {"model": "/etc/passwd"},
         {"points": square[:2]},
     ):
         assert visitor.change("/api/images/g0/predict", **values).status == 400, values

@@ -308,6 +308,33 @@ def test_page_when_browser_and_server_are_killed_then_nothing_is_lost(
 
 
 @pytest.mark.browser
+def test_page_when_cells_were_changed_elsewhere_then_an_edit_still_holds_but_an_undo_does_not(
+    served: Served, browser: Page, draw: Callable[..., Path]
+) -> None:
+    reader = Reader(browser, served)
+    reader.upload(draw(3, "mine.png"))
+    reader.find()
+    elsewhere = (
+        "void fetch(`/api/images/${cellseg.state.image.key}/edit`, {method: 'POST',"
+        "headers: {'x-cellseg': '1'}, body: JSON.stringify({do: 'review', revision: REVISION,"
+        "points: [[0, 0], [20, 0], [20, 20]]})}).then(answer => (window.answered = answer.ok))"
+    )
+    browser.evaluate(elsewhere.replace("REVISION", "1"))
+    reader.wait("window.answered")
+    reader.click_at(12, 12)
+    reader.press("Delete")
+    reader.await_revision(3)
+    assert reader.areas() == [144, 144]
+    browser.evaluate("window.answered = null")
+    browser.evaluate(elsewhere.replace("REVISION", "3"))
+    reader.wait("window.answered")
+    reader.press("z", modifiers=2)
+    reader.wait("document.getElementById('notice').textContent.includes('changed elsewhere')")
+    reader.await_revision(4)
+    assert reader.ask("cellseg.state.log.regions.length") == 2
+
+
+@pytest.mark.browser
 def test_page_when_reviewed_then_training_data_are_taken_away(
     served: Served, browser: Page, draw: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -398,6 +425,41 @@ def test_page_when_an_image_is_large_then_cells_appear_tile_by_tile_and_stop_kee
         centers = [((x1 + x2) / 2, (y1 + y2) / 2) for x1, y1, x2, y2 in boxes]
         assert len(centers) > 150
         assert all(298 < x < 702 and 298 < y < 602 for x, y in centers)
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_page_when_a_slide_has_20000_pixels_a_side_then_single_pixels_and_a_region_are_shown(
+    browser: Page, tmp_path: Path
+) -> None:
+    path = tmp_path / "slide.tif"
+    tile = np.tile(draw_blobs(16, 128), (4, 4, 1))
+    tifffile.imwrite(
+        path,
+        (tile for _ in range(40 * 40)),
+        shape=(20_000, 20_000, 3),
+        dtype=np.uint8,
+        tile=(512, 512),
+        compression="zlib",
+        photometric="rgb",
+        resolution=(4e4, 4e4),
+        resolutionunit="CENTIMETER",
+    )
+    with serve_page(tmp_path / "web", given=[path]) as served:
+        reader = Reader(browser, served)
+        browser.wait_until(LOADED, 300)
+        browser.evaluate("void cellseg.viewer.show(15_000, 12_000, 20)")
+        reader.place(0, 0)
+        assert reader.ask("cellseg.viewer.view().scale") == pytest.approx(20, rel=0.05)
+        reader.wait("cellseg.viewer.main.world.getItemAt(0).getFullyLoaded()")
+        bar = reader.ask("document.getElementById('scalebar').textContent")
+        assert bar.endswith("\u00b5m")
+        browser.evaluate("void cellseg.viewer.main.viewport.zoomBy(0.1, null, true)")
+        reader.press("d")
+        reader.drag((14_900, 11_900), (15_100, 12_100))
+        reader.wait("cellseg.state.log.undo == 'predict'")
+        assert len(reader.areas()) > 20
+        assert max(width for _, width in served.finder.calls) <= 400
 
 
 @pytest.mark.browser

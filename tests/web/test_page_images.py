@@ -1,5 +1,6 @@
 """Images are opened when they are looked at, and few at a time."""
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from cellseg.errors import CellDataError
 from cellseg.web import page_images as module
+from cellseg.web.edit_log import EditStep
 from cellseg.web.page_images import LOG_NAME, OpenImages, PageImage, list_given, make_stem
 
 from .stand_in import CLASS_NAMES
@@ -44,6 +46,24 @@ def test_images_when_many_are_opened_then_those_that_rest_are_closed(
     assert opened.open(images[1]).pyramid.width == 96
     opened.close_all()
     assert not any(image.opened for image in images)
+
+
+def test_image_when_closed_while_it_is_held_then_no_step_is_lost(
+    draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    image = PageImage("k", "a.png", draw(1, "a.png"), tmp_path / "folder")
+    images = OpenImages({}, CLASS_NAMES)
+    images.open(image)
+    closing = threading.Thread(target=image.close)
+    with images.hold(image) as opened:
+        closing.start()  # waits until the step is done
+        cells = opened.log.new_cells([[[1, 1, 2, 2, -2]]], [0], [None])
+        opened.log.apply(EditStep("draw", added=cells))
+        assert image.opened is opened
+    closing.join(60)
+    assert image.opened is None
+    with images.hold(image) as again:
+        assert len(again.log.cells) == 1
 
 
 def test_given_images_then_each_keeps_its_corrections_apart(tmp_path: Path) -> None:

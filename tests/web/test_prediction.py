@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cellseg.errors import CellsegError
 from cellseg.web import prediction as module
 from cellseg.web.cell_edits import make_step
 from cellseg.web.page_images import OpenImages, PageImage
@@ -153,6 +154,27 @@ def test_job_when_the_network_fails_then_words_say_so_and_the_next_image_works(
     assert job["words"].startswith("a.png could not be processed")
     finder.fault = None
     assert find(queue, image)["state"] == "done"
+
+
+def test_job_with_another_model_then_it_is_loaded_once_and_its_cells_replace_the_others(
+    finder: BlobFinder, image: PageImage
+) -> None:
+    other, loads = BlobFinder(), []
+    other.model_name = "other"
+    images = OpenImages({}, finder.class_names)
+    queue = PredictionQueue(finder, images, {"other": lambda: loads.append(1) or other})
+    try:
+        find(queue, image)
+        for _ in range(2):
+            queue.start(image, None, None, "other")
+            assert wait(queue, image, "done")["words"].startswith("3 cells")
+        with pytest.raises(CellsegError, match="no such model"):
+            queue.start(image, None, None, "absent")
+    finally:
+        queue.close()
+    assert (len(finder.calls), len(other.calls), len(loads)) == (1, 2, 1)
+    assert areas(queue, image) == [144, 144, 144]
+    assert set(image.choices) == {"blobs", "other"}
 
 
 def test_contains_then_points_inside_the_outline_are_found() -> None:

@@ -111,7 +111,7 @@ def test_training_data_then_reviewed_cells_are_labels_and_the_rest_is_ignored(
     assert len(data) == 2
 
 
-def test_training_data_when_one_region_is_small_then_it_becomes_two_crops(
+def test_training_data_when_one_region_is_small_then_it_becomes_several_crops(
     image: PageImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     review(image, 0, 0, 96, 96)
@@ -120,6 +120,8 @@ def test_training_data_when_one_region_is_small_then_it_becomes_two_crops(
     assert not (folders[0] / "ignore.tif").exists()
     sides = [read_label_map(folder / "class1.tif").shape for folder in folders]
     assert sides == [(96, 48), (96, 48)]
+    monkeypatch.setattr(module, "_LEAST_CUT_PX", 90)
+    assert len(export(image, tmp_path / "quarters")) == 4
     monkeypatch.setattr(module, "_CROP_PX", 40)
     folders = export(image, tmp_path / "more")
     assert len(folders) == math.ceil(96 / 40) ** 2

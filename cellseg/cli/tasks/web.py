@@ -4,7 +4,9 @@ import argparse
 import importlib.util
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from getpass import getpass
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from cellseg.errors import CellsegError
 from cellseg.file_locks import FolderLock
 from cellseg.inference import Predictor
 from cellseg.inference.image_list import find_input_images
+from cellseg.model_files import list_models, read_model_facts
 
 _LOWEST_SCORE = 0.05
 _LOCK_NAME = ".in_use"
@@ -29,6 +32,23 @@ def require_packages() -> None:
                 f"The page needs {name}, which is not installed; run `make install`, or "
                 f"`pip install starlette uvicorn`."
             )
+
+
+def list_other_models(
+    args: argparse.Namespace, finder: Predictor
+) -> dict[str, Callable[[], Predictor]]:
+    """List what loads the installed models that know the same classes and read images alike."""
+    found: dict[str, Callable[[], Predictor]] = {}
+    for name in list_models():
+        with suppress(CellsegError):  # said when it is asked for by name
+            facts = read_model_facts(list_models()[name])
+            order = finder.image_format.get("channel_order", "rgb")
+            is_alike = facts.classes == finder.class_names
+            is_alike &= facts.record.get("channel_order", "rgb") == order
+            if name != finder.model_name and is_alike:
+                options = {"device": args.device, "score_thr": finder.score_thr, "amp": args.amp}
+                found[name] = partial(Predictor, name, **options)
+    return found
 
 
 def build_finder(args: argparse.Namespace) -> Predictor:
@@ -65,7 +85,8 @@ def build_service(args: argparse.Namespace) -> Any:
     finder = build_finder(args)
     limits = UploadLimits(round(args.max_mb * 2**20), round(args.max_megapixels * 1e6))
     store = SessionStore(args.keep / "uploads", list_given(given, args.keep / "corrections"))
-    queue = PredictionQueue(finder, OpenImages(finder.image_format, finder.class_names))
+    images = OpenImages(finder.image_format, finder.class_names)
+    queue = PredictionQueue(finder, images, list_other_models(args, finder))
     return PageService(store, queue, limits, Inbox(limits.max_bytes), args.score_thr)
 
 

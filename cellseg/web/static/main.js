@@ -71,7 +71,9 @@ async function loadState() {
   state.info = info;
   state.images = info.images;
   overlay.colors = info.colors.map(([r, g, b]) => `rgb(${r},${g},${b})`);
-  $("model").textContent = `Model ${info.model}: ${info.classes.join(", ")}`;
+  const model = $("model").value;
+  $("model").replaceChildren(...info.models.map((name) => new Option(name, name)));
+  if (info.models.includes(model)) $("model").value = model;
   $("invite").textContent =
     `TIFF, slide, PNG, JPEG or BMP, up to ${info.limits}. Images stay on this server.`;
   $("score").min = info.lowest_score;
@@ -107,7 +109,7 @@ async function openImage(key, keepsView = false) {
   listImages();
   if (isOther || !keepsView) viewer.open(image);
   $("unit").textContent = image.um ? "\u00b5m\u00b2" : "px";
-  $("scale-note").textContent = image.scale || "";
+  $("scale-note").textContent = image.scale.join("");
   readSizes();
   await loadCells();
   watchJob();
@@ -182,7 +184,22 @@ function showCells() {
       showCells();
     });
     panel.drawHistogram($("histogram"), $("statistics"), cells, state.image);
+    tellView();
   }, 60);
+}
+
+let rest = 0;
+
+// Tell what is in view, once it rests; and that tiles are on their way, where that takes long.
+function tellView() {
+  clearTimeout(rest);
+  rest = setTimeout(() => {
+    const view = viewer.view();
+    $("in-view").textContent = panel.describeView(store, view, state.image);
+    const isRead = !state.image || viewer.main.world.getItemAt(0)?.getFullyLoaded();
+    $("loading").hidden = Boolean(isRead);
+    if (!isRead) tellView();
+  }, 400);
 }
 
 function readSizes() {
@@ -241,7 +258,8 @@ async function predict(points) {
   say("");
   const scale = $("scale").value === "" ? null : Number($("scale").value);
   const { key } = state.image;
-  if (await attempt(() => api.change(`/api/images/${key}/predict`, { points, scale }))) watchJob(true);
+  const model = $("model").value;
+  if (await attempt(() => api.change(`/api/images/${key}/predict`, { points, scale, model }))) watchJob(true);
 }
 
 let watch = 0;
@@ -316,7 +334,7 @@ function send(what, values = {}) {
   return line;
 }
 
-async function sendNow(what, values) {
+async function sendNow(what, values, isSecond = false) {
   if (!state.image || isWaiting) return null;
   const { key } = state.image;
   $("saved").textContent = "saving\u2026";
@@ -329,8 +347,13 @@ async function sendNow(what, values) {
   } catch (error) {
     $("saved").textContent = "";
     if (!(error instanceof api.ServerError)) throw error;
+    if (error.status === 409) {
+      // The cells were changed meanwhile, by a prediction or another person. What the reader did
+      // still holds, unless it was an undo of what is no longer the last step.
+      await attempt(loadCells);
+      if (what === "edit" && !isSecond) return sendNow(what, values, true);
+    }
     say(error.message);
-    if (error.status === 409) await loadCells();
     if (error.status === 0) waitForServer();
     return null;
   }
@@ -495,6 +518,7 @@ viewer.onView(() => {
   overlay.draw();
   tools.draw();
   panel.drawScaleBar($("scalebar"), viewer.view(), state.image?.um);
+  tellView();
 });
 viewer.main.addHandler("open", () => {
   viewer.fade(Number($("fade").value));

@@ -78,12 +78,27 @@ export function drawHistogram(canvas, note, cells, image) {
   context.textAlign = "right";
   context.fillText(`${format(last, last < 10 ? 1 : 0)} ${unit}`, canvas.width, canvas.height - 2);
   const median = sizes[Math.floor(sizes.length / 2)];
-  const pixels = image.width * image.height;
-  const density = image.um
-    ? `${format((cells.length / (pixels * factor)) * 1e6)} cells per mm\u00b2`
-    : `${format((cells.length / pixels) * 1e6, 1)} cells per megapixel`;
-  note.textContent = `Median size ${format(median, median < 10 ? 1 : 0)} ${unit}; ${density}.`;
+  note.textContent = `Median size ${format(median, median < 10 ? 1 : 0)} ${unit}.`;
   canvas.setAttribute("aria-label", `Histogram of cell sizes. ${note.textContent}`);
+}
+
+// Cells whose middle is in view, and how dense they lie in the part of the image that is.
+export function describeView(store, view, image) {
+  if (!view || !image) return "";
+  const [x1, y1] = [Math.max(view.x, 0), Math.max(view.y, 0)];
+  const x2 = Math.min(view.x + view.width, image.width);
+  const y2 = Math.min(view.y + view.height, image.height);
+  const pixels = Math.max(x2 - x1, 0) * Math.max(y2 - y1, 0);
+  if (!pixels) return "";
+  let count = 0;
+  for (const cell of store.within(x1, y1, x2, y2)) {
+    const [x, y] = [(cell.x1 + cell.x2) / 2, (cell.y1 + cell.y2) / 2];
+    if (x >= x1 && x < x2 && y >= y1 && y < y2) count++;
+  }
+  const density = image.um
+    ? `${format((count / (pixels * image.um ** 2)) * 1e6)} per mm\u00b2`
+    : `${format((count / pixels) * 1e6, 1)} per megapixel`;
+  return `In view: ${format(count)} ${count === 1 ? "cell" : "cells"}, ${density}.`;
 }
 
 export function drawScaleBar(element, view, um) {

@@ -1,0 +1,155 @@
+"""Predict, correct 20 cells by script, take the data away, train on them: better on that image."""
+
+import io
+import os
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cellseg.images import read_label_map
+from cellseg.inference import Predictor
+from cellseg.model_files import list_models
+from cellseg.scoring import score_label_maps
+from cellseg.structures.cells import Cells
+from cellseg.web.cell_edits import make_step
+from cellseg.web.page_images import OpenImages, PageImage
+from cellseg.web.prediction import PredictionQueue
+from cellseg.web.rings import decode_rings, encode_masks
+from cellseg.web.takeaway import CellFilter, ReviewedImage, collect_cells, write_training_data
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLE = ROOT / "data" / "examples" / "val" / "4193474b2f1c"
+MODEL = "nuclei-cc0"
+SCORE = 0.5
+CORRECTIONS = 20
+# About 50 steps of one crop at a higher rate than usual, so that the test takes minutes.
+FEW_STEPS = (
+    "train_dataloader.batch_size=1",
+    "train_dataloader.dataset.times=17",
+    "optim_wrapper.optimizer.lr=6e-4",
+)
+
+
+class Corrector:
+    """A person who knows where the nuclei are, and corrects an image on the page."""
+
+    def __init__(self, queue: PredictionQueue, image: PageImage, truth: np.ndarray) -> None:
+        self.queue, self.image, self.truth = queue, image, truth
+        self.log = queue.images.open(image).log
+        self.left = CORRECTIONS
+
+    def predict(self) -> None:
+        self.queue.start(self.image, None, None)
+        while (self.queue.describe(self.image, 0) or {})["state"] != "done":
+            time.sleep(0.1)
+
+    def shown(self) -> list[Any]:
+        return [c for c in self.log.cells.values() if CellFilter(SCORE).keeps(c)]
+
+    def edit(self, **action: Any) -> None:
+        self.log.apply(make_step(self.log, self.image.canvas(1), action))
+        self.left -= 1
+
+    def correct(self) -> None:
+        """Redraw, draw and delete up to 20 cells; then mark the whole image as reviewed."""
+        nuclei = Cells.from_label_map(self.truth)
+        outlines = list(encode_masks(nuclei.get_masks()))
+        best = self.match()
+        for index in np.argsort(best[:, 1]).tolist():  # what is worst comes first
+            if self.left > 0 and best[index, 1] < 0.8:
+                points = _trace(outlines[index][0])
+                key = int(best[index, 0])
+                if best[index, 1] > 0.2 and key in self.log.cells:
+                    self.edit(do="redraw", keys=[key], points=points)
+                else:
+                    self.edit(do="draw", label=0, points=points)
+        for cell in self.shown():
+            crop = decode_rings(cell.rings)
+            rows, columns = crop.mask.shape
+            below = self.truth[crop.y0 : crop.y0 + rows, crop.x0 : crop.x0 + columns]
+            if self.left > 0 and cell.score is not None and not below[crop.mask].any():
+                self.edit(do="delete", keys=[cell.key])
+        height, width = self.truth.shape
+        self.edit(do="review", points=[[0, 0], [width, 0], [width, height], [0, height]])
+
+    def match(self) -> np.ndarray:
+        """Find for each nucleus the shown cell that fits best: (N, 2) key and IoU."""
+        best = np.zeros((int(self.truth.max()) and len(np.unique(self.truth)) - 1, 2))
+        sizes = dict(zip(*np.unique(self.truth, return_counts=True), strict=True))
+        places = {number: i for i, number in enumerate(k for k in sizes if k)}
+        for cell in self.shown():
+            crop = decode_rings(cell.rings)
+            rows, columns = crop.mask.shape
+            below = self.truth[crop.y0 : crop.y0 + rows, crop.x0 : crop.x0 + columns][crop.mask]
+            for number, shared in zip(*np.unique(below, return_counts=True), strict=True):
+                if number:
+                    iou = shared / (cell.area + sizes[number] - shared)
+                    if iou > best[places[number], 1]:
+                        best[places[number]] = cell.key, iou
+        return best
+
+    def export(self, folder: Path) -> Path:
+        opened = self.queue.images.open(self.image)
+        content = io.BytesIO()
+        reviewed = ReviewedImage("image", opened, self.shown(), self.log.regions)
+        write_training_data([reviewed], self.queue.finder.class_names, content)
+        with zipfile.ZipFile(content) as archive:
+            archive.extractall(folder)
+        return folder / "training-data"
+
+
+def _trace(ring: list[int]) -> list[list[int]]:
+    """Return the corners of a ring."""
+    x, y = ring[:2]
+    points = [[x, y]]
+    for place, step in enumerate(ring[2:]):
+        x, y = (x + step, y) if place % 2 == 0 else (x, y + step)
+        points.append([x, y])
+    return points
+
+
+def score(predictor: Predictor, truth: np.ndarray) -> dict[str, float]:
+    cells = predictor(EXAMPLE / "image.tif")
+    cells = cells[cells.confidences >= SCORE]
+    values = score_label_maps(truth, cells.label_map()).any_class.values
+    return {name: values[name] for name in ("AJI", "PQ", "F1_50")}
+
+
+@pytest.mark.slow
+def test_page_when_20_cells_are_corrected_and_trained_on_then_that_image_is_predicted_better(
+    tmp_path: Path,
+) -> None:
+    if MODEL not in list_models():
+        pytest.skip(f"the model {MODEL} is not there")
+    truth = read_label_map(EXAMPLE / "class1.tif")
+    predictor = Predictor(MODEL, score_thr=0.05, device="cpu")
+    before = score(predictor, truth)
+    queue = PredictionQueue(predictor, OpenImages(predictor.image_format, predictor.class_names))
+    image = PageImage("k", "image.tif", EXAMPLE / "image.tif", tmp_path / "corrections")
+    person = Corrector(queue, image, truth)
+    person.predict()
+    person.correct()
+    cells = collect_cells(person.shown(), queue.images.open(image), predictor.class_names)
+    corrected = score_label_maps(truth, cells.label_map()).any_class.values
+    assert corrected["AJI"] > before["AJI"]
+    data = person.export(tmp_path)
+    queue.close()
+    command = [sys.executable, "-m", "cellseg", "train", "--from", MODEL, "--data", str(data)]
+    command += ["--steps", "50", "--work-dir", str(tmp_path / "work")]
+    command += ["--cfg-options", *FEW_STEPS]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=1500
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    after = score(Predictor(tmp_path / "work", score_thr=0.05, device="cpu"), truth)
+    told = f"before {before}, corrected {corrected['AJI']:.3f}, after {after}"
+    assert after["AJI"] > before["AJI"], told
+    assert after["F1_50"] >= before["F1_50"], told
+    (tmp_path / "scores.txt").write_text(told)
