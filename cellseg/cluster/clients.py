@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +25,7 @@ from cellseg.errors import CellsegError
 
 LOOPBACK = "127.0.0.1"
 _MOST_DEATHS = 2  # a unit fails when one more worker than that has died with it
-_SPARE_BYTES = 600 << 20  # of a worker beside the model: tiles, masks, the image's cells
+_SPARE_BYTES = 1536 << 20  # of a worker beside PyTorch: model, tiles, masks, cells
 _CONNECT_S = 30.0
 _MEMORY_SETTINGS = {
     # A paused worker never goes on, as what fills it is no data of Dask's that could be spilled.
@@ -173,7 +175,7 @@ def start_local(workers: int) -> Iterator[Connection]:
                     "name": f"worker-{number}",
                     "nthreads": 1,  # units one after another; torch has threads of its own
                     "memory_limit": limit,
-                    "silence_logs": 40,
+                    "silence_logs": logging.ERROR,
                     "env": _make_environment(number % gpus if gpus else None),
                 },
             },
@@ -191,7 +193,7 @@ def start_local(workers: int) -> Iterator[Connection]:
     }
     with dask.config.set(_MEMORY_SETTINGS), _export_settings():
         cluster = SpecCluster(
-            workers=specs, scheduler=scheduler, name="cellseg", silence_logs=40, loop=None
+            workers=specs, scheduler=scheduler, name="cellseg", silence_logs=logging.ERROR
         )
     with _closing(cluster), _closing(Client(cluster, set_as_default=False)) as client:
         description = (
@@ -235,23 +237,31 @@ def start_slurm(options: SlurmOptions, tls: TLSFiles | None = None) -> Iterator[
                 job_extra_directives=directives,
                 security=security,
                 protocol="tls://" if security else None,
+                silence_logs=logging.ERROR,
             )
         except Exception as error:
             raise _explain_slurm(options, error) from error
     with _closing(cluster), _closing(Client(cluster, set_as_default=False)) as client:
-        try:
-            cluster.scale(jobs=options.jobs)
-            cluster.sync(lambda: _wait_for_jobs(cluster))
-        except Exception as error:
-            raise _explain_slurm(options, error) from error
+        _ask_slurm(options, cluster.job_script())
+        cluster.scale(jobs=options.jobs)
         description = f"{options.jobs} SLURM jobs in the partition {options.partition}"
         refill = partial(cluster.scale, jobs=options.jobs)
         yield Connection(client, options.jobs, options.cores, description, refill)
 
 
-async def _wait_for_jobs(cluster: Any) -> None:
-    """Wait until all jobs are handed in; an error of sbatch is raised here."""
-    await cluster._correct_state()
+def _ask_slurm(options: SlurmOptions, script: str) -> None:
+    """Ask SLURM whether it would take a job; Dask itself only logs that it does not.
+
+    Raises:
+        CellsegError: If it would not.
+    """
+    try:
+        command = ["sbatch", "--test-only"]
+        done = subprocess.run(command, input=script, capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise _explain_slurm(options, error) from error
+    if done.returncode:
+        raise _explain_slurm(options, RuntimeError(done.stderr))
 
 
 def _explain_slurm(options: SlurmOptions, error: Exception) -> CellsegError:
@@ -259,7 +269,7 @@ def _explain_slurm(options: SlurmOptions, error: Exception) -> CellsegError:
     if isinstance(error, FileNotFoundError):
         return CellsegError("sbatch was not found; run this on a machine where SLURM is installed.")
     lines = [line.strip() for line in str(error).splitlines()]
-    told = [line for line in lines if line.startswith(("sbatch:", "scontrol:", "slurm"))]
+    told = [line for line in lines if line.startswith(("sbatch:", "slurm", "munge"))]
     said = " ".join(dict.fromkeys(told)) or _shorten(error)
     return CellsegError(
         f"SLURM took no jobs for --slurm {options.partition} ({said}); `sinfo` lists the "
@@ -299,6 +309,7 @@ def _export_settings() -> Iterator[None]:
 @contextlib.contextmanager
 def _closing(part: Any) -> Iterator[Any]:
     """Close a client or cluster at the end of a block, whatever state it is in."""
+    logging.getLogger("distributed").setLevel(logging.ERROR)  # its own words help nobody here
     try:
         yield part
     finally:
