@@ -94,15 +94,15 @@ export function confirmRemoval() {
 export async function removeImage() {
   if ($("ask").returnValue !== "yes") return;
   const { key } = state.image;
-  if (!(await attempt(() => api.change(`/api/images/${key}/remove`)))) return;
-  state.images = state.images.filter((image) => image.key !== key);
+  viewer.close(); // first, so that nothing more is asked of it
   state.image = null;
-  store.clear();
-  if (state.images.length) {
-    await attempt(() => openImage(state.images[0].key));
-  } else {
-    viewer.close();
-    showCells();
+  if (!(await attempt(() => api.change(`/api/images/${key}/remove`)))) {
+    await attempt(() => openImage(key));
+    return;
   }
+  state.images = state.images.filter((image) => image.key !== key);
+  store.clear();
+  if (state.images.length) await attempt(() => openImage(state.images[0].key));
+  else showCells();
   listImages();
 }
