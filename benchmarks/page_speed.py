@@ -146,7 +146,8 @@ def draw(folder: Path, count: int) -> Path:
 
 def serve(folder: Path, path: Path, count: int) -> tuple[str, Any]:
     """Serve the page with the image and its cells; returns its address and what ends it."""
-    from cellseg.web.app import PageService, build_app
+    from cellseg.web.app import build_app
+    from cellseg.web.calls import PageService
     from cellseg.web.inbox import Inbox
     from cellseg.web.prediction import PredictionQueue
     from cellseg.web.server import address_of, listen, make_server

@@ -26,8 +26,8 @@ from cellseg.structures.cells import Cells
 from cellseg.structures.runs import Crop
 from cellseg.web.edit_log import Outline, PageCell
 from cellseg.web.page_images import OpenImage
-from cellseg.web.prediction import PyramidRegion
 from cellseg.web.rings import decode_rings
+from cellseg.web.tile_pyramid import PyramidRegion
 
 DOWNLOADS = ("labels", "geojson", "csv")
 """Formats that can be downloaded, as `outputs.FORMATS` names them."""

@@ -126,6 +126,28 @@ class TilePyramid:
         return factor
 
 
+class PyramidRegion(ImageSource):
+    """A part of an image whose tiles are shown at the same time.
+
+    Args:
+        pyramid: The image.
+        box: x1, y1, x2, y2 in pixels of the image.
+        pixel_size_um: Side of a pixel in micrometers, where known.
+    """
+
+    def __init__(
+        self, pyramid: TilePyramid, box: tuple[int, int, int, int], pixel_size_um: float | None
+    ) -> None:
+        """Keep the part; see the class."""
+        self._pyramid, self.box = pyramid, box
+        self.width, self.height = box[2] - box[0], box[3] - box[1]
+        self.pixel_size_um = pixel_size_um
+
+    def read(self, x: int, y: int, width: int, height: int) -> NDArray[np.uint8]:
+        """Read a region of the part."""
+        return self._pyramid.read(self.box[0] + x, self.box[1] + y, width, height)
+
+
 def _shrink(region: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
     """Make a region smaller by averaging."""
     shrunk = cv2.resize(region, (width, height), interpolation=cv2.INTER_AREA)

@@ -112,7 +112,7 @@ class Visitor:
 def make_service(folder: Path, finder: BlobFinder, given: Sequence[Path] = ()) -> Any:
     """Make what stands behind a page; it keeps everything in a folder."""
     pytest.importorskip("uvicorn", reason="the extra web is not installed")
-    from cellseg.web.app import PageService
+    from cellseg.web.calls import PageService
 
     images = list_given({path.stem: path for path in given}, folder / "corrections")
     store = SessionStore(folder / "uploads", images)

@@ -5,14 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from cellseg.errors import CellsegError
 from cellseg.web import prediction as module
 from cellseg.web.cell_edits import make_step
 from cellseg.web.page_images import OpenImages, PageImage
-from cellseg.web.prediction import PredictionQueue, contains
+from cellseg.web.prediction import PredictionQueue
 from cellseg.web.sessions import FullError
 
 from .stand_in import BlobFinder
@@ -175,9 +174,3 @@ def test_job_with_another_model_then_it_is_loaded_once_and_its_cells_replace_the
     assert (len(finder.calls), len(other.calls), len(loads)) == (1, 2, 1)
     assert areas(queue, image) == [144, 144, 144]
     assert set(image.choices) == {"blobs", "other"}
-
-
-def test_contains_then_points_inside_the_outline_are_found() -> None:
-    shape = ((0.0, 0.0), (10.0, 0.0), (10.0, 10.0), (5.0, 2.0), (0.0, 10.0))
-    points = np.array([[1, 1], [5, 1], [5, 5], [9.5, 8], [-1, 1], [11, 1]], float)
-    assert contains(shape, points).tolist() == [True, True, False, True, False, False]

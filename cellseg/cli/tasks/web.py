@@ -69,7 +69,7 @@ def build_finder(args: argparse.Namespace) -> Predictor:
 
 def build_service(args: argparse.Namespace) -> Any:
     """Load the model and find the images; uploads and corrections are kept in a folder."""
-    from cellseg.web.app import PageService
+    from cellseg.web.calls import PageService
     from cellseg.web.inbox import Inbox
     from cellseg.web.page_images import OpenImages, list_given
     from cellseg.web.prediction import PredictionQueue

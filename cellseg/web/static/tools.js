@@ -28,8 +28,9 @@ const RECTANGLES = new Set(["review", "region", "box"]);
 const STROKES = new Set(["freehand", "redraw", "brush", "erase", "split"]);
 
 export class Tools {
-  constructor(bar, canvas, viewer, onDone) {
-    Object.assign(this, { canvas, viewer, onDone });
+  constructor(bar, canvas, viewer) {
+    Object.assign(this, { canvas, viewer });
+    this.onDone = null; // called with the tool's name and its points
     this.context = canvas.getContext("2d");
     this.name = "hand";
     this.points = [];
