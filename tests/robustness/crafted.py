@@ -160,9 +160,11 @@ def change_results(**parts: object) -> bytes:
 
 
 CRAFTED: dict[str, Callable[[], bytes]] = {
-    "picture/white-16k.png": lambda: make_png(16_000),
-    "picture/white-40k.png": lambda: make_png(40_000),
-    "labels/white-16k.png": lambda: make_png(16_000, 16),
+    "picture/white-15k.png": lambda: make_png(15_000),
+    "picture/declares-most.png": lambda: make_png(8).replace(
+        struct.pack(">II", 8, 8), struct.pack(">II", 2**31 - 1, 2**31 - 1)
+    ),
+    "labels/white-12k.png": lambda: make_png(12_000, 16),
     "picture/bits.png": lambda: make_png(40_000, 1),
     "tiff/zeros-8k.tif": lambda: make_tiff((8_000, 8_000)),
     "tiff/tiles-20k.tif": lambda: make_tiff((20_000, 20_000), tile=(512, 512)),
@@ -232,13 +234,13 @@ CRAFTED: dict[str, Callable[[], bytes]] = {
     "checkpoint/memo.pth": lambda: pickle_checkpoint(
         b"]q\x00" + b"h\x00h\x00\x86q\x00" * 40 + b"."
     ),
-    "checkpoint/zeros.pth": lambda: zip_zeros("a/data.pkl", 2**30),
+    "checkpoint/zeros.pth": lambda: zip_zeros("a/data.pkl", 2**28),
     "checkpoint/text.pth": lambda: save_checkpoint({"state_dict": {"a": "b"}, "meta": {}}),
     "checkpoint/list.pth": lambda: save_checkpoint([1, 2, 3]),
     "checkpoint/expanded.pth": lambda: save_checkpoint(
         {"state_dict": {"a": torch.zeros(1).expand(100_000, 100_000)}}
     ),
-    "cache/zeros.npz": lambda: zip_zeros("boxes.npy", 2**30),
+    "cache/zeros.npz": lambda: zip_zeros("boxes.npy", 2**28),
     "facts/deep.json": lambda: nest("[", "]"),
     "facts/classes.json": lambda: json.dumps(
         {"version": 1, "classes": [f"c{k}" for k in range(300_000)]}

@@ -25,7 +25,7 @@ SIGNALS = (signal.SIGKILL, signal.SIGTERM)
 TRAINING = (
     *("train_dataloader.batch_size=2", "train_dataloader.num_workers=2"),
     *("val_dataloader.num_workers=1", "default_hooks.checkpoint.interval=1"),
-    *("train_cfg.max_epochs=3", "train_cfg.val_interval=1"),
+    *("train_cfg.max_epochs=12", "train_cfg.val_interval=4"),
 )
 
 
@@ -38,12 +38,14 @@ class Command:
         words: Its words behind `cellseg`.
         out: Folder that it writes to.
         again: Further words with which it goes on after a kill.
+        awaited: Pattern of files in `out`; half of the kills come after it has written one.
     """
 
     name: str
     words: tuple[str, ...]
     out: str
     again: tuple[str, ...] = ()
+    awaited: str = ""
 
 
 COMMANDS = (
@@ -53,6 +55,7 @@ COMMANDS = (
         + TRAINING,
         "trained",
         ("--resume",),
+        "epoch_*.pth",
     ),
     Command(
         "predict",
@@ -116,14 +119,15 @@ def kill_once(folder: Path, command: Command, number: int, source: random.Random
     mark, chosen = uuid.uuid4().hex, SIGNALS[number % len(SIGNALS)]
     words = command.words + (command.again if (folder / command.out).exists() else ())
     log = folder / f"{command.name}-{number}.log"
-    longest = source.choice([6.0, 12.0, 25.0])  # starting, working and writing
-    seconds = source.uniform(0.5, longest * (2 if command.again else 1))
+    seconds = source.uniform(0.5, source.choice([6.0, 12.0, 25.0]))  # starting, working, writing
     with log.open("w") as file:
         process = subprocess.Popen(
             [sys.executable, "-m", "cellseg", *words],
             cwd=folder, env=make_environment(**{MARK: mark}), stdout=file, stderr=file,
         )  # fmt: skip
         try:
+            if command.awaited and number % 4 >= len(SIGNALS):
+                wait_for_file(folder / command.out, command.awaited, process)
             process.wait(seconds)
         except subprocess.TimeoutExpired:
             process.send_signal(chosen)
@@ -140,6 +144,15 @@ def kill_once(folder: Path, command: Command, number: int, source: random.Random
     assert not faults, f"{command.name} after {seconds:.1f} s: {faults}"
     how = "ended by itself" if process.returncode == 0 else chosen.name
     return f"{command.name}: {how} after {seconds:.1f} s, all gone after {gone_s:.1f} s"
+
+
+def wait_for_file(folder: Path, pattern: str, process: "subprocess.Popen[bytes]") -> None:
+    """Wait until a running process has written a file that matches a pattern."""
+    begin = time.time()
+    while process.poll() is None and not any(
+        path.stat().st_mtime > begin for path in folder.glob(pattern)
+    ):
+        time.sleep(0.1)
 
 
 def finish(folder: Path, command: Command) -> None:
