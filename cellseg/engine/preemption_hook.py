@@ -8,6 +8,8 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -147,10 +149,8 @@ class PreemptionHook(Hook):
         print_log(f"Saved {self._path(runner)} at step {step}.", "current")
 
     def _end(self) -> None:
-        """Let SLURM start the job again, and end."""
+        """End, once all processes know that the state is saved."""
         dist.barrier()
-        if dist.is_main_process():
-            requeue_job()
         self._restore_signals()
         raise StoppedError(self._signal or signal.SIGTERM)
 
@@ -169,6 +169,28 @@ def _gather_buffers(model: torch.nn.Module) -> list[dict[str, torch.Tensor]]:
     saved = {name.removeprefix("module.") for name in model.state_dict()}
     everyone: list[Any] = dist.all_gather_object({k: v for k, v in own.items() if k in saved})
     return everyone
+
+
+@contextmanager
+def requeue_when_stopped() -> Iterator[None]:
+    """Let SLURM start the job again where a signal ends the block, begun or not."""
+    is_main = threading.current_thread() is threading.main_thread()
+    number = getattr(signal, "SIGUSR1", None)
+    before = signal.signal(number, _stop) if is_main and number is not None else None
+    try:
+        yield
+    except StoppedError:
+        if os.environ.get("SLURM_PROCID", "0") == "0":
+            requeue_job()
+        raise
+    finally:
+        if is_main and number is not None:
+            signal.signal(number, before)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    """Handle a signal outside of training."""
+    raise StoppedError(number)
 
 
 def requeue_job() -> bool:

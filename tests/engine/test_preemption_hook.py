@@ -1,12 +1,20 @@
 """See also test_exact_resume_hook.py, which stops trainings by signals."""
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
 import torch
 
 from cellseg.engine import load_checkpoint_file
-from cellseg.engine.preemption_hook import PreemptionHook, count_restarts, requeue_job
+from cellseg.engine.preemption_hook import (
+    PreemptionHook,
+    count_restarts,
+    requeue_job,
+    requeue_when_stopped,
+)
+from cellseg.stopping import StoppedError
 
 from .test_exact_resume_hook import STEPS, NoisyModel, train
 
@@ -32,6 +40,22 @@ def test_job_when_it_is_stopped_then_slurm_is_asked_to_start_it_again(
     assert scontrol.read_text() == "requeue 7\n"
     monkeypatch.setenv("SLURM_JOB_ID", "8")
     assert not requeue_job()
+
+
+def test_start_when_a_signal_ends_it_then_slurm_is_asked_by_the_first_process_only(
+    scontrol, monkeypatch
+) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    before = signal.getsignal(signal.SIGUSR1)
+    for process in ("1", "0"):
+        monkeypatch.setenv("SLURM_PROCID", process)
+        with pytest.raises(StoppedError), requeue_when_stopped():
+            os.kill(os.getpid(), signal.SIGUSR1)
+        assert scontrol.exists() == (process == "0")
+    with pytest.raises(ValueError, match="other"), requeue_when_stopped():
+        raise ValueError("other")
+    assert scontrol.read_text() == "requeue 7\n"
+    assert signal.getsignal(signal.SIGUSR1) == before
 
 
 def test_restarts_when_slurm_or_torchrun_counts_then_they_are_known(monkeypatch) -> None:

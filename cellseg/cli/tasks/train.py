@@ -19,7 +19,11 @@ from cellseg.engine.fine_tuning import make_fine_tuning_config
 from cellseg.engine.head_remapping import RemapHeadsHook
 from cellseg.engine.lost_processes import name_lost_process
 from cellseg.engine.model_record import ModelRecord
-from cellseg.engine.preemption_hook import PreemptionHook, count_restarts
+from cellseg.engine.preemption_hook import (
+    PreemptionHook,
+    count_restarts,
+    requeue_when_stopped,
+)
 from cellseg.engine.process_group import init_process_group
 from cellseg.engine.record_hook import ModelRecordHook
 from cellseg.engine.resume_checks import guard_loading
@@ -46,8 +50,14 @@ _LOCK_NAME = ".training"
 
 def run(args: argparse.Namespace) -> None:
     """Build the Runner from the config and the flags, train, and say what came out."""
+    with requeue_when_stopped():
+        train(args)
+
+
+def train(args: argparse.Namespace) -> None:
+    """Train in this process; see `run`."""
     project = args.config
-    if args.start is not None:
+    if getattr(args, "start", None) is not None:
         args.config = describe_fine_tuning(open_model(args.start), args)
     cfg = load_config(args)
     check_class_counts(cfg)
