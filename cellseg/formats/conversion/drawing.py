@@ -8,6 +8,7 @@ PIL paint the outline as well, pycocotools knows no holes, shapely none that cro
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -49,12 +50,12 @@ def draw_polygons(polygons: Sequence[Sequence[Ring]], height: int, width: int) -
         UnusableAnnotationError: If no pixel is inside, or the positions are no numbers.
     """
     pieces, changes = _read_polygons(polygons)
-    corners = np.concatenate([rings[0] for rings in pieces])
-    low, high = corners.min(axis=0), corners.max(axis=0)
-    x1, y1 = np.clip(np.floor(low), 0, (width, height)).astype(int).tolist()
-    x2, y2 = np.clip(np.ceil(high), 0, (width, height)).astype(int).tolist()
+    corners = np.concatenate([rings[0] for rings in pieces]) if len(pieces) > 1 else pieces[0][0]
+    (left, top), (right, bottom) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
+    x1, y1 = min(max(math.floor(left), 0), width), min(max(math.floor(top), 0), height)
+    x2, y2 = min(max(math.ceil(right), 0), width), min(max(math.ceil(bottom), 0), height)
     mask = np.zeros((max(y2 - y1, 0), max(x2 - x1, 0)), dtype=bool)
-    if not mask.size and (high > low).all():
+    if not mask.size and right > left and bottom > top:
         raise UnusableAnnotationError("lies outside the image")
     for rings in pieces:
         exterior, *holes = (ring - (x1, y1) for ring in rings)
@@ -62,7 +63,7 @@ def draw_polygons(polygons: Sequence[Sequence[Ring]], height: int, width: int) -
         for hole in holes:
             inside &= ~fill_ring(hole, *mask.shape)
         mask |= inside
-    if (low < -_EDGE_MARGIN_PX).any() or (high > np.array((width, height)) + _EDGE_MARGIN_PX).any():
+    if min(left, top) < -_EDGE_MARGIN_PX or max(right - width, bottom - height) > _EDGE_MARGIN_PX:
         changes.append("cut at the image's edge")
     return Drawing(_trim(mask, x1, y1), tuple(changes))
 
