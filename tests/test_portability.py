@@ -48,7 +48,7 @@ for name in names:
 print(len(names), *absent, file=sys.stderr)
 print("IMPORTED", len(names) - len(absent))
 """
-OPTIONAL = ("uvicorn", "starlette", "pyarrow", "openslide")
+OPTIONAL = ("uvicorn", "starlette", "pyarrow", "openslide", "dask", "distributed", "dask_jobqueue")
 
 
 def run_python(code: str) -> subprocess.CompletedProcess[str]:
