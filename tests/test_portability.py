@@ -48,7 +48,16 @@ for name in names:
 print(len(names), *absent, file=sys.stderr)
 print("IMPORTED", len(names) - len(absent))
 """
-OPTIONAL = ("uvicorn", "starlette", "pyarrow", "openslide", "dask", "distributed", "dask_jobqueue")
+OPTIONAL = (
+    "uvicorn",
+    "starlette",
+    "pyarrow",
+    "openslide",
+    "dask",
+    "distributed",
+    "dask_jobqueue",
+    "psutil",
+)
 
 
 def run_python(code: str) -> subprocess.CompletedProcess[str]:

@@ -15,7 +15,12 @@ from cellseg.cli.running import INTERRUPTED, call, first_line, run_tool, write_r
 from cellseg.errors import CellsegError
 
 ROOT = Path(__file__).resolve().parents[2]
-OWN = ("check_", "make_", "run_")  # of the repository and of the homework: no command has them
+OWN = (
+    "check_",
+    "make_",
+    "release_",
+    "run_",
+)  # of the repository and of the homework: no command has them
 DOORS = [
     path
     for path in sorted((ROOT / "tools").rglob("*.py"))

@@ -396,6 +396,7 @@ def test_analysis_tools_when_asked_to_show_then_open_one_window(
     monkeypatch: pytest.MonkeyPatch,
     tool: str,
 ) -> None:
+    plt.close("all")  # what other tests left open
     shown: list[list[int]] = []
     monkeypatch.setattr(plt, "show", lambda: shown.append(plt.get_fignums()))
     out = tmp_path / "out"
