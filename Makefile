@@ -43,7 +43,7 @@ test: install
 	$(PYTEST) -m "not slow" -n auto --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
 
 test-slow: install
-	$(PYTEST) -m slow $(PYTEST_ARGS)
+	$(PYTEST) -m slow -n auto --maxprocesses 2 --dist worksteal $(PYTEST_ARGS)
 
 lint: install
 	$(BIN)/ruff check .

@@ -122,6 +122,10 @@ def score(predictor: Predictor, truth: np.ndarray) -> dict[str, float]:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(
+    "CELLSEG_LONG_TESTS" not in os.environ,
+    reason="trains for ten minutes and its goal is not reached yet; CELLSEG_LONG_TESTS=1 runs it",
+)
 @pytest.mark.xfail(
     strict=False,
     raises=AssertionError,
