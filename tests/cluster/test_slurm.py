@@ -122,6 +122,7 @@ def test_training_when_it_is_told_to_end_then_it_goes_on_by_itself(
     small_sample: list[str],  # noqa: F811
 ) -> None:
     options = [
+        "--verbose",  # MMEngine's lines are waited for
         *("--cfg-options", *small_sample, "train_cfg.max_epochs=3", "train_cfg.val_interval=3"),
         *("default_hooks.checkpoint.interval=3", "randomness.seed=5"),
         *("train_dataloader.num_workers=1", "val_dataloader.num_workers=1"),
