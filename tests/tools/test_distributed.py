@@ -55,7 +55,7 @@ def test_two_processes_when_training_and_testing_then_metrics_are_those_of_one(
     ]
     work_dir = tmp_path / "train"
     log = run(
-        ["tools/dist_train.sh", CONFIG, "2", "--work-dir", str(work_dir), *options],
+        ["tools/dist_train.sh", CONFIG, "2", "--verbose", "--work-dir", str(work_dir), *options],
         PORT=free_port(),
     )
     assert re.search(r"GPU number: 2", log)
