@@ -191,15 +191,6 @@ random weights; its non-maximum suppression is not counted. Ranges are over all 
 ![Seconds against the number of cells](images/prediction_speed.png)
 
 The plot shows drawn images of 1000 x 1000 px with 0 to 2,000 cells, found by the demo's R18.
-
-## What does not pay
-
-OpenVINO 2026.4 for the convolutions of nuclei-he (backbone, neck, RPN and heads as its graphs, all
-else as it is) found the same cells, boxes to 1e-4 px and scores to 1e-5. On a CPU with AMX it took
-1.1 s for 1000 x 1000 px in float32 where PyTorch took 1.2 to 1.4, and 0.6 s in bfloat16 where
-`--amp` took 0.6 to 0.7 (one thread's CPU time, 2026-11-29), after 5 s to compile its graphs and
-with 0.4 GB more. That is too little for another engine, an export and its files. ONNX Runtime and
-int8 were not measured.
 """
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@
   imports them when it looks up a name, as it does with its own.
 - ``mmengine.runner.checkpoint``: the loaders of `cellseg.engine.checkpoint_loading`, which run
   nothing that a file contains, are in place before the first checkpoint is loaded.
-- ``mmdet.datasets``: its line on a package that nobody here needs is not shown at each start.
+- ``mmdet.datasets``: its line on the missing package OneDL is not shown at each start.
 - ``torchvision``: one that was built for another torch raises RuntimeError, which MMEngine does not
   expect when it lists the environment. It is reported as absent instead.
 """

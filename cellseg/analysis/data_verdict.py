@@ -121,7 +121,7 @@ def _find_uneven_images(facts: DataFacts) -> list[str]:
     if empty and len(empty) < len(facts.images):
         found.append(
             f"{len(empty)} of {len(facts.images)} images have no cell ({', '.join(empty[:3])}): "
-            "remove those that nobody annotated."
+            "remove those that were not annotated."
         )
     medians = [
         float(np.median(np.sqrt(facts.cells.areas[facts.cells.images == index])))

@@ -309,7 +309,7 @@ def _export_settings() -> Iterator[None]:
 @contextlib.contextmanager
 def _closing(part: Any) -> Iterator[Any]:
     """Close a client or cluster at the end of a block, whatever state it is in."""
-    logging.getLogger("distributed").setLevel(logging.ERROR)  # its own words help nobody here
+    logging.getLogger("distributed").setLevel(logging.ERROR)  # what users need is said here
     try:
         yield part
     finally:

@@ -138,7 +138,7 @@ def _do_image(order: WorkOrder, work: ImageWork, unit: Unit) -> UnitResult:
 
 
 def _go_on(order: WorkOrder) -> None:
-    """Raise RunEndedError once the run is over, so that no worker works for nobody."""
+    """Raise RunEndedError once the run is over, so that workers stop."""
     try:
         current = order.token_path.read_text("utf-8")
     except OSError:

@@ -66,6 +66,27 @@ def measure_blue_shift(image_bgr: NDArray[np.uint8]) -> float:
     return float((red - blue) / all_of_it)
 
 
+def warn_of_swapped_array(image_bgr: NDArray[np.uint8]) -> bool:
+    """Warn where red and blue of an array look swapped.
+
+    Args:
+        image_bgr: (H, W, 3) uint8, taken as B, G, R.
+
+    Returns:
+        Whether they do.
+    """
+    is_swapped = measure_blue_shift(image_bgr) < -_LEAST_TINT
+    if is_swapped:
+        print_log(
+            "Red and blue of the array look swapped: the dark parts of stained tissue are redder "
+            "than the light ones. Arrays are taken as R, G, B; give channel_order='bgr' for one "
+            "that comes from OpenCV.",
+            "current",
+            logging.WARNING,
+        )
+    return is_swapped
+
+
 def count_swapped(paths: Sequence[Path], image_format: Mapping[str, Any]) -> tuple[int, int, int]:
     """Count images whose red and blue look swapped, among up to 20 spread over a list.
 

@@ -78,7 +78,7 @@ def _find_imbalance(confusion: Confusion) -> list[str]:
     if false_positives > total / 4 and false_positives > 3 * missed:
         return [
             "There are many false positives and few missed cells: try a higher minimum score, and "
-            "look whether some of them are cells that nobody annotated."
+            "check whether some of them are cells that were not annotated."
         ]
     return []
 

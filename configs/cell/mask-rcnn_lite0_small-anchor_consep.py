@@ -39,8 +39,8 @@ train_dataloader = dict(
     ),
 )
 val_dataloader = dict(
-    dataset=dict(data_root="data/consep/train", metainfo=_metainfo, groups_file=None),
+    dataset=dict(data_root="data/consep/train", metainfo=_metainfo),
 )
 test_dataloader = dict(
-    dataset=dict(data_root="data/consep/test", metainfo=_metainfo, num_folds=0, groups_file=None),
+    dataset=dict(data_root="data/consep/test", metainfo=_metainfo, num_folds=0),
 )

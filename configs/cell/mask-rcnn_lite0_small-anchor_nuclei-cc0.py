@@ -21,7 +21,7 @@ train_dataloader = dict(
     ),
 )
 val_dataloader = dict(
-    dataset=dict(data_root="data/dsb2018/val", pixel_size_um=None, num_folds=0, groups_file=None),
+    dataset=dict(data_root="data/dsb2018/val", pixel_size_um=None, num_folds=0),
 )
 test_dataloader = val_dataloader
 

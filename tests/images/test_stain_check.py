@@ -13,6 +13,7 @@ from cellseg.datasets.synthetic import draw_cell_image
 from cellseg.images.stain_check import (
     count_swapped,
     measure_blue_shift,
+    warn_of_swapped_array,
     warn_of_swapped_channels,
 )
 
@@ -107,3 +108,10 @@ def test_count_when_images_are_real_then_only_the_wrong_order_looks_swapped(
     assert swapped <= 1
     wrong = {"rgb": "bgr", "bgr": "rgb"}[order]
     assert count_swapped(paths, {"channel_order": wrong}) == (right, swapped, opened)
+
+
+def test_array_when_its_channels_are_swapped_then_a_warning_names_the_option(warnings) -> None:
+    assert not warn_of_swapped_array(draw(0))
+    assert warnings == []
+    assert warn_of_swapped_array(draw(0)[..., ::-1])
+    assert "channel_order='bgr'" in warnings[0]
