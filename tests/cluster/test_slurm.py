@@ -1,7 +1,9 @@
 """On a real SLURM of two nodes on loopback, which start_slurm.sh starts."""
 
+import contextlib
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -39,6 +41,7 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Start SLURM, and stop it by the numbers of its processes."""
     folder = tmp_path_factory.mktemp("slurm")
     before = dict(os.environ)
+    os.environ["SLURM_TEST_PORT"] = str(find_free_ports())
     # daemons would keep pipes open
     subprocess.run([START, folder], check=True, stdin=subprocess.DEVNULL, timeout=120)
     os.environ["SLURM_CONF"] = str(folder / "slurm.conf")
@@ -49,6 +52,19 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         subprocess.run([START, folder, "stop"], check=True, timeout=120)
         os.environ.clear()
         os.environ.update(before)
+
+
+def find_free_ports() -> int:
+    """Return the first of three ports that nothing listens on; each test process has its own."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    for base in range(17_000 + 10 * worker, 20_000, 100):
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            for port in range(base, base + 3):
+                listener = stack.enter_context(socket.socket())
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                listener.bind(("0.0.0.0", port))
+            return base
+    raise RuntimeError("There are no three free ports from 17000 to 20000.")
 
 
 def ask(*command: str) -> str:
