@@ -132,10 +132,6 @@ def test_cohort_when_a_job_is_cancelled_then_bytes_are_those_of_one_process(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    "CELLSEG_LONG_TESTS" not in os.environ,
-    reason="SLURM waits for minutes before it starts a job again; CELLSEG_LONG_TESTS=1 runs it",
-)
 def test_training_when_it_is_told_to_end_then_it_goes_on_by_itself(
     slurm,
     tmp_path: Path,
