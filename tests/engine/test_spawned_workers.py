@@ -95,7 +95,7 @@ def test_tools_when_there_is_no_fork_then_train_test_and_predict(
     training = ["train_cfg.max_epochs=2", "train_cfg.val_interval=2"]
     training += ["default_hooks.checkpoint.interval=2"]
     text = run_like_windows(
-        *(tmp_path / "site", "tools/train.py", CONFIG, "--work-dir", run),
+        *(tmp_path / "site", "tools/train.py", CONFIG, "--verbose", "--work-dir", run),
         *("--cfg-options", *folds, *training),
     )
     assert "coco/segm_mAP_50" in text

@@ -92,7 +92,8 @@ export function confirmRemoval() {
 }
 
 export async function removeImage() {
-  if ($("ask").returnValue !== "yes") return;
+  if ($("ask").returnValue !== "yes" || !state.image) return;
+  $("ask").returnValue = ""; // an answer counts once, however late an earlier dialog reports its end
   const { key } = state.image;
   viewer.close(); // first, so that nothing more is asked of it
   state.image = null;
