@@ -66,7 +66,7 @@ SlurmctldHost=$(hostname -s)(127.0.0.1)
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=socket=$folder/munge/socket
+AuthInfo=socket=$folder/munge/socket,cred_expire=10
 CredType=cred/munge
 SlurmctldPort=$base
 SlurmctldPidFile=$folder/slurmctld.pid
