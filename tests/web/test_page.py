@@ -503,5 +503,40 @@ def test_page_when_there_is_no_mouse_then_a_cell_is_drawn_and_chosen_by_keys(
     assert len(reader.areas()) == 3
 
 
+@pytest.mark.browser
+@pytest.mark.parametrize("tool", ["f", "p"])
+def test_page_when_two_fingers_touch_then_the_image_moves_and_nothing_is_drawn(
+    served: Served, browser: Page, draw: Callable[..., Path], tool: str
+) -> None:
+    reader = Reader(browser, served)
+    reader.upload(draw(1, "mine.png"))
+    reader.press(tool)
+    x, y = reader.place(48, 48)
+    before = reader.ask("cellseg.viewer.view()")
+
+    def touch(kind: str, *places: tuple[float, float]) -> None:
+        points = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(places)]
+        browser.call("Input.dispatchTouchEvent", type=kind, touchPoints=points)
+
+    touch("touchStart", (x - 20, y))  # the first finger begins to draw
+    touch("touchStart", (x - 20, y), (x + 20, y))
+    for step in range(1, 6):
+        touch("touchMove", (x - 20 - 4 * step, y + 6 * step), (x + 20 + 4 * step, y + 6 * step))
+    touch("touchEnd", (x - 40, y + 30))
+    touch("touchMove", (x - 60, y + 60))  # the one that stays neither moves nor draws
+    touch("touchEnd")
+    moved = reader.place(48, 48)
+    assert moved == pytest.approx((x, y + 30), abs=8)
+    after = reader.ask("cellseg.viewer.view()")
+    assert after["scale"] == pytest.approx(2 * before["scale"], rel=0.05)
+    assert reader.ask("cellseg.tools.points") == []
+    assert reader.ask("cellseg.state.log.revision") == 0
+
+    touch("touchStart", moved)  # one finger draws again
+    touch("touchEnd")
+    assert len(reader.ask("cellseg.tools.points")) == (tool == "p")
+    assert browser.complaints == []
+
+
 def test_service_when_nothing_was_served_then_it_closes(tmp_path: Path, finder: Any) -> None:
     make_service(tmp_path, finder).close()

@@ -1,5 +1,7 @@
 // Tools that draw on the image. Each ends in one call with points in pixels of the image.
 
+import { Gestures } from "./gestures.js";
+
 const ICONS = {
   hand: "M8 13V5.5a1.5 1.5 0 0 1 3 0V11m0-1V4.5a1.5 1.5 0 0 1 3 0V11m0-5a1.5 1.5 0 0 1 3 0v6m0-3.500a1.500 1.500 0 0 1 3 0V15a6 6 0 0 1-6 6h-1.500a6 6 0 0 1-4.800-2.400L5 14.500a1.500 1.500 0 0 1 2.300-1.900L8 13.500",
   polygon: "M5 9l7-5 7 6-3 9H8z",
@@ -32,6 +34,7 @@ export class Tools {
     Object.assign(this, { canvas, viewer });
     this.onDone = null; // called with the tool's name and its points
     this.context = canvas.getContext("2d");
+    this.gestures = new Gestures(canvas, viewer);
     this.name = "hand";
     this.points = [];
     this.radius = 8;
@@ -41,7 +44,10 @@ export class Tools {
     canvas.addEventListener("pointerdown", (event) => this.press(event));
     canvas.addEventListener("pointermove", (event) => this.drag(event));
     canvas.addEventListener("pointerup", (event) => this.release(event));
-    canvas.addEventListener("pointercancel", () => this.cancel());
+    canvas.addEventListener("pointercancel", (event) => {
+      this.gestures.release(event);
+      this.cancel();
+    });
     canvas.addEventListener("pointerleave", () => {
       this.mouse = null;
       this.draw();
@@ -85,10 +91,8 @@ export class Tools {
   }
 
   press(event) {
-    if (event.button === 1 || event.button === 2) {
-      this.panFrom = [event.clientX, event.clientY];
-      this.canvas.setPointerCapture(event.pointerId);
-      event.preventDefault();
+    if (this.gestures.press(event)) {
+      if (this.gestures.hasBegun) this.takeBack();
       return;
     }
     const point = this.viewer.toImage(event);
@@ -104,14 +108,7 @@ export class Tools {
   }
 
   drag(event) {
-    if (this.panFrom) {
-      const box = this.canvas.getBoundingClientRect();
-      const dx = (this.panFrom[0] - event.clientX) / box.width;
-      const dy = (this.panFrom[1] - event.clientY) / box.height;
-      this.viewer.move(dx, dy);
-      this.panFrom = [event.clientX, event.clientY];
-      return;
-    }
+    if (this.gestures.drag(event)) return;
     const point = this.viewer.toImage(event);
     this.mouse = point;
     if (this.isDown && point) {
@@ -128,14 +125,16 @@ export class Tools {
   }
 
   release(event) {
-    if (this.panFrom) {
-      this.panFrom = null;
-      return;
-    }
-    if (!this.isDown) return;
+    if (this.gestures.release(event) || !this.isDown) return;
     this.isDown = false;
     this.drag(event);
     this.finish();
+  }
+
+  // What the first of two fingers began to draw was the start of a gesture.
+  takeBack() {
+    if (this.name === "polygon") this.dropPoint();
+    else this.cancel();
   }
 
   // Set a point under the cross in the middle, for readers without a mouse.
