@@ -2,13 +2,14 @@
 
 import argparse
 import copy
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-from cellseg.config_files import find_config
+from cellseg.config_files import configs_folder, find_config
 from cellseg.datasets.folder_facts import join_folder_facts
 from cellseg.defaults import SPLITS
 from cellseg.engine.cell_classes import KEY, set_cell_classes
@@ -78,7 +79,8 @@ def read_config(config: str | Path | Config, options: Mapping[str, Any] | None =
             ImportError,
             OSError,
         ) as error:
-            raise CellsegError(f"{path} cannot be read as a config: {error}") from error
+            hint = _find_moved_base(path) if isinstance(error, OSError) else ""
+            raise CellsegError(f"{path} cannot be read as a config: {error}{hint}") from error
         _settle(cfg, options or {})
     if options:
         check_options(cfg, options)
@@ -93,6 +95,20 @@ def read_config(config: str | Path | Config, options: Mapping[str, Any] | None =
             set_cell_classes(cfg)
     settle_workers(cfg)
     return cfg
+
+
+def _find_moved_base(path: Path) -> str:
+    """Say where the base of a project's config lies now, when cellseg was installed elsewhere."""
+    named = re.search(r"^_base_ = ['\"](.+)['\"]$", path.read_text("utf-8"), re.MULTILINE)
+    if named is None or Path(named[1]).exists():
+        return ""
+    here = configs_folder().resolve().joinpath(*Path(named[1]).parts[-2:])
+    if not here.is_file():
+        return ""
+    return (
+        ". cellseg was installed elsewhere when this config was made; change its line to "
+        f'_base_ = "{here.as_posix()}"'
+    )
 
 
 def _settle(config: Config, options: Mapping[str, Any]) -> None:

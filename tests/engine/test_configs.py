@@ -49,6 +49,17 @@ def test_read_config_when_the_file_is_no_config_then_one_sentence(tmp_path, text
         read_config(tmp_path / "broken.py")
 
 
+def test_read_config_when_cellseg_has_moved_then_the_line_to_change_is_named(tmp_path) -> None:
+    path = tmp_path / "config.py"
+    base = "configs/_base_/cell_lite.py"
+    path.write_text(f'_base_ = "/gone/{base}"\n')
+    with pytest.raises(CellsegError, match=rf'change its line to _base_ = "/.*{base}"$'):
+        read_config(path)
+    path.write_text('_base_ = "/gone/configs/other.py"\n')
+    with pytest.raises(CellsegError, match=r"other\.py[^.]*$"):
+        read_config(path)
+
+
 def test_read_config_when_an_option_does_not_fit_then_it_is_named(path) -> None:
     with pytest.raises(CellsegError, match=r"--cfg-options dataset\.type\.x does not fit"):
         read_config(path, {"dataset.type.x": 1})
