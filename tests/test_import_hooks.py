@@ -42,9 +42,9 @@ def run_python(code: str, path: Path | None = None) -> subprocess.CompletedProce
     "first",
     [
         "import cellseg",
-        "from cellseg.inference import Predictor",
         "import mmengine",
-        "import mmdet.apis; import cellseg",
+        pytest.param("from cellseg.inference import Predictor", marks=pytest.mark.slow),
+        pytest.param("import mmdet.apis; import cellseg", marks=pytest.mark.slow),
         pytest.param("import cellseg; import mmdet.models", marks=pytest.mark.slow),
         pytest.param("import cellseg, mmdet.registry", marks=pytest.mark.slow),
         pytest.param("import cellseg.models.fp32_roi_extractor", marks=pytest.mark.slow),
@@ -99,7 +99,13 @@ def test_cellseg_when_asked_for_an_unknown_attribute_then_raises_as_any_module()
     assert "AttributeError: module 'cellseg' has no attribute 'nonsense'" in ran.stderr
 
 
-@pytest.mark.parametrize("first", ["cellseg, mmengine.runner", "mmengine.runner, cellseg"])
+@pytest.mark.parametrize(
+    "first",
+    [
+        "cellseg, mmengine.runner",
+        pytest.param("mmengine.runner, cellseg", marks=pytest.mark.slow),
+    ],
+)
 def test_checkpoint_when_it_would_run_code_then_is_refused_in_any_order(tmp_path, first) -> None:
     path = tmp_path / "evil.pth"
     path.write_bytes(pickle.dumps({"state_dict": Evil(str(tmp_path / "harm"))}))

@@ -55,6 +55,7 @@ def test_tls_when_a_file_is_missing_then_its_flag_is_named(tmp_path) -> None:
     assert TLSFiles().make_security() is None
 
 
+@pytest.mark.slow
 def test_local_workers_when_a_script_has_no_main_guard_then_it_runs_once_and_hears_loopback_only(
     tmp_path,
 ) -> None:

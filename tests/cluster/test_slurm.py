@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shlex
 import shutil
 import socket
 import subprocess
@@ -165,3 +166,25 @@ def test_training_when_it_is_told_to_end_then_it_goes_on_by_itself(
     ]
     assert metas[0]["iter"] == metas[1]["iter"]
     assert metas[0]["seed"] == metas[1]["seed"]
+
+
+@pytest.mark.slow
+def test_array_when_each_job_trains_a_fold_then_the_table_is_gathered(
+    slurm,
+    tmp_path: Path,
+    small_sample: list[str],  # noqa: F811
+) -> None:
+    command = [sys.executable, "-m", "cellseg", "cross-validate", str(ROOT / CONFIG)]
+    command += ["--num-folds", "2", "--work-dir", str(tmp_path / "folds"), "--cfg-options"]
+    command += [*small_sample, "train_cfg.max_epochs=1", "default_hooks.checkpoint.interval=1"]
+    command += ["train_dataloader.num_workers=0", "train_dataloader.persistent_workers=False"]
+    env = make_env()
+    one_fold = shlex.join(command).replace("--num-folds", "--fold $SLURM_ARRAY_TASK_ID --num-folds")
+    array = ["sbatch", "--wait", "--array=0-1", "--ntasks=1", "--cpus-per-task=1"]
+    array += [f"--output={tmp_path}/log_%a", "--wrap", f"srun {one_fold}"]
+    done = subprocess.run(array, cwd=tmp_path, env=env, capture_output=True, text=True)
+    logs = "".join(log.read_text()[-2000:] for log in tmp_path.glob("log_*"))
+    assert done.returncode == 0, done.stderr + logs
+    table = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert "2 folds" in table.stdout, table.stdout + table.stderr
+    assert not list((tmp_path / "folds").glob("*_2"))

@@ -24,6 +24,7 @@ CONFIGS = sorted(CONFIG_DIR.glob("*.py"))
 # 33 px and 2500 px stand side by side, and neither tiny nor large ones need hold a cell.
 SHAPES = [(33, 33, 2), (33, 20, 0), (1700, 2500, 9), (2500, 1700, 0)]
 SMALL_PX = 64
+LARGE = ("cascade", "x101", "r101", "r50")
 SLOW = pytest.mark.slow  # large heads and backbones take more than a few seconds to build
 
 
@@ -104,7 +105,9 @@ def test_batch_of_33_px_and_2500_px_and_no_cells_when_made_then_one_tensor(
 @pytest.mark.parametrize(
     "path",
     [
-        pytest.param(path, marks=SLOW if path.stem.startswith("cascade") else (), id=path.stem)
+        pytest.param(
+            path, marks=SLOW if any(part in path.stem for part in LARGE) else (), id=path.stem
+        )
         for path in CONFIGS
     ],
 )

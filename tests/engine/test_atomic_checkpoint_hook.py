@@ -69,6 +69,7 @@ def last_whole_epoch(kill: tuple) -> int:
     ) + (is_renamed and count == 1 and not name.startswith("best"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kill", KILLS, ids=str)
 def test_resume_when_killed_in_a_write_then_same_end_as_without(
     kill: tuple, played: dict[tuple | None, dict[str, Any]]
@@ -83,6 +84,7 @@ def test_resume_when_killed_in_a_write_then_same_end_as_without(
     assert report["weights"] == alone["weights"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kill", [kill for kill in KILLS if kill[2] == 0.5], ids=str)
 def test_files_when_killed_half_way_then_the_old_ones_are_still_there(
     kill: tuple, played: dict[tuple | None, dict[str, Any]]

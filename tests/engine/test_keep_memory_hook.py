@@ -31,6 +31,7 @@ def count_new_pages(keep: bool) -> int:
     return int(subprocess.check_output(command, text=True).split()[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="no glibc")
 def test_keep_freed_memory_when_tensors_come_and_go_then_no_new_pages_are_asked_for() -> None:
     assert count_new_pages(keep=True) < count_new_pages(keep=False) / 2

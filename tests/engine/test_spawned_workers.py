@@ -72,6 +72,7 @@ def test_dataset_when_pickled_then_a_worker_can_load_its_images(
     assert copy[0]["inputs"].shape[0] == 3
 
 
+@pytest.mark.slow
 def test_load_records_when_in_a_spawned_process_then_as_here(data_root: Path) -> None:
     folder = data_root / "train" / "train_0000"
     files = ImageFiles("a", 1, data_root, folder / "image.tif", (folder / "class1.tif",), (0,))

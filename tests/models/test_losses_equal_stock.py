@@ -85,7 +85,13 @@ def compare_losses(models: tuple[Any, Any], scene: Scene, aligned: list[int]) ->
         assert ours[key] == pytest.approx(value, rel=1e-5), key
 
 
-@pytest.mark.parametrize("number", range(NUM_BATCHES))
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(number, marks=pytest.mark.slow if number % 3 else ())
+        for number in range(NUM_BATCHES)
+    ],
+)
 def test_losses_when_parts_are_swapped_for_stock_then_each_is_equal(
     models, aligned, number, tmp_path
 ):

@@ -51,6 +51,7 @@ def test_home_when_unreadable_then_it_really_is(home: Path) -> None:
     run(home, "-c", code)
 
 
+@pytest.mark.slow
 def test_data_when_neither_its_folder_nor_home_can_keep_a_cache_then_said_and_read(
     home: Path,
 ) -> None:

@@ -41,6 +41,7 @@ def merge(tmp_path: Path, data_root: Path, files: list[list[dict]], *words: str)
     return done, json.loads(out.read_text()) if out.exists() else None
 
 
+@pytest.mark.slow
 def test_ensemble_when_two_models_agree_then_one_cell_of_their_mean_score(
     tmp_path: Path, data_root: Path
 ) -> None:

@@ -60,6 +60,7 @@ def run(setting, out, *flags):
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
 
 
+@pytest.mark.slow
 def test_predict_of_good_and_bad_files_resumes_and_says_so(setting, tmp_path):
     bad = tmp_path / "bad.tif"
     bad.write_bytes(b"II*\0")
@@ -93,6 +94,7 @@ def test_predict_of_a_url_without_workers_says_how(predict):
         predict.find_images(args)
 
 
+@pytest.mark.slow
 def test_predict_without_dask_never_imports_it(setting, tmp_path):
     script = (
         "import sys\nfrom cellseg.cli.main import main\n"
@@ -155,6 +157,7 @@ def test_flags_that_make_no_sense_are_refused_before_predicting(
         predict.run(args)
 
 
+@pytest.mark.slow
 def test_predict_with_an_ensemble_of_equal_models_finds_the_same_cells(setting, tmp_path):
     image = setting / "images" / "small0.tif"
     alone = run(setting, tmp_path / "alone", image, "--format", "coco")

@@ -122,6 +122,7 @@ def test_train_when_data_is_missing_then_one_sentence(tmp_path: Path) -> None:
     assert str(tmp_path / "nothing" / "train") in done.stderr.rpartition("error:")[2]
 
 
+@pytest.mark.slow
 def test_test_when_out_has_another_suffix_then_one_sentence(tmp_path: Path) -> None:
     """--out says which suffixes it knows before any image is read."""
     done = run_tool("tools/test.py", CONFIG, "none.pth", "--out", tmp_path / "results.csv")
