@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from types import TracebackType
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from cellseg.images.closable import Closable
 
 GRAY = ("gray",)
 RGB = ("red", "green", "blue")
@@ -23,7 +24,7 @@ class ImageSize(NamedTuple):
     width: int
 
 
-class ImageSource(ABC):
+class ImageSource(Closable, ABC):
     """An image that is read in regions.
 
     Attributes:
@@ -48,22 +49,6 @@ class ImageSource(ABC):
     @abstractmethod
     def read(self, x: int, y: int, width: int, height: int) -> NDArray[np.uint8]:
         """Read a region that lies inside the image, as (height, width, 3) uint8 B, G, R."""
-
-    def close(self) -> None:  # noqa: B027  (most sources have nothing to close)
-        """Close the file, where there is one."""
-
-    def __enter__(self) -> ImageSource:
-        """Return the source itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close the file."""
-        self.close()
 
 
 class ArraySource(ImageSource):

@@ -8,13 +8,13 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cellseg.errors import CellDataError
+from cellseg.images.closable import Closable
 from cellseg.images.image_source import RGB, ImageSize
 
 MOST_UNEQUAL = 0.02
@@ -66,7 +66,7 @@ def settle_pixel_size(x_um: float, y_um: float, origin: str) -> PixelSize:
     return PixelSize(x_um, y_um, origin)
 
 
-class StoredImage(ABC):
+class StoredImage(Closable, ABC):
     """An image file, open.
 
     Attributes:
@@ -107,22 +107,6 @@ class StoredImage(ABC):
 
     def prepare_regions(self, level: int) -> None:  # noqa: B027  (most need nothing)
         """Raise CellDataError where a level cannot be read in regions."""
-
-    def close(self) -> None:  # noqa: B027  (most have nothing to close)
-        """Close the file."""
-
-    def __enter__(self) -> Self:
-        """Return the image itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close the file."""
-        self.close()
 
 
 def check_size(path: Path, size: ImageSize, max_pixels: int) -> None:

@@ -1,0 +1,24 @@
+"""What holds a file open until a `with` block ends."""
+
+from types import TracebackType
+from typing import Self
+
+
+class Closable:
+    """An object with a file to close, where it has one; a context manager that does so."""
+
+    def close(self) -> None:
+        """Close the file, where there is one."""
+
+    def __enter__(self) -> Self:
+        """Return the object itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the file."""
+        self.close()
