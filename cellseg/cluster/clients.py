@@ -164,24 +164,6 @@ def start_local(workers: int) -> Iterator[Connection]:
         )
     threads = max(1, count_cores() // workers)
     limit = int(MEMORY_LIMIT // workers)
-    gpus = torch.cuda.device_count()
-    specs = {
-        number: {
-            "cls": SubprocessWorker,
-            "options": {
-                "worker_class": "distributed.Nanny",
-                "worker_kwargs": {
-                    "host": LOOPBACK,
-                    "name": f"worker-{number}",
-                    "nthreads": 1,  # units one after another; torch has threads of its own
-                    "memory_limit": limit,
-                    "silence_logs": logging.ERROR,
-                    "env": _make_environment(number % gpus if gpus else None),
-                },
-            },
-        }
-        for number in range(workers)
-    }
     scheduler = {
         "cls": Scheduler,
         "options": {
@@ -193,7 +175,10 @@ def start_local(workers: int) -> Iterator[Connection]:
     }
     with dask.config.set(_MEMORY_SETTINGS), _export_settings():
         cluster = SpecCluster(
-            workers=specs, scheduler=scheduler, name="cellseg", silence_logs=logging.ERROR
+            workers={number: _describe_worker(number, limit) for number in range(workers)},
+            scheduler=scheduler,
+            name="cellseg",
+            silence_logs=logging.ERROR,
         )
     with _closing(cluster), _closing(Client(cluster, set_as_default=False)) as client:
         description = (
@@ -280,6 +265,25 @@ def _explain_slurm(options: SlurmOptions, error: Exception) -> CellsegError:
 def estimate_need() -> int:
     """Estimate the memory of a worker in bytes: this process, which holds the model, and a unit."""
     return psutil.Process().memory_info().rss + _SPARE_BYTES
+
+
+def _describe_worker(number: int, memory_limit: int) -> dict[str, Any]:
+    """Describe a worker to Dask's SpecCluster: one of `number` 0, 1, ..., its limit in bytes."""
+    gpus = torch.cuda.device_count()
+    return {
+        "cls": SubprocessWorker,
+        "options": {
+            "worker_class": "distributed.Nanny",
+            "worker_kwargs": {
+                "host": LOOPBACK,
+                "name": f"worker-{number}",
+                "nthreads": 1,  # units one after another; torch has threads of its own
+                "memory_limit": memory_limit,
+                "silence_logs": logging.ERROR,
+                "env": _make_environment(number % gpus if gpus else None),
+            },
+        },
+    }
 
 
 def _make_environment(gpu: int | None) -> dict[str, str]:

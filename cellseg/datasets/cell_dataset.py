@@ -105,36 +105,24 @@ class CellDataset(BaseDetDataset):
         _check_choice("unknown_labels", unknown_labels, ("error", "ignore"))
         _check_choice("bad_images", bad_images, ("error", "skip"))
         _check_choice("split", split, ("train", "val"))
-        if num_folds and not (isinstance(fold, int) and 0 <= fold < num_folds):
-            raise ValueError(
-                f"fold must lie in 0 to {num_folds - 1}, not be {fold}; num_folds=0 takes all."
-            )
+        _check_fold(fold, num_folds)
         roots = [data_root] if isinstance(data_root, (str, Path)) else list(data_root)
         self.roots = [Path(root) for root in roots]
-        given = {"classes": (metainfo or {}).get("classes"), "channel_order": channel_order}
-        settled = [name for name, value in given.items() if value is not None]
-        facts = join_folder_facts(self.roots, settled)
+        facts = _read_missing_facts(self.roots, metainfo, channel_order)
         metainfo = _add_classes(metainfo, facts)
         self.pixel_size_um = pixel_size_um or facts.pixel_size_um
         self.classes = _check_classes(self._load_metainfo(metainfo)["classes"])
         label_files = name_label_files(self.classes, label_names)
         allow_unknown = unknown_labels == "ignore"
         self.file_names = FileNames(image_name, label_files, ignore_name, allow_unknown)
+        order = channel_order or facts.channel_order or "rgb"
         self.image_format = check_image_format(
-            {
-                "channel_order": channel_order or facts.channel_order or "rgb",
-                "intensity_range": intensity_range,
-                "max_pixels": max_pixels,
-            }
+            dict(channel_order=order, intensity_range=intensity_range, max_pixels=max_pixels)
         )
-        self.min_area_px = min_area_px
-        self.include = include
+        self.min_area_px, self.include, self.test_index = min_area_px, include, test_index
         self.num_folds, self.fold, self.split = num_folds, fold, split
-        self.groups_file = groups_file
-        self.test_index = test_index
-        self.bad_images = bad_images
-        self.num_workers = num_workers
-        self.cache = cache
+        self.groups_file, self.bad_images = groups_file, bad_images
+        self.num_workers, self.cache = num_workers, cache
         kwargs.setdefault("data_prefix", {})
         super().__init__(data_root=str(roots[0]) if roots else "", metainfo=metainfo, **kwargs)
 
@@ -364,6 +352,14 @@ class CellDataset(BaseDetDataset):
         return ", ".join(str(root) for root in self.roots)
 
 
+def _read_missing_facts(
+    roots: Sequence[Path], metainfo: Mapping[str, Any] | None, channel_order: str | None
+) -> FolderFacts:
+    """Read what the folders' dataset.json say; what the config says need not agree in them."""
+    given = {"classes": (metainfo or {}).get("classes"), "channel_order": channel_order}
+    return join_folder_facts(roots, [name for name, value in given.items() if value is not None])
+
+
 def _add_classes(metainfo: Mapping[str, Any] | None, facts: FolderFacts) -> dict[str, Any] | None:
     """Return the meta information with a folder's own classes where the config names none."""
     given = dict(metainfo or {})
@@ -376,6 +372,14 @@ def _check_choice(option: str, value: Any, choices: Sequence[str]) -> None:
     """Raise ValueError unless an option has one of its values."""
     if value not in choices:
         raise ValueError(f"{option} must be one of {list(choices)}, not {value!r}.")
+
+
+def _check_fold(fold: Any, num_folds: int) -> None:
+    """Raise ValueError unless the fold is one of those that the images are split into."""
+    if num_folds and not (isinstance(fold, int) and 0 <= fold < num_folds):
+        raise ValueError(
+            f"fold must lie in 0 to {num_folds - 1}, not be {fold}; num_folds=0 takes all."
+        )
 
 
 def _check_classes(classes: Any) -> tuple[str, ...]:

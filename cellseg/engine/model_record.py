@@ -119,25 +119,16 @@ def read_record(found: Any) -> ModelRecord:
             f"its record has version {found.get('version')!r}, and this cellseg reads version "
             f"{RECORD_VERSION}; update cellseg"
         )
-    classes = found.get("classes")
+    classes, order = found.get("classes"), found.get("channel_order")
     if not _is_list_of(classes, str) or not classes:
         raise RecordError("its record names no classes")
-    order, scale = found.get("channel_order"), found.get("test_scale")
-    size, train_scale = found.get("pixel_size_um"), found.get("train_scale")
     if order not in (None, "rgb", "bgr"):
         raise RecordError(f"its channel order {order!r} is neither rgb nor bgr")
-    for name, value in (("pixel_size_um", size), ("test_scale", scale)):
-        if value is not None and not is_pixel_size(value):
-            raise RecordError(f"its {name} {value!r} is not a number above 0")
-    is_pair = isinstance(train_scale, Sequence) and len(train_scale) == 2
-    if train_scale is not None and not (is_pair and all(map(is_pixel_size, train_scale))):
-        raise RecordError(f"its train_scale {train_scale!r} is not two numbers above 0")
-    diameters, brightness = found.get("diameters_px") or {}, found.get("brightness")
-    if not isinstance(diameters, Mapping) or not all(map(is_pixel_size, diameters.values())):
-        raise RecordError("its diameters_px are not numbers above 0")
+    size, scale, train_scale, diameters = _read_sizes(found)
     network, pipeline = found.get("network") or {}, found.get("pipeline") or []
     if not isinstance(network, Mapping) or not _is_list_of(pipeline, Mapping):
         raise RecordError("its network or pipeline is not an object of settings")
+    brightness = found.get("brightness")
     return ModelRecord(
         tuple(classes),
         order,
@@ -146,8 +137,8 @@ def read_record(found: Any) -> ModelRecord:
         dict(found.get("normalization") or {}),
         size,
         scale,
-        None if train_scale is None else (train_scale[0], train_scale[1]),
-        {str(name): float(value) for name, value in diameters.items()},
+        train_scale,
+        diameters,
         float(brightness) if isinstance(brightness, int | float) else None,
         _read_count(found.get("num_images")),
         _read_count(found.get("num_cells")),
@@ -196,6 +187,29 @@ def to_plain_data(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise RecordError(f"its settings hold a {type(value).__name__}, which is not plain data")
+
+
+def _read_sizes(
+    found: Mapping[str, Any],
+) -> tuple[float | None, float | None, tuple[float, float] | None, dict[str, float]]:
+    """Read the pixel size, test scale, scales of training, and diameters; RecordError if wrong."""
+    size, scale = found.get("pixel_size_um"), found.get("test_scale")
+    for name, value in (("pixel_size_um", size), ("test_scale", scale)):
+        if value is not None and not is_pixel_size(value):
+            raise RecordError(f"its {name} {value!r} is not a number above 0")
+    train_scale = found.get("train_scale")
+    is_pair = isinstance(train_scale, Sequence) and len(train_scale) == 2
+    if train_scale is not None and not (is_pair and all(map(is_pixel_size, train_scale))):
+        raise RecordError(f"its train_scale {train_scale!r} is not two numbers above 0")
+    diameters = found.get("diameters_px") or {}
+    if not isinstance(diameters, Mapping) or not all(map(is_pixel_size, diameters.values())):
+        raise RecordError("its diameters_px are not numbers above 0")
+    return (
+        size,
+        scale,
+        None if train_scale is None else (train_scale[0], train_scale[1]),
+        {str(name): float(value) for name, value in diameters.items()},
+    )
 
 
 def _is_list_of(value: Any, kind: type) -> bool:

@@ -10,7 +10,7 @@ cells.boxes, cells.scores, cells.classes, cells.rles, cells.label_map()
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -150,7 +150,7 @@ class Predictor:
         init_default_scope(self.cfg.get("default_scope", "mmdet"))
         dataset = find_test_dataset(self.cfg)
         check_class_counts(self.cfg, ("test",))
-        self._pipeline = InputPipeline(dataset["pipeline"])
+        self._read_dataset(dataset)
         check_tiling(self.tiling, self._pipeline.input_size)
         self.scale_options = ScaleOptions(self.tiling.scale, diameter_px, is_resampled)
         self.settle_scale()  # what contradicts itself is said before the weights are loaded
@@ -158,11 +158,6 @@ class Predictor:
             build_detector(self.cfg, self.source.path, self.source.checkpoint)
         )
         self.source = replace(self.source, checkpoint=None)  # its weights are copied
-        self.class_names: tuple[str, ...] = read_class_names(dataset)
-        self.palette = read_palette(dataset)
-        self.image_format: dict[str, Any] = {
-            key: dataset[key] for key in ("channel_order", "intensity_range") if key in dataset
-        }
         others = [self._build_member(*member, cfg_options) for member in ensemble]
         model = self._wrap(single, others, tta)
         self._network = CellNetwork(
@@ -332,6 +327,15 @@ class Predictor:
         return (
             list(DefaultSampler(work, shuffle=False, seed=0, round_up=False)) if len(work) else []
         )
+
+    def _read_dataset(self, dataset: Mapping[str, Any]) -> None:
+        """Take over what the test data set of the config says of images and classes."""
+        self._pipeline = InputPipeline(dataset["pipeline"])
+        self.class_names: tuple[str, ...] = read_class_names(dataset)
+        self.palette = read_palette(dataset)
+        self.image_format: dict[str, Any] = {
+            key: dataset[key] for key in ("channel_order", "intensity_range") if key in dataset
+        }
 
     def _wrap(
         self,

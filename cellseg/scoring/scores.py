@@ -32,6 +32,8 @@ ALL_CLASSES = "all classes"
 """Name of the group of all cells, whatever their class."""
 _ABSENT = "no cell in the ground truth, so left out of the mean"
 
+_Counts = NDArray[np.int64]
+
 
 @dataclass(frozen=True)
 class ClassScores:
@@ -202,44 +204,66 @@ def _score_group(
     num_cells, num_predicted = int((tp + fn)[:, 0].sum()), int((tp + fp)[:, 0].sum())
     if num_cells < min_cells or not num_cells + num_predicted:
         return ClassScores(name, num_cells, num_predicted)
+    values = _score_masks(counts, index, tp[:, 0], fp[:, 0], fn[:, 0])
+    values |= _score_ratios(tp, fp, fn, iou_thrs)
+    if with_ap:
+        values |= _score_ap(tp, fp, fn, iou_thrs)
+    return ClassScores(name, num_cells, num_predicted, values)
+
+
+def _score_masks(
+    counts: Sequence[ImageCounts], index: int, tp: _Counts, fp: _Counts, fn: _Counts
+) -> dict[str, float]:
+    """Compute PQ, AJI and Dice; tp, fp and fn are (images,) at the first IoU threshold."""
     iou_sums = np.array([image.iou_sums[index] for image in counts])
-    pixels = {
-        field: np.array([getattr(image, field)[index] for image in counts])
+    shared, union, common, gt_px, pred_px = (
+        np.array([getattr(image, field)[index] for image in counts])
         for field in ("aji_shared_px", "aji_union_px", "common_px", "gt_px", "pred_px")
-    }
-    found, false_positives, missed = tp.sum(axis=0), fp.sum(axis=0), fn.sum(axis=0)
-    f1 = _divide(2 * found, 2 * found + false_positives + missed)
-    sq = float(_divide(fsum(iou_sums), found[0]))
-    shared, union, both = (pixels[n] for n in ("aji_shared_px", "aji_union_px", "common_px"))
-    both_px = pixels["gt_px"] + pixels["pred_px"]
-    image_f1 = _divide(2 * tp[:, 0], 2 * tp[:, 0] + fp[:, 0] + fn[:, 0])
-    image_pq = image_f1 * _divide(iou_sums, tp[:, 0])
-    holds = (tp + fp + fn)[:, 0] > 0
-    values = {
-        "PQ": float(f1[0]) * sq,
-        "DQ": float(f1[0]),
+    )
+    dq = float(_divide(2 * tp.sum(), (2 * tp + fp + fn).sum()))
+    sq = float(_divide(fsum(iou_sums), tp.sum()))
+    image_pq = _divide(2 * tp, 2 * tp + fp + fn) * _divide(iou_sums, tp)
+    holds = tp + fp + fn > 0
+    return {
+        "PQ": dq * sq,
+        "DQ": dq,
         "SQ": sq,
         "AJI": float(_divide(shared.sum(), union.sum())),
-        "Dice": float(_divide(2 * both.sum(), both_px.sum())),
+        "Dice": float(_divide(2 * common.sum(), (gt_px + pred_px).sum())),
         "PQ_image_mean": _mean_of(image_pq[holds]),
         "AJI_image_mean": _mean_of(_divide(shared, union)[holds]),
-        "Dice_image_mean": _mean_of(_divide(2 * both, both_px)[holds]),
+        "Dice_image_mean": _mean_of(_divide(2 * common, gt_px + pred_px)[holds]),
     }
+
+
+def _score_ratios(
+    tp: _Counts, fp: _Counts, fn: _Counts, iou_thrs: Sequence[float]
+) -> dict[str, float]:
+    """Compute F1, precision and recall of all images at each threshold; counts (images, T)."""
+    found, wrong, missed = tp.sum(axis=0), fp.sum(axis=0), fn.sum(axis=0)
     ratios = {
-        "F1": f1,
-        "precision": _divide(found, found + false_positives),
+        "F1": _divide(2 * found, 2 * found + wrong + missed),
+        "precision": _divide(found, found + wrong),
         "recall": _divide(found, found + missed),
     }
+    return {
+        f"{ratio}_{round(100 * iou_thr):02d}": float(per_thr[place])
+        for place, iou_thr in enumerate(iou_thrs)
+        for ratio, per_thr in ratios.items()
+    }
+
+
+def _score_ap(tp: _Counts, fp: _Counts, fn: _Counts, iou_thrs: Sequence[float]) -> dict[str, float]:
+    """Compute AP, TP / (TP + FP + FN), of all images and as their mean; counts (images, T)."""
+    cells = tp + fp + fn
+    holds = cells[:, 0] > 0
+    pooled, image_ap = _divide(tp.sum(axis=0), cells.sum(axis=0)), _divide(tp, cells)
+    values = {}
     for place, iou_thr in enumerate(iou_thrs):
-        for ratio, per_thr in ratios.items():
-            values[f"{ratio}_{round(100 * iou_thr):02d}"] = float(per_thr[place])
-    if with_ap:
-        image_ap = _divide(tp, tp + fp + fn)
-        for place, iou_thr in enumerate(iou_thrs):
-            key = f"AP_{round(100 * iou_thr):02d}"
-            values[key] = float(_divide(found[place], (found + false_positives + missed)[place]))
-            values[f"{key}_image_mean"] = _mean_of(image_ap[holds, place])
-    return ClassScores(name, num_cells, num_predicted, values)
+        key = f"AP_{round(100 * iou_thr):02d}"
+        values[key] = float(pooled[place])
+        values[f"{key}_image_mean"] = _mean_of(image_ap[holds, place])
+    return values
 
 
 def _mean_of_tissues(counts: Sequence[ImageCounts], tissues: Sequence[str], rows: slice) -> float:

@@ -123,25 +123,15 @@ def write_config(
     """Write the config as text."""
     scale, median = choose_scale(start.record, folder.data)
     plan = plan_schedule(folder.num_train, steps, machine.batch_size)
-    is_name = start_name == start.path.name
     size = "the model's own scale: its record does not say how large its cells were"
     if median is not None:
         size = (
             f"enlarges the median cell from {median:.0f} px to the "
             f"{start.record.median_diameter_px:.0f} px of that model's training"
         )
-    count = len(folder.data)
-    split, reason = "", f"{count} images train, those in val validate"
-    if folder.num_folds:
-        split = f", num_folds={folder.num_folds}, fold=0"
-        share = count // folder.num_folds
-        reason = f"One fold of {folder.num_folds} validates: about {share} of the {count} images"
-    train_root, val_root = (
-        place_root(project, root) for root in (folder.train_root, folder.val_root)
-    )
     base = (configs_folder() / "_base_" / BASE_NAME).resolve().as_posix()
+    is_name = start_name == start.path.name
     source = start_name if is_name else Path(start_name).expanduser().resolve().as_posix()
-    order = folder.data.image_format["channel_order"]
     lines = [
         f'"""{project.resolve().name}: a model for your own images, made by `cellseg new`."""',
         "",
@@ -152,26 +142,42 @@ def write_config(
         f"cell_scale = {scale}  # {size}",
         f'work_dir = "{{{{ fileDirname }}}}/{RUN_NAME}"',
         "",
-        f"# The classes are those of dataset.json: {', '.join(folder.data.metainfo['classes'])}.",
-        f"# {reason}.",
-        f"_data = dict(channel_order={json.dumps(order)}{split})",
-        "train_dataloader = dict(",
-        f"    batch_size={machine.batch_size},  # {machine.explain_batch()}",
-        f"    num_workers={machine.num_workers},  # {machine.explain_workers()}",
-        f"    # Repeated {plan.times} times, the images make 50 steps an epoch.",
-        f"    dataset=dict(times={plan.times}, dataset=dict(data_root={train_root}, **_data)),",
-        ")",
-        "val_dataloader = dict(",
-        f"    num_workers={min(machine.num_workers, 1)}, "
-        f"dataset=dict(data_root={val_root}, **_data)",
-        ")",
-        "test_dataloader = val_dataloader",
+        *describe_data(project, folder, machine, plan.times),
         "",
         f"# {machine.describe()}",
         f"# {plan.epochs} epochs of 50 steps; {describe_interval(plan.val_interval)}.",
         f"train_cfg = dict(max_epochs={plan.epochs}, val_interval={plan.val_interval})",
     ]
     return "\n".join(lines) + "\n"
+
+
+def describe_data(project: Path, folder: TrainingFolder, machine: Machine, times: int) -> list[str]:
+    """Write the part of the config that is about data: its lines."""
+    count, order = len(folder.data), folder.data.image_format["channel_order"]
+    split, reason = "", f"{count} images train, those in val validate"
+    if folder.num_folds:
+        split = f", num_folds={folder.num_folds}, fold=0"
+        share = count // folder.num_folds
+        reason = f"One fold of {folder.num_folds} validates: about {share} of the {count} images"
+    train_root, val_root = (
+        place_root(project, root) for root in (folder.train_root, folder.val_root)
+    )
+    return [
+        f"# The classes are those of dataset.json: {', '.join(folder.data.metainfo['classes'])}.",
+        f"# {reason}.",
+        f"_data = dict(channel_order={json.dumps(order)}{split})",
+        "train_dataloader = dict(",
+        f"    batch_size={machine.batch_size},  # {machine.explain_batch()}",
+        f"    num_workers={machine.num_workers},  # {machine.explain_workers()}",
+        f"    # Repeated {times} times, the images make 50 steps an epoch.",
+        f"    dataset=dict(times={times}, dataset=dict(data_root={train_root}, **_data)),",
+        ")",
+        "val_dataloader = dict(",
+        f"    num_workers={min(machine.num_workers, 1)}, "
+        f"dataset=dict(data_root={val_root}, **_data)",
+        ")",
+        "test_dataloader = val_dataloader",
+    ]
 
 
 def describe_interval(epochs: int) -> str:

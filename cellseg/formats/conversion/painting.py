@@ -100,14 +100,7 @@ def _draw_all(
                 "image that was annotated, or leave it out with --skip-bad."
             )
         place = IGNORED if annotation.is_ignored else table.find(annotation.class_name)
-        crop = _draw(annotation, place, shape, image, losses)
-        if crop is None:
-            continue
-        pieces = cut_pieces(crop) if split_pieces and place != IGNORED else [crop]
-        if len(pieces) > 1:
-            named = (image, annotation.label, annotation.class_name)
-            losses.append(Loss("change", *named, "each of its pieces became a cell"))
-        for piece in pieces:
+        for piece in _draw_pieces(annotation, place, shape, image, split_pieces, losses):
             height, width = piece.mask.shape
             covered += height * width
             facts = place, piece.x0, piece.y0, width, hashlib.sha256(piece.mask.tobytes()).digest()
@@ -122,6 +115,25 @@ def _draw_all(
                 "correct them, or leave the image out with --skip-bad."
             )
     return drawn, doubles
+
+
+def _draw_pieces(
+    annotation: Annotation,
+    place: int,
+    shape: tuple[int, int],
+    image: str,
+    split_pieces: bool,
+    losses: list[Loss],
+) -> list[Crop]:
+    """Draw an annotation: nothing, one piece or, where it is to be split, its connected pieces."""
+    crop = _draw(annotation, place, shape, image, losses)
+    if crop is None:
+        return []
+    pieces = cut_pieces(crop) if split_pieces and place != IGNORED else [crop]
+    if len(pieces) > 1:
+        named = (image, annotation.label, annotation.class_name)
+        losses.append(Loss("change", *named, "each of its pieces became a cell"))
+    return pieces
 
 
 def _paint_layers(
