@@ -124,6 +124,24 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_class_map(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Add the flag that says which class each name in the data becomes."""
+    parser.add_argument(
+        "--class-map",
+        nargs="+",
+        default=[],
+        metavar="NAME=CLASS",
+        help="class of a name in the data; 'ignore' makes ignored regions, 'drop' skips it",
+    )
+
+
+def add_skip_bad(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Add the flag that makes a conversion go on without what is missing or damaged."""
+    parser.add_argument(
+        "--skip-bad", action="store_true", help="skip and report what is missing or damaged"
+    )
+
+
 def add_show_argument(parser: argparse.ArgumentParser, what: str = "the figure") -> None:
     """Add the flag that opens a window."""
     parser.add_argument("--show", action="store_true", help=f"show {what} in a window")

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from cellseg.cli.arguments import add_class_map, add_skip_bad
 from cellseg.errors import CellsegError
 
 FORMATS = ("auto", "labels", "geojson", "coco", "monusac", "pannuke", "dsb2018")
@@ -42,22 +43,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument(
         "--classes", nargs="+", metavar="NAME", help="class names in order (default: the data's)"
     )
-    data.add_argument(
-        "--class-map",
-        nargs="+",
-        default=[],
-        metavar="NAME=CLASS",
-        help="class of a name in the data; 'ignore' makes ignored regions, 'drop' skips it",
-    )
+    add_class_map(data)
     data.add_argument(
         "--channel-order",
         choices=("rgb", "bgr"),
         default="rgb",
         help="order in which TIFFs store colors (default: rgb)",
     )
-    data.add_argument(
-        "--skip-bad", action="store_true", help="skip and report what is missing or damaged"
-    )
+    add_skip_bad(data)
     training = parser.add_argument_group("training")
     training.add_argument(
         "--from",

@@ -13,6 +13,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from cellseg.structures.cell_masks import CellMasks
+from cellseg.structures.rle import check_label_map
 from cellseg.structures.runs import overlap_runs
 
 IntArray = NDArray[np.int64]
@@ -212,11 +213,7 @@ def _number_cells(label_map: NDArray[np.integer]) -> tuple[IntArray, IntArray]:
     Returns:
         (H * W,) numbers, 0 where background, and the ids (N,) they stand for, ascending.
     """
-    if label_map.ndim != 2 or label_map.dtype.kind not in "iu":
-        raise ValueError(
-            "A label map must be a two-dimensional integer array, "
-            f"not {label_map.ndim}-dimensional {label_map.dtype}."
-        )
+    check_label_map(label_map)
     flat = label_map.reshape(-1).astype(np.int64, copy=False)
     if not flat.size:
         return flat, np.zeros(0, dtype=np.int64)

@@ -321,6 +321,15 @@ def _runs_of_columns(pixels: NDArray[np.bool_], boxes: NDArray[np.int64], height
     return Runs(np.repeat(full, widths)[columns], starts + shift, ends + shift)
 
 
+def check_label_map(label_map: NDArray[np.generic]) -> None:
+    """Raise ValueError unless a label map is a two-dimensional integer array."""
+    if label_map.ndim != 2 or label_map.dtype.kind not in "iu":
+        raise ValueError(
+            "A label map must be a two-dimensional integer array, "
+            f"not {label_map.ndim}-dimensional {label_map.dtype}."
+        )
+
+
 def find_runs(
     label_map: NDArray[np.integer], wanted: NDArray[np.int64] | None = None
 ) -> tuple[NDArray[np.int64], Runs]:
@@ -336,11 +345,7 @@ def find_runs(
     Raises:
         ValueError: If label_map is not a two-dimensional integer array.
     """
-    if label_map.ndim != 2 or label_map.dtype.kind not in "iu":
-        raise ValueError(
-            "A label map must be a two-dimensional integer array, "
-            f"not {label_map.ndim}-dimensional {label_map.dtype}."
-        )
+    check_label_map(label_map)
     flat = label_map.T.reshape(-1)
     cuts = np.flatnonzero(flat[1:] != flat[:-1]) + 1
     starts = np.concatenate(([0], cuts))[: len(flat)]

@@ -1,13 +1,19 @@
 """A model without a network, and files to send to it."""
 
-from collections.abc import Callable
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import pytest
 import tifffile
 
 from .stand_in import BlobFinder, draw_blobs
+
+if TYPE_CHECKING:
+    from .serving import Served
 
 
 @pytest.fixture
@@ -30,3 +36,17 @@ def draw(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return make
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Serve one page, with one image given at start, for all tests of a file."""
+    from .serving import serve_page  # needs the extra web
+
+    folder = tmp_path_factory.mktemp("web")
+    path = folder / "given.tif"
+    tifffile.imwrite(
+        path, draw_blobs(5), photometric="rgb", resolution=(4e4, 4e4), resolutionunit="CENTIMETER"
+    )
+    with serve_page(folder, given=[path]) as page:
+        yield page

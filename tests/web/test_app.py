@@ -3,31 +3,16 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator
 
 import pytest
-import tifffile
 
 pytest.importorskip("uvicorn", reason="the extra web is not installed")
 
 from cellseg.web.calls import STATIC
 
-from .serving import Served, serve_page
-from .stand_in import draw_blobs
+from .serving import Served
 
 VENDOR = STATIC / "vendor"
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """Serve one page, with one image given at start, for all tests here."""
-    folder = tmp_path_factory.mktemp("web")
-    path = folder / "given.tif"
-    tifffile.imwrite(
-        path, draw_blobs(5), photometric="rgb", resolution=(4e4, 4e4), resolutionunit="CENTIMETER"
-    )
-    with serve_page(folder, given=[path]) as page:
-        yield page
 
 
 def test_page_then_it_loads_nothing_from_elsewhere_and_runs_no_inline_script(

@@ -1,28 +1,14 @@
 """What the page asks for, and the answers."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-import tifffile
 
 pytest.importorskip("uvicorn", reason="the extra web is not installed")
 
-from .serving import Served, serve_page
-from .stand_in import draw_blobs
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """Serve one page, with one image given at start, for all tests here."""
-    folder = tmp_path_factory.mktemp("web")
-    path = folder / "given.tif"
-    tifffile.imwrite(
-        path, draw_blobs(5), photometric="rgb", resolution=(4e4, 4e4), resolutionunit="CENTIMETER"
-    )
-    with serve_page(folder, given=[path]) as page:
-        yield page
+from .serving import Served
 
 
 def test_state_then_model_limits_and_images_are_told(served: Served) -> None:

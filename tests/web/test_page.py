@@ -25,6 +25,7 @@ LOADED = (
     " && cellseg.viewer.main.world.getItemAt(0).getFullyLoaded()"
 )
 READY = "document.body.dataset.ready"
+NOTICE = "document.getElementById('notice').textContent"
 COUNT = "document.querySelector('#counts tfoot td:last-child').textContent"
 
 
@@ -116,12 +117,11 @@ class Reader:
         self.mouse("mouseReleased", *places[-1])
 
     def await_revision(self, number: int) -> None:
-        words = "document.getElementById('notice').textContent"
         try:
             self.browser.wait_until(f"cellseg.state.log.revision == {number}", 20)
         except TimeoutError as error:
             found = self.ask("cellseg.state.log.revision")
-            raise AssertionError(f"{found}, not {number}: {self.ask(words)}") from error
+            raise AssertionError(f"{found}, not {number}: {self.ask(NOTICE)}") from error
 
     def find(self) -> None:
         self.click("#predict")
@@ -145,13 +145,21 @@ class Reader:
         raise TimeoutError(f"nothing was downloaded for {selector}")
 
 
+def find_cells(
+    browser: Page, served: Served, path: Path, width: int = 1280, dark: bool = False
+) -> Reader:
+    """Open the page, upload an image and find its cells."""
+    reader = Reader(browser, served, width, dark)
+    reader.upload(path)
+    reader.find()
+    return reader
+
+
 @pytest.mark.browser
 def test_page_when_two_people_use_it_then_each_sees_their_own_images(
     served: Served, browser: Page, draw: Callable[..., Path], tmp_path: Path
 ) -> None:
-    first = Reader(browser, served)
-    first.upload(draw(7, "mine.tif"))
-    first.find()
+    first = find_cells(browser, served, draw(7, "mine.tif"))
     first.wait(f"{COUNT} == '4'")  # those of a score of at least 0.5
     context = browser.call_browser("Target.createBrowserContext")["browserContextId"]
     browser.context = context
@@ -174,9 +182,7 @@ def test_page_when_two_people_use_it_then_each_sees_their_own_images(
 def test_page_when_filters_move_then_counts_follow_and_the_model_is_not_asked(
     served: Served, browser: Page, draw: Callable[..., Path], tmp_path: Path
 ) -> None:
-    reader = Reader(browser, served)
-    reader.upload(draw(7, "mine.tif"))
-    reader.find()
+    reader = find_cells(browser, served, draw(7, "mine.tif"))
     asked = len(served.finder.calls)
     set_value = (
         "(() => {{ const box = document.getElementById('{}'); box.value = '{}';"
@@ -210,9 +216,7 @@ def test_page_when_filters_move_then_counts_follow_and_the_model_is_not_asked(
 def test_page_when_cells_are_corrected_then_every_tool_works_and_is_undone(
     served: Served, browser: Page, draw: Callable[..., Path], tmp_path: Path
 ) -> None:
-    reader = Reader(browser, served)
-    reader.upload(draw(1, "mine.png"))
-    reader.find()  # one blob at 6, 6, 12 px wide
+    reader = find_cells(browser, served, draw(1, "mine.png"))  # one blob at 6, 6, 12 px wide
     assert reader.areas() == [144]
 
     reader.click_at(12, 12)
@@ -280,9 +284,7 @@ def test_page_when_browser_and_server_are_killed_then_nothing_is_lost(
     browser: Page, draw: Callable[..., Path], tmp_path: Path
 ) -> None:
     with serve_page(tmp_path / "web") as served:
-        reader = Reader(browser, served)
-        reader.upload(draw(3, "mine.png"))
-        reader.find()
+        reader = find_cells(browser, served, draw(3, "mine.png"))
         reader.click_at(12, 12)
         reader.press("Delete")
         reader.await_revision(2)
@@ -311,9 +313,7 @@ def test_page_when_browser_and_server_are_killed_then_nothing_is_lost(
 def test_page_when_cells_were_changed_elsewhere_then_an_edit_still_holds_but_an_undo_does_not(
     served: Served, browser: Page, draw: Callable[..., Path]
 ) -> None:
-    reader = Reader(browser, served)
-    reader.upload(draw(3, "mine.png"))
-    reader.find()
+    reader = find_cells(browser, served, draw(3, "mine.png"))
     elsewhere = (
         "void fetch(`/api/images/${cellseg.state.image.key}/edit`, {method: 'POST',"
         "headers: {'x-cellseg': '1'}, body: JSON.stringify({do: 'review', revision: REVISION,"
@@ -329,7 +329,7 @@ def test_page_when_cells_were_changed_elsewhere_then_an_edit_still_holds_but_an_
     browser.evaluate(elsewhere.replace("REVISION", "3"))
     reader.wait("window.answered")
     reader.press("z", modifiers=2)
-    reader.wait("document.getElementById('notice').textContent.includes('changed elsewhere')")
+    reader.wait(f"{NOTICE}.includes('changed elsewhere')")
     reader.await_revision(4)
     assert reader.ask("cellseg.state.log.regions.length") == 2
 
@@ -338,12 +338,10 @@ def test_page_when_cells_were_changed_elsewhere_then_an_edit_still_holds_but_an_
 def test_page_when_reviewed_then_training_data_are_taken_away(
     served: Served, browser: Page, draw: Callable[..., Path], tmp_path: Path
 ) -> None:
-    reader = Reader(browser, served)
-    reader.upload(draw(3, "mine.png"))
-    reader.find()
+    reader = find_cells(browser, served, draw(3, "mine.png"))
     reader.click("#training")
     reader.wait("!document.getElementById('notice').hidden")
-    assert "No region is reviewed" in reader.ask("document.getElementById('notice').textContent")
+    assert "No region is reviewed" in reader.ask(NOTICE)
     reader.click("#review-all")
     reader.await_revision(2)
     path = reader.download("#training", tmp_path / "downloads", ".zip")
@@ -358,19 +356,18 @@ def test_page_when_a_file_is_bad_then_one_sentence_says_so_and_other_images_go_o
     served: Served, browser: Page, draw: Callable[..., Path], tmp_path: Path
 ) -> None:
     reader = Reader(browser, served)
-    notice = "document.getElementById('notice').textContent"
     (tmp_path / "notes.png").write_text("these are notes")
     browser.choose_file("#upload", tmp_path / "notes.png")
-    reader.wait(f"{notice}.includes('notes.png is not an image')")
+    reader.wait(f"{NOTICE}.includes('notes.png is not an image')")
     browser.choose_file("#upload", draw(1, "vast.png", size=500))
-    reader.wait(f"{notice}.includes('vast.png has 500 x 500 pixels')")
+    reader.wait(f"{NOTICE}.includes('vast.png has 500 x 500 pixels')")
     assert reader.ask("cellseg.state.images") == []
     assert list((tmp_path / "web").glob("uploads/*/*")) == []
 
     reader.upload(draw(2, "good.png"))
     served.finder.fault = RuntimeError("out of memory")
     reader.click("#predict")
-    reader.wait(f"{notice}.includes('good.png could not be processed')")
+    reader.wait(f"{NOTICE}.includes('good.png could not be processed')")
     served.finder.fault = None
     reader.find()
     assert reader.areas() == [144, 144]
@@ -382,13 +379,10 @@ def test_page_when_the_server_is_gone_then_it_says_so_and_comes_back(
     browser: Page, draw: Callable[..., Path], tmp_path: Path
 ) -> None:
     with serve_page(tmp_path / "web") as served:
-        reader = Reader(browser, served)
-        reader.upload(draw(3, "mine.png"))
-        reader.find()
+        reader = find_cells(browser, served, draw(3, "mine.png"))
         reader.click_at(12, 12)
     reader.press("Delete")
-    words = "document.getElementById('notice').textContent"
-    reader.wait(f"{words}.includes('cannot be reached')")
+    reader.wait(f"{NOTICE}.includes('cannot be reached')")
     port = int(served.address.rstrip("/").rpartition(":")[2])
     with serve_page(tmp_path / "web", port=port):
         reader.wait("document.getElementById('notice').hidden")
@@ -467,9 +461,7 @@ def test_page_when_a_slide_has_20000_pixels_a_side_then_single_pixels_and_a_regi
 def test_page_then_nothing_is_cut_off_and_it_is_as_light_as_its_reader_wants(
     served: Served, browser: Page, draw: Callable[..., Path], width: int, dark: bool
 ) -> None:
-    reader = Reader(browser, served, width, dark)
-    reader.upload(draw(9))
-    reader.find()
+    reader = find_cells(browser, served, draw(9), width, dark)
     assert browser.evaluate("document.documentElement.scrollWidth") <= width
     color = browser.evaluate("getComputedStyle(document.body).backgroundColor")
     levels = [float(part) for part in color[color.index("(") + 1 : -1].split(",")][:3]
@@ -485,9 +477,7 @@ def test_page_then_nothing_is_cut_off_and_it_is_as_light_as_its_reader_wants(
 def test_page_when_there_is_no_mouse_then_a_cell_is_drawn_and_chosen_by_keys(
     served: Served, browser: Page, draw: Callable[..., Path]
 ) -> None:
-    reader = Reader(browser, served)
-    reader.upload(draw(2))
-    reader.find()
+    reader = find_cells(browser, served, draw(2))
     reader.press("n")
     assert reader.ask("cellseg.state.selection.size") == 1
     reader.press("Escape")

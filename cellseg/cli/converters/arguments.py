@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from cellseg.cli.arguments import add_class_map, add_skip_bad
+
 DEFAULT_CLASSES = ("epithelial", "lymphocyte", "neutrophil", "macrophage")
 """Class names of `CellDataset` where none are given."""
 
@@ -24,21 +26,13 @@ def add_out_arguments(parser: argparse.ArgumentParser, one_class: str | None = N
             metavar="NAME",
             help="classes in the order of class1.tif, class2.tif, ... (default: the data's)",
         )
-        parser.add_argument(
-            "--class-map",
-            nargs="+",
-            default=[],
-            metavar="NAME=CLASS",
-            help="class of a name in the data; 'ignore' makes ignored regions, 'drop' skips it",
-        )
+        add_class_map(parser)
         parser.add_argument(
             "--skip-unknown", action="store_true", help="skip annotations of other classes"
         )
     else:
         parser.add_argument("--class-name", default=one_class, help="default: %(default)s")
-    parser.add_argument(
-        "--skip-bad", action="store_true", help="skip and report what is missing or damaged"
-    )
+    add_skip_bad(parser)
     parser.add_argument(
         "--connected-components",
         action="store_true",
