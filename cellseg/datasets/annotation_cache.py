@@ -21,7 +21,7 @@ import numpy as np
 from mmengine.logging import print_log
 
 from cellseg.datasets.image_records import FileStamp, ImageRecord
-from cellseg.datasets.label_maps import LayerInstances
+from cellseg.datasets.layer_instances import LayerInstances
 from cellseg.file_locks import open_lock_file, try_lock
 from cellseg.fileio import write_atomically
 from cellseg.structures.rle import measure_rles

@@ -1,4 +1,4 @@
-"""The data set of cell images: label TIFFs become COCO annotations on load."""
+"""The data set of cell images: label TIFFs become MMDetection's `instances` on load."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from mmengine.logging import print_log
 
 from cellseg.datasets.folder_facts import FolderFacts, join_folder_facts
 from cellseg.datasets.image_records import ImageFiles, ImageRecord
-from cellseg.datasets.label_maps import to_data_instances
+from cellseg.datasets.layer_instances import to_data_instances
 from cellseg.datasets.layout import (
     FileNames,
     find_images,
@@ -39,7 +39,7 @@ class CellDataset(BaseDetDataset):
     All files are read once, checked and cached when the data set is built, so that bad ones are
     found before training starts, in one message. Each entry has the keys `img_path`, `img_id`,
     `img_name`, `height`, `width`, `image_format`, `label_paths` and `instances` (see
-    `label_maps.to_data_instances`); an image without cells has an empty list of instances.
+    `layer_instances.to_data_instances`); an image without cells has an empty list of instances.
 
     Args:
         data_root: Folder of image folders, or several.
@@ -244,7 +244,7 @@ class CellDataset(BaseDetDataset):
                 listed += f"\n  and {len(problems) - _MAX_LISTED} more"
             raise CellDataError(
                 f"{self._roots_text()}: {len(problems)} images cannot be used:\n{listed}\n"
-                "Mend or remove them, or go on without them by bad_images='skip' in the data set's "
+                "Fix or remove them, or go on without them by bad_images='skip' in the data set's "
                 "config (--cfg-options train_dataloader.dataset.bad_images=skip, likewise for "
                 "val and test)."
             )

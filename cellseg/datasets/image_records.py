@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cellseg.datasets.label_maps import (
+from cellseg.datasets.layer_instances import (
     LayerInstances,
     count_overlap_px,
     find_instances,
@@ -89,7 +89,7 @@ class ImageRecord:
     looks_merged: bool = False
 
 
-def read_record(files: ImageFiles, max_pixels: int = DEFAULT_MAX_PIXELS) -> ImageRecord:
+def read_image_record(files: ImageFiles, max_pixels: int = DEFAULT_MAX_PIXELS) -> ImageRecord:
     """Decode an image and its label maps once, check them, and find all cells.
 
     Args:

@@ -12,7 +12,7 @@ from cellseg.datasets.annotation_cache import AnnotationCache
 from cellseg.datasets.image_records import (
     ImageFiles,
     ImageRecord,
-    read_record,
+    read_image_record,
     refresh_stamp,
 )
 from cellseg.errors import CellDataError
@@ -42,7 +42,7 @@ def load_records(
 
     def read(files: ImageFiles) -> Outcome:
         try:
-            return read_record(files, max_pixels)
+            return read_image_record(files, max_pixels)
         except CellDataError as error:
             return error
 

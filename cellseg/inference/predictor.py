@@ -136,8 +136,8 @@ class Predictor:
         is_resampled: bool = False,
     ) -> None:
         """Build the model and load its weights; see the class."""
-        self.source = open_model(config, checkpoint, cfg_options)
-        self.cfg = self.source.config
+        self.model_source = open_model(config, checkpoint, cfg_options)
+        self.cfg = self.model_source.config
         self.device = find_device(device)
         self.score_thr = score_thr
         self.tiling = tiling or TileOptions()
@@ -155,9 +155,9 @@ class Predictor:
         self.scale_options = ScaleOptions(self.tiling.scale, diameter_px, is_resampled)
         self.settle_scale()  # what contradicts itself is said before the weights are loaded
         single = fold_batch_norms(
-            build_detector(self.cfg, self.source.path, self.source.checkpoint)
+            build_detector(self.cfg, self.model_source.path, self.model_source.checkpoint)
         )
-        self.source = replace(self.source, checkpoint=None)  # its weights are copied
+        self.model_source = replace(self.model_source, checkpoint=None)  # its weights are copied
         others = [self._build_member(*member, cfg_options) for member in ensemble]
         model = self._wrap(single, others, tta)
         self._network = CellNetwork(
@@ -172,7 +172,7 @@ class Predictor:
     @property
     def model_name(self) -> str:
         """What to call the model."""
-        return self.source.name
+        return self.model_source.name
 
     def __call__(
         self,
@@ -236,7 +236,7 @@ class Predictor:
         Returns:
             The warnings, which are logged, too.
         """
-        record = self.source.record
+        record = self.model_source.record
         found = (
             warn_of_other_ground(source, record, where),
             warn_of_other_sizes(cells, choice.factor, record, where),
@@ -245,12 +245,14 @@ class Predictor:
 
     def settle_scale(self) -> ScaleChoice | None:
         """Choose the scale of all images; None where each needs its own."""
-        return settle_scale(self.scale_options, self.source.record, self._pipeline.constant_scale)
+        return settle_scale(
+            self.scale_options, self.model_source.record, self._pipeline.constant_scale
+        )
 
     def choose_scale(self, source: ImageSource) -> ScaleChoice:
         """Choose the scale of one image, and say why; it may take a few passes of the network."""
         choice = self.settle_scale()
-        record = self.source.record
+        record = self.model_source.record
         if choice is None and record is not None:
             choice = choose_scale(source, self._find_roughly, record, self._pipeline.constant_scale)
         return choice or ScaleChoice(self._pipeline.constant_scale, "as its test pipeline says")

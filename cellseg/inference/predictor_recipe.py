@@ -87,7 +87,7 @@ class PredictorRecipe:
         """
         return {
             "weights": [
-                predictor.source.digest(),
+                predictor.model_source.digest(),
                 *(digest_file(checkpoint) for _, checkpoint in self.ensemble),
             ],
             "members": [digest_file(config) for config, _ in self.ensemble if config],

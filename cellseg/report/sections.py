@@ -37,7 +37,7 @@ COLUMNS = {
 """The columns of the result table and what they mean."""
 
 _VAL_MARKS = ("segm_mAP_50", "segm_mAP", "bbox_mAP_50", "mPQ")
-_VAL_INKS = ("accent", "second", "third", "quiet")
+_VAL_COLORS = ("accent", "second", "third", "quiet")
 _AXIS_WORDS = {"iter": "iteration", "epoch": "epoch"}
 _NOISY_RECORDS = 150
 _MAX_DOT_CLASSES = 6  # more dots in a band cannot be told apart
@@ -223,7 +223,7 @@ def _draw_scores(run: TrainingRun, axis: Axis) -> Chart | None:
         if key is None or not drawn:
             continue
         places, values, name = drawn[0].places, drawn[0].values, key.split("/")[-1]
-        series.append(Series(name, _VAL_INKS[place], places, values, place))
+        series.append(Series(name, _VAL_COLORS[place], places, values, place))
         if len(series) == 1:
             best = int(np.argmax(values))
             summary = f"{name} is best at {word} {places[best]:g}, with {values[best]:.3f}."

@@ -222,7 +222,8 @@ def _score_masks(
     )
     dq = float(_divide(2 * tp.sum(), (2 * tp + fp + fn).sum()))
     sq = float(_divide(fsum(iou_sums), tp.sum()))
-    image_pq = _divide(2 * tp, 2 * tp + fp + fn) * _divide(iou_sums, tp)
+    image_f1 = _divide(2 * tp, 2 * tp + fp + fn)
+    image_pq = image_f1 * _divide(iou_sums, tp)
     holds = tp + fp + fn > 0
     return {
         "PQ": dq * sq,

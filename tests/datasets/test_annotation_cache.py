@@ -9,7 +9,7 @@ import pytest
 
 from cellseg.datasets import annotation_cache
 from cellseg.datasets.annotation_cache import AnnotationCache
-from cellseg.datasets.image_records import ImageFiles, read_record
+from cellseg.datasets.image_records import ImageFiles, read_image_record
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def records(tmp_path, draw_image, label_map):
             "full", 2, root, full / "image.tif", (full / "class1.tif",), (0,), full / "ignore.tif"
         ),
     ]
-    return {item.key: read_record(item) for item in files}
+    return {item.key: read_image_record(item) for item in files}
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import pytest
 from cellseg.datasets.image_records import (
     FileStamp,
     ImageFiles,
+    read_image_record,
     read_layers,
-    read_record,
     refresh_stamp,
     stamp_file,
 )
@@ -42,7 +42,7 @@ def test_read_record_when_two_classes_and_ignore_then_all_in_it(tmp_path, draw_i
     files = ImageFiles(
         "a", 1, tmp_path, folder / "image.tif", labels, (0, 3), folder / "ignore.tif"
     )
-    record = read_record(files)
+    record = read_image_record(files)
     assert (record.height, record.width, record.is_8bit) == (12, 16, True)
     assert record.overlap_px == 4
     assert record.instances.layers.tolist() == [0, 0, 1, 2, 2]

@@ -31,13 +31,13 @@ def root(tmp_path, draw_image, label_map):
 def reads(monkeypatch):
     """Return a list that grows by the name of each image that is really read."""
     names = []
-    read = record_loading.read_record
+    read = record_loading.read_image_record
 
     def spy(files, max_pixels):
         names.append(files.name)
         return read(files, max_pixels)
 
-    monkeypatch.setattr(record_loading, "read_record", spy)
+    monkeypatch.setattr(record_loading, "read_image_record", spy)
     return names
 
 
@@ -144,7 +144,7 @@ def test_load_records_when_cache_folder_given_then_used(root, reads, tmp_path):
 
 def _load_slowly(root, num_reads):
     """Load in a process of its own, counting the images read; slow enough to be interrupted."""
-    read = record_loading.read_record
+    read = record_loading.read_image_record
 
     def slow(files, max_pixels):
         time.sleep(0.1)
@@ -152,7 +152,7 @@ def _load_slowly(root, num_reads):
             num_reads.value += 1
         return read(files, max_pixels)
 
-    record_loading.read_record = slow
+    record_loading.read_image_record = slow
     _load(root, num_workers=1)
 
 

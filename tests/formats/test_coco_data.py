@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
-from cellseg.datasets.label_maps import find_instances, to_data_instances
+from cellseg.datasets.layer_instances import find_instances, to_data_instances
 from cellseg.errors import CellDataError, CellsegError
 from cellseg.formats.coco_data import read_coco, to_coco
 from cellseg.formats.conversion.names import settle_classes

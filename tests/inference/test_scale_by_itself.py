@@ -48,7 +48,7 @@ def measure_recall(cells: Cells, truth: Cells) -> float:
 @pytest.mark.slow
 @pytest.mark.parametrize("factor", [0.5, 1.0, 2.0, 4.0])
 def test_recall_when_the_scale_is_chosen_then_is_nearly_that_of_the_true_one(predictor, factor):
-    record = predictor.source.record
+    record = predictor.model_source.record
     assert record is not None
     assert record.median_diameter_px is not None
     chosen, true = [], []

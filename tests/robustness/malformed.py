@@ -14,7 +14,7 @@ from PIL import Image
 
 from cellseg.datasets.annotation_cache import AnnotationCache
 from cellseg.datasets.folder_facts import read_folder_facts
-from cellseg.datasets.image_records import ImageFiles, read_record
+from cellseg.datasets.image_records import ImageFiles, read_image_record
 from cellseg.engine import load_checkpoint_file
 from cellseg.formats.coco_data import read_coco
 from cellseg.formats.conversion.annotations import Source
@@ -122,7 +122,7 @@ def make_index() -> bytes:
 def make_cache() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         files, cache = open_cache(Path(folder))
-        path = cache.save({files.key: read_record(files)})
+        path = cache.save({files.key: read_image_record(files)})
         assert path is not None
         return path.read_bytes()
 
@@ -204,7 +204,7 @@ def read_results(path: Path) -> None:
 
 def read_cache(path: Path) -> None:
     files, cache = open_cache(path.parent)
-    own = cache.save({files.key: read_record(files)})
+    own = cache.save({files.key: read_image_record(files)})
     assert own is not None
     own.write_bytes(path.read_bytes())
     cache.load()

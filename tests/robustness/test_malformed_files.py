@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cellseg.datasets.image_records import read_record
+from cellseg.datasets.image_records import read_image_record
 from cellseg.engine import load_checkpoint_file
 from cellseg.errors import CellsegError
 from tests.robustness.malformed import READERS, SEEDS, Seed, damage_all, open_cache
@@ -52,7 +52,7 @@ def test_file_when_damaged_in_many_ways_then_a_result_or_one_sentence(
 @pytest.mark.parametrize("count", [FEW, pytest.param(MANY, marks=pytest.mark.slow)])
 def test_cache_when_damaged_then_as_it_was_or_not_there(count: int, tmp_path: Path) -> None:
     files, cache = open_cache(tmp_path)
-    record = read_record(files)
+    record = read_image_record(files)
     path = cache.save({files.key: record})
     assert path is not None
     whole = path.read_bytes()

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pycocotools import mask as coco_mask
 
-from cellseg.datasets.label_maps import (
+from cellseg.datasets.layer_instances import (
     count_overlap_px,
     find_instances,
     split_pieces,

@@ -1,4 +1,4 @@
-"""Turn the label maps of an image into instances, and instances into a COCO data set.
+"""Find the cells of an image's label maps, and write them as `instances` of a data set entry.
 
 Pure: arrays and dicts in, arrays and dicts out; files are read in `cellseg.images`.
 """
