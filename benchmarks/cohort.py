@@ -33,6 +33,7 @@ import numpy as np
 import psutil
 import tifffile
 from frame import find_page, is_met, make_parser, write_page, write_table
+from timing import time_once
 
 from cellseg.cluster.clients import start_local
 from cellseg.cluster.cohort import predict_cohort
@@ -76,9 +77,7 @@ def measure_waiting(workers: int, units: int, seconds: float) -> float:
         warm = make_waiting_job(connection.client, workers, 0.1, Path(name))
         warm.run_units()  # imports are not measured
         job = make_waiting_job(connection.client, units * workers, seconds, Path(name))
-        begin = time.perf_counter()
-        job.run_units()
-        return units * seconds / (time.perf_counter() - begin)
+        return units * seconds / time_once(job.run_units)
 
 
 def measure_memory(images: int) -> tuple[float, float]:
@@ -88,9 +87,7 @@ def measure_memory(images: int) -> tuple[float, float]:
         make_waiting_job(connection.client, 50, 0.0, Path(name)).run_units()
         before = psutil.Process().memory_info().rss
         job = make_waiting_job(connection.client, images, 0.0, Path(name))
-        begin = time.perf_counter()
-        job.run_units()
-        seconds = time.perf_counter() - begin
+        seconds = time_once(job.run_units)
         return (psutil.Process().memory_info().rss - before) / 1e6, seconds
 
 
@@ -113,17 +110,13 @@ def measure_cohort(images: Path, folder: Path) -> tuple[float, float]:
     options = OutputOptions(folder / "dask", ("csv",))
     with start_local(2) as connection:
         connection.client.wait_for_workers(2, timeout=300)
-        begin = time.perf_counter()
-        predict_cohort(connection, recipe, find_input_images([images]), options)
-        shared = time.perf_counter() - begin
-    found = find_input_images([images])
-    halves: list[list[InputImage]] = [found[::2], found[1::2]]
-    return shared, _run_alone(halves, folder)
+        found = find_input_images([images])
+        shared = time_once(lambda: predict_cohort(connection, recipe, found, options))
+    return shared, time_once(lambda: _run_alone([found[::2], found[1::2]], folder))
 
 
-def _run_alone(halves: Sequence[Sequence[InputImage]], folder: Path) -> float:
+def _run_alone(halves: Sequence[Sequence[InputImage]], folder: Path) -> None:
     """Run one process for each half."""
-    begin = time.perf_counter()
     processes = []
     for number, half in enumerate(halves):
         command = [sys.executable, "-m", "cellseg", "predict", *(str(image.path) for image in half)]
@@ -133,7 +126,6 @@ def _run_alone(halves: Sequence[Sequence[InputImage]], folder: Path) -> float:
         processes.append(subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL))
     for process in processes:
         process.wait()
-    return time.perf_counter() - begin
 
 
 def measure_kills(images: Path, folder: Path, kills: int) -> tuple[int, bool]:

@@ -4,9 +4,8 @@ import json
 import multiprocessing
 import os
 import platform
-import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from datetime import date
 from importlib.metadata import version
@@ -100,19 +99,6 @@ def spread(values: Sequence[float], write: Callable[[float], str] = significant)
     """Write the median with the smallest and largest value, such as `2 [1 - 4]`."""
     low, middle, high = map(write, (min(values), median(values), max(values)))
     return f"{middle} [{low} - {high}]"
-
-
-def time_in_turns(
-    workloads: Mapping[str, Callable[[], object]], repeats: int
-) -> dict[str, list[float]]:
-    """Run workloads one after another, `repeats` times; returns the seconds of each run."""
-    seconds: dict[str, list[float]] = {name: [] for name in workloads}
-    for _ in range(repeats):
-        for name, run in workloads.items():
-            begin = time.perf_counter()
-            run()
-            seconds[name].append(time.perf_counter() - begin)
-    return seconds
 
 
 def describe_machine() -> str:

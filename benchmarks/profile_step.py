@@ -8,7 +8,6 @@ Time is assigned to the innermost named part it was spent in; what has no name o
 the backward pass, is assigned by its operator. Writes docs/profile.md.
 """
 
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,21 +16,18 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import torch
 from dense.scenes import Scene
-from dense.stock import read_model_config
 from dense.workloads_data import prepare_pipeline
-from dense.workloads_model import prepare_step, read_batch
+from dense.workloads_model import prepare_step, prepare_test_step
 from frame import DRAWN, find_page, make_parser, write_page, write_table
 from mmcv.ops import RoIAlign
 from mmdet.models.dense_heads import AnchorHead, RPNHead
 from mmdet.models.roi_heads import mask_heads
 from mmdet.models.roi_heads.bbox_heads import BBoxHead
 from mmdet.models.task_modules.samplers import BaseSampler
-from mmdet.registry import MODELS
 from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper
-from mmengine.registry import init_default_scope
+from timing import time_once
 from torch.autograd.profiler import FunctionEvent
 from torch.profiler import ProfilerActivity, profile, record_function
 
@@ -85,7 +81,7 @@ def main() -> None:
     MMLogger.get_instance("profile", log_level="ERROR")  # no line for each weight that is set
     scene = Scene(args.cells, args.size_px, 2, args.drawn)
     tables = []
-    for prepare in (prepare_step, prepare_test):
+    for prepare in (prepare_step, prepare_test_step):
         run = prepare(args.config, scene, args.side)
         run()
         tables.append(tabulate(*profile_run(run)))
@@ -101,31 +97,7 @@ def main() -> None:
 def time_data(scene: Scene, side: str) -> float:
     """Time the training pipeline of a scene's images, in seconds."""
     loads = [prepare_pipeline(scene, side, number) for number in range(scene.images)]
-    started = time.perf_counter()
-    for load in loads:
-        load()
-    return time.perf_counter() - started
-
-
-def prepare_test(name: str, scene: Scene, side: str) -> Callable[[], Any]:
-    """Prepare a test run of one image with the random weights of a training step.
-
-    These would find cells everywhere; as many as there are cells are kept.
-    """
-    init_default_scope("mmdet")
-    torch.manual_seed(0)
-    cfg = read_model_config(name, side, scene.size_px)
-    cfg.test_cfg.rcnn.max_per_img = scene.cells
-    model = MODELS.build(cfg)
-    model.init_weights()
-    model.eval()
-    batch = {key: values[:1] for key, values in read_batch(scene, side).items()}
-
-    @torch.no_grad()
-    def run() -> Any:
-        return model.test_step(batch)
-
-    return run
+    return time_once(lambda: [load() for load in loads])
 
 
 def profile_run(run: Callable[[], Any]) -> tuple[dict[str, float], float]:
@@ -138,9 +110,7 @@ def profile_run(run: Callable[[], Any]) -> tuple[dict[str, float], float]:
         for owner, method, name in PARTS:
             stack.enter_context(_named(owner, method, name))
         with profile(activities=[ProfilerActivity.CPU]) as profiler:
-            started = time.perf_counter()
-            run()
-            wall = time.perf_counter() - started
+            wall = time_once(run)
     seconds: dict[str, float] = defaultdict(float)
     for event in profiler.events():
         seconds[name_of(event)] += event.self_cpu_time_total / 1e6

@@ -20,12 +20,10 @@ from typing import Any, NamedTuple
 
 import torch
 from dense.scenes import Scene
-from dense.stock import CONFIGS, read_config, read_model_config
+from dense.stock import CONFIGS, build_model, read_config
 from dense.workloads_model import read_batch
 from frame import find_page, make_parser, run_apart, write_page, write_table
-from mmdet.registry import MODELS
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
 from rich.progress import track
 
 _CELLS_PER_MEGAPIXEL = 400
@@ -68,7 +66,7 @@ def expect_memory(name: str, sides: tuple[int, int], folder: Path) -> Memory:
     """
     cfg = read_config(name)
     height, width = cfg.model.data_preprocessor.batch_augments[0]["size"]
-    model = build_model(name, max(sides))
+    model = build_model(name, "ours", max(sides)).train()
     areas = [side**2 for side in sides]
     kept = [count_kept(model, cfg, side, folder) for side in sides]
     slope = (kept[1] - kept[0]) / (areas[1] - areas[0])
@@ -83,14 +81,6 @@ def expect_memory(name: str, sides: tuple[int, int], folder: Path) -> Memory:
     return Memory(
         name, trained, (height, width), batch, half, states / 1e9, batch * per_image / 1e9
     )
-
-
-def build_model(name: str, side: int) -> torch.nn.Module:
-    """Build a config's model with random weights, for images of side x side pixels, to train."""
-    init_default_scope("mmdet")
-    model = MODELS.build(read_model_config(name, "ours", side))
-    model.init_weights()
-    return model.train()
 
 
 def is_half(cfg: Config) -> bool:

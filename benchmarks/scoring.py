@@ -13,7 +13,8 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-from frame import find_page, is_met, make_parser, spread, time_in_turns, write_page, write_table
+from frame import find_page, is_met, make_parser, spread, write_page, write_table
+from timing import time_in_turns
 
 from cellseg.images import read_label_map
 from cellseg.scoring.average_precision import compute_average_precision

@@ -17,14 +17,13 @@ import numpy as np
 from frame import find_page, is_met, make_parser, write_page, write_row, write_table
 from mmengine.config import DictAction
 from tiled.agreement import Agreement, compare_predictions, predict_tiles
+from tiled.measuring import SCORE_THR, build_predictor
 
 from cellseg.datasets.synthetic import draw_cell_image
 from cellseg.engine.process_group import set_thread_counts
 from cellseg.images import ArraySource, ImageSource, open_image
-from cellseg.inference import Predictor, TileOptions
 from cellseg.inference.tiles import Tile
 
-_SCORE_THR = 0.5
 _LEAST_CELLS, _LEAST_CROSSING = 300, 50
 HEAD = ("image", "tiles", "cells", "crossing", "matched", "found twice", "cut") + (
     "covering, whole / tiled",
@@ -60,7 +59,7 @@ def main() -> int:
         rows.append([f"{name}, {size}", tiling, *describe(agreement)])
         all_hold &= agreement.holds
         print(write_row(rows[-1]), flush=True)
-    body = TEXT.format(table=write_table(HEAD, rows), score=_SCORE_THR)
+    body = TEXT.format(table=write_table(HEAD, rows), score=SCORE_THR)
     page, setting = find_page(args, "seams"), f"`{args.config.stem}`, `{args.checkpoint.name}`"
     write_page(page, "Cells on tile borders", "seams.py", body, setting)
     print(f"Wrote {page}")
@@ -70,7 +69,7 @@ def main() -> int:
 def open_images(args: Namespace) -> Iterator[tuple[str, ImageSource, float]]:
     """Open the given images and draw others; yields name, image and scale of each."""
     for path in args.images:
-        predictor = build_predictor(args, args.scale)
+        predictor = build_predictor(args, whole=False)
         with open_image(path, predictor.image_format) as source:
             yield path.parent.name if path.stem == "image" else path.stem, source, args.scale
     for number in range(args.drawn):
@@ -80,22 +79,10 @@ def open_images(args: Namespace) -> Iterator[tuple[str, ImageSource, float]]:
         yield name, ArraySource(image_bgr), args.drawn_scale
 
 
-def build_predictor(args: Namespace, scale: float, whole: bool = False) -> Predictor:
-    """Build a predictor for the whole image, or for its tiles."""
-    tiling = TileOptions(tile_px=args.tile, overlap_px=args.overlap, scale=scale, whole=whole)
-    return Predictor(
-        args.config,
-        args.checkpoint,
-        score_thr=_SCORE_THR,
-        tiling=tiling,
-        cfg_options=args.cfg_options,
-    )
-
-
 def check_image(args: Namespace, source: ImageSource, scale: float) -> tuple[Agreement, list[Tile]]:
     """Predict one image whole and tiled, at the same scale, and compare."""
-    whole = build_predictor(args, scale, whole=True)(source)
-    tiled, tiles, origins = predict_tiles(build_predictor(args, scale), source)
+    whole = build_predictor(args, whole=True, scale=scale)(source)
+    tiled, tiles, origins = predict_tiles(build_predictor(args, whole=False, scale=scale), source)
     return compare_predictions(whole, tiled, tiles, origins), tiles
 
 

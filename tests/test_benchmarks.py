@@ -14,7 +14,7 @@ import pytest
 from mmdet.registry import MODELS, TASK_UTILS
 from mmengine.registry import init_default_scope
 
-from benchmarks.dense.measuring import Case, Measurement, _run_child, read_memory_gb, tiny_scene
+from benchmarks.dense.measuring import Case, Measurement, _run_child, tiny_scene
 from benchmarks.dense.plan import CURVES, GROUPS, TARGETS, Target, shrink
 from benchmarks.dense.report import Series, compare_sides, pair, write_report
 from benchmarks.dense.scenes import Scene
@@ -23,6 +23,7 @@ from benchmarks.dense.workloads import WORKLOADS
 from benchmarks.frame import describe_machine
 from benchmarks.proposal_recall import measure_coverage, tabulate
 from benchmarks.tiled.agreement import compare_predictions
+from benchmarks.timing import read_memory_gb
 from cellseg.inference import Cells
 from cellseg.inference.tiles import make_tile_grid
 from cellseg.structures.rle import encode_crop

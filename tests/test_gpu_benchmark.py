@@ -134,7 +134,7 @@ def test_part_clock_when_parts_are_nested_then_each_counts_for_itself():
             return self.inner(value)
 
     outer = Outer()
-    clock = load("gpu_parts.clock").PartClock("cpu")
+    clock = load("timing").PartClock("cpu")
     clock.watch(outer, "forward", "outer")
     clock.watch(outer.inner, "forward", "inner")
     spent = clock.run(lambda: outer(torch.zeros(1)), "rest")

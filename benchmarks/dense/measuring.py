@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from timing import read_memory_gb
 
 from .scenes import Scene, draw_scene
 
@@ -153,15 +154,6 @@ def reset_peak() -> float:
     """
     Path("/proc/self/clear_refs").write_text(_CLEAR_PEAK, "utf-8")
     return read_memory_gb("VmRSS")
-
-
-def read_memory_gb(field: str) -> float:
-    """Read a field of /proc/self/status, such as VmHWM, in 1e9 bytes."""
-    for line in Path("/proc/self/status").read_text("utf-8").splitlines():
-        name, _, value = line.partition(":")
-        if name == field:
-            return int(value.split()[0]) * 1024 / GB
-    raise RuntimeError(f"This system's /proc/self/status has no {field}; use Linux.")
 
 
 def _silence() -> None:

@@ -5,7 +5,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import torch
+from mmdet.registry import MODELS
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "cell"
 
@@ -72,3 +75,25 @@ def read_model_config(name: str, side: str, size_px: int) -> Any:
     model.backbone.init_cfg = None
     model.data_preprocessor.batch_augments[0].size = (size_px, size_px)
     return to_stock(model) if side == "stock" else model
+
+
+def build_model(name: str, side: str, size_px: int, max_cells: int | None = None) -> Any:
+    """Build the model of configs/cell/<name>.py, with the same random weights each time.
+
+    Args:
+        name: As for `read_model_config`.
+        side: As there.
+        size_px: As there.
+        max_cells: Most cells that it finds in an image; random weights would find them everywhere.
+
+    Returns:
+        The model, on the CPU.
+    """
+    init_default_scope("mmdet")
+    torch.manual_seed(0)
+    config = read_model_config(name, side, size_px)
+    if max_cells is not None:
+        config.test_cfg.rcnn.max_per_img = max_cells
+    model = MODELS.build(config)
+    model.init_weights()
+    return model

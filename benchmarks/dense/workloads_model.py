@@ -5,17 +5,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmdet.registry import MODELS, OPTIM_WRAPPERS
+from mmdet.registry import OPTIM_WRAPPERS
 from mmengine.dataset import pseudo_collate
 from mmengine.optim import build_optim_wrapper
-from mmengine.registry import init_default_scope
 
 from cellseg.engine.channels_last_hook import trains_faster_channels_last
 from cellseg.engine.keep_memory_hook import keep_freed_memory
 from cellseg.engine.run_config import enable_amp
 
 from .scenes import Scene
-from .stock import read_config, read_model_config
+from .stock import build_model, read_config
 from .workloads_data import prepare_pipeline
 
 BATCH_SIZE = 2
@@ -43,13 +42,9 @@ def prepare_step(name: str, scene: Scene, side: str) -> Callable[[], dict[str, f
     Returns:
         The step, which gives the losses.
     """
-    init_default_scope("mmdet")
     if side != "stock":
         keep_freed_memory()
-    torch.manual_seed(0)
-    model = MODELS.build(read_model_config(name, side, scene.size_px))
-    model.init_weights()
-    model.train()
+    model = build_model(name, side, scene.size_px).train()
     is_faster = trains_faster_channels_last(torch.device("cpu"))
     if side != "stock" and is_faster != (side == "ours-other-order"):
         model.to(memory_format=torch.channels_last)
@@ -58,12 +53,39 @@ def prepare_step(name: str, scene: Scene, side: str) -> Callable[[], dict[str, f
         enable_amp(cfg)
     with OPTIM_WRAPPERS.switch_scope_and_registry("mmdet"):
         optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
-    batch = read_batch(scene, side)
+    step = make_step(model, optim_wrapper, read_batch(scene, side))
+    return lambda: {key: float(value) for key, value in step().items()}
 
-    def run() -> dict[str, float]:
+
+def make_step(model: Any, optim_wrapper: Any, batch: dict[str, Any]) -> Callable[[], Any]:
+    """Return a function that makes one training step with a batch, the same each time."""
+
+    def step() -> Any:
         torch.manual_seed(0)
         np.random.seed(0)
-        return {key: float(value) for key, value in model.train_step(batch, optim_wrapper).items()}
+        return model.train_step(batch, optim_wrapper)
+
+    return step
+
+
+def prepare_test_step(name: str, scene: Scene, side: str, device: str = "cpu") -> Callable[[], Any]:
+    """Prepare a test run of a scene's first image, which finds at most as many cells as there are.
+
+    Args:
+        name: A config of configs/cell.
+        scene: Holds the image.
+        side: 'stock' or 'ours'.
+        device: Where the model lies.
+
+    Returns:
+        The run, which gives the masks.
+    """
+    model = build_model(name, side, scene.size_px, scene.cells).to(device).eval()
+    batch = {key: values[:1] for key, values in read_batch(scene, side).items()}
+
+    @torch.inference_mode()
+    def run() -> Any:
+        return model.test_step(batch)[0].pred_instances.masks
 
     return run
 

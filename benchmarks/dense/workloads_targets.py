@@ -112,13 +112,18 @@ def same_detections(stock: list[dict], ours: list[dict]) -> bool:
     """Compare all pixels; a probability within rounding of the threshold may fall either way."""
     if len(stock) != len(ours):
         return False
-    stock = [{**rle, "counts": rle["counts"].decode()} for rle in stock]
+    stock = [{**rle, "counts": _as_text(rle["counts"])} for rle in stock]
     differing = [
         int((mask_api.decode(theirs) != mask_api.decode(mine)).sum())
         for theirs, mine in zip(stock, ours, strict=True)
         if theirs != mine
     ]
     return sum(differing) <= 1e-5 * sum(int(mask_api.area(rle)) for rle in stock) + 1
+
+
+def _as_text(counts: str | bytes) -> str:
+    """Return the text of an RLE, which pycocotools writes as bytes."""
+    return counts if isinstance(counts, str) else counts.decode()
 
 
 def _read_boxes(scene: Scene) -> Tensor:

@@ -1,24 +1,18 @@
-"""Time work on a device: per call, by named parts, and the share that a GPU is busy."""
+"""Time calls on a device, and see how busy a GPU is in one."""
 
 import json
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
+from timing import Work, synchronize
 from torch.profiler import ProfilerActivity, profile
 
-Work = Callable[[], Any]
 _GPU_WORK = ("kernel", "gpu_memcpy", "gpu_memset")  # categories of a trace; others are marks
-
-
-def synchronize(device: str) -> None:
-    """Wait until a device has done all it was given."""
-    if device == "cuda":
-        torch.cuda.synchronize()
 
 
 def time_calls(work: Work, device: str, repeats: int, warm_up: int = 1) -> list[float]:
@@ -127,57 +121,3 @@ def top_kernels(trace: Iterable[dict[str, Any]], number: int = 8) -> dict[str, f
             spent[name] = spent.get(name, 0.0) + event["dur"] / 1000
     longest = sorted(spent.items(), key=lambda item: -item[1])[:number]
     return dict(longest)
-
-
-class PartClock:
-    """Adds up the time of named methods; a method within another one counts for itself alone.
-
-    The device is waited for at the start and end of each, so that the whole takes longer than it
-    does without the clock.
-
-    Args:
-        device: "cuda" or "cpu".
-    """
-
-    def __init__(self, device: str) -> None:
-        """Watch nothing yet."""
-        self.device = device
-        self.ms: dict[str, float] = {}
-        self._inner: list[float] = [0.0]
-        self._watched: list[tuple[Any, str]] = []
-
-    def watch(self, holder: Any, method: str, title: str) -> None:
-        """Count the time of holder.method under a title."""
-        original = getattr(holder, method)
-
-        def timed(*args: Any, **kwargs: Any) -> Any:
-            synchronize(self.device)
-            begin = time.perf_counter()
-            self._inner.append(0.0)
-            try:
-                return original(*args, **kwargs)
-            finally:
-                synchronize(self.device)
-                spent = 1000 * (time.perf_counter() - begin)
-                self.ms[title] = self.ms.get(title, 0.0) + spent - self._inner.pop()
-                self._inner[-1] += spent
-
-        setattr(holder, method, timed)
-        self._watched.append((holder, method))
-
-    def run(self, work: Work, rest: str = "everything else") -> dict[str, float]:
-        """Run a work once; return milliseconds by title, the longest first."""
-        self.ms, self._inner = {}, [0.0]
-        synchronize(self.device)
-        begin = time.perf_counter()
-        work()
-        synchronize(self.device)
-        whole = 1000 * (time.perf_counter() - begin)
-        self.ms[rest] = max(whole - self._inner[0], 0.0)
-        return dict(sorted(self.ms.items(), key=lambda item: -item[1]))
-
-    def release(self) -> None:
-        """Watch nothing any more."""
-        for holder, method in self._watched:
-            delattr(holder, method)
-        self._watched = []

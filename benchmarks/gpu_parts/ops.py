@@ -11,9 +11,9 @@ from dense.workloads_targets import (
     prepare_detections_to_rle,
     prepare_mask_targets,
     prepare_rpn_targets,
+    same_detections,
     same_mask_targets,
 )
-from pycocotools import mask as mask_api
 from torch import Tensor
 
 from cellseg.ops import nms, roi_align
@@ -172,16 +172,6 @@ def to_cpu(value: Any) -> Any:
     return value
 
 
-def same_rles(on_cpu: list[dict], on_device: list[dict]) -> bool:
-    """Compare all pixels; a probability within rounding of the threshold may fall either way."""
-    differing = [
-        int((mask_api.decode(theirs) != mask_api.decode(mine)).sum())
-        for theirs, mine in zip(on_cpu, on_device, strict=True)
-        if theirs != mine
-    ]
-    return sum(differing) <= 1e-5 * sum(int(mask_api.area(rle)) for rle in on_cpu) + 1
-
-
 def near_rpn_targets(on_cpu: tuple, on_device: tuple) -> bool:
     """Compare labels, weights and samples exactly, and box targets to a device's logarithm."""
     differences = [
@@ -201,7 +191,7 @@ def near_rpn_targets(on_cpu: tuple, on_device: tuple) -> bool:
 WORKLOADS: tuple[tuple[str, Callable, Callable], ...] = (
     ("RPN targets", prepare_rpn_targets, near_rpn_targets),
     ("mask targets of 128 RoIs", prepare_mask_targets, same_mask_targets),
-    ("masks to RLE", prepare_detections_to_rle, same_rles),
+    ("masks to RLE", prepare_detections_to_rle, same_detections),
 )
 
 

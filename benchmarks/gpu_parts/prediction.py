@@ -1,7 +1,6 @@
 """Prediction of one image and of a slide: cells and pixels per second, by batch size."""
 
 import itertools
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,18 +8,17 @@ from typing import Any
 import numpy as np
 import torch
 from dense.scenes import Scene
-from dense.stock import CONFIGS, read_model_config
-from dense.workloads_model import read_batch
-from mmdet.registry import MODELS
+from dense.stock import CONFIGS
+from dense.workloads_model import prepare_test_step
 from mmdet.structures.mask import encode_mask_results
 from mmengine.logging import MMLogger
-from mmengine.registry import init_default_scope
 from tiled.slides import write_slide
+from timing import PartClock, time_once
 
 from cellseg.datasets.synthetic import draw_cell_image
 from cellseg.inference import Predictor, TileOptions
 
-from .clock import PartClock, busy_ms, measure_calls, synchronize, trace_call
+from .clock import busy_ms, measure_calls, trace_call
 from .report import Report, Row, Settings
 from .round_trips import find_round_trips
 from .steps import MODELS_SMALL, watch_model
@@ -138,19 +136,11 @@ def measure_test_step(settings: Settings, name: str, side: str) -> Row:
         name: A config of configs/cell.
         side: "ours", or "stock" for MMDetection's own parts.
     """
-    init_default_scope("mmdet")
-    torch.manual_seed(0)
     scene = Scene(settings.pick(8, 400), settings.pick(128, 1024), 1, settings.scratch / "drawn")
-    config = read_model_config(name, side, scene.size_px)
-    config.test_cfg.rcnn.max_per_img = scene.cells
-    model = MODELS.build(config)
-    model.init_weights()
-    model.to(settings.device).eval()
-    batch = read_batch(scene, side)
+    run = prepare_test_step(name, scene, side, settings.device)
 
-    @torch.inference_mode()
     def predict() -> Any:
-        masks = model.test_step(batch)[0].pred_instances.masks
+        masks = run()
         return masks if side == "ours" else encode_mask_results(masks.cpu().numpy())
 
     values: Row = measure_calls(predict, settings.device, settings.pick(1, 5))
@@ -184,10 +174,7 @@ def predict_slide(
     values: Row = {"parts_s": {title: ms / 1000 for title, ms in parts.items()}}
     values["seconds"] = sum(values["parts_s"].values())
     if settings.device == "cuda" and traced:
-        begin = time.perf_counter()
-        predictor(slide)
-        synchronize(settings.device)
-        values["seconds"] = time.perf_counter() - begin
+        values["seconds"] = time_once(lambda: predictor(slide), settings.device)
         values["busy"] = busy_ms(trace_call(lambda: predictor(slide))) / 1000 / values["seconds"]
         values["peak_gb"] = torch.cuda.max_memory_allocated() / 1e9
     values["cells"] = found[0]

@@ -3,17 +3,16 @@
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 from dense.scenes import Scene
-from dense.stock import read_config, read_model_config
-from dense.workloads_model import BATCH_SIZE, read_batch
-from mmdet.registry import MODELS, OPTIM_WRAPPERS
+from dense.stock import build_model, read_config
+from dense.workloads_model import BATCH_SIZE, make_step, read_batch
+from mmdet.registry import OPTIM_WRAPPERS
 from mmengine.logging import MMLogger
 from mmengine.optim import build_optim_wrapper
-from mmengine.registry import init_default_scope
+from timing import PartClock
 
-from .clock import PartClock, measure_calls, top_kernels, trace_call
+from .clock import measure_calls, top_kernels, trace_call
 from .report import Report, Row, Settings
 from .round_trips import find_round_trips
 
@@ -113,11 +112,7 @@ def measure_step(
 
 def build(name: str, size_px: int, precision: str, side: str, device: str) -> tuple[Any, Any]:
     """Build a model with random weights and its config's optimizer in a precision."""
-    init_default_scope("mmdet")
-    torch.manual_seed(0)
-    model = MODELS.build(read_model_config(name, side, size_px))
-    model.init_weights()
-    model.to(device).train()
+    model = build_model(name, side, size_px).to(device).train()
     if device == "cuda" and side != "stock":
         model.to(memory_format=torch.channels_last)  # as ChannelsLastHook does
     wrapper = read_config(name).optim_wrapper
@@ -128,17 +123,6 @@ def build(name: str, size_px: int, precision: str, side: str, device: str) -> tu
         wrapper.loss_scale = "dynamic"
     with OPTIM_WRAPPERS.switch_scope_and_registry("mmdet"):
         return model, build_optim_wrapper(model, wrapper)
-
-
-def make_step(model: Any, optimizer: Any, batch: dict[str, Any]) -> Callable[[], Any]:
-    """Return a function that makes one training step with a batch that lies on the host."""
-
-    def step() -> Any:
-        torch.manual_seed(0)
-        np.random.seed(0)
-        return model.train_step(batch, optimizer)
-
-    return step
 
 
 def time_parts(

@@ -1,18 +1,18 @@
 """The measurements of tiled prediction, each made in a process of its own."""
 
 import sys
-import time
 from argparse import Namespace
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from dense.measuring import read_memory_gb
+from timing import PartClock, read_memory_gb
 
 from cellseg.images import open_image
 from cellseg.inference import Cells, Predictor, TileOptions, image_work
 from cellseg.inference.image_list import InputImage
+from cellseg.inference.image_work import ImageOutcome
 from cellseg.inference.jobs import PredictionJob
 from cellseg.inference.output_folder import OutputOptions
 
@@ -21,24 +21,11 @@ from .agreement import compare_predictions
 SCORE_THR = 0.5
 
 
-def watch(holder: Any, name: str, title: str, seconds: dict[str, float]) -> None:
-    """Replace the function holder.name by one that adds its time to seconds[title]."""
-    run = getattr(holder, name)
-    seconds[title] = 0.0
-
-    def timed(*args: Any, **kwargs: Any) -> Any:
-        begin = time.perf_counter()
-        try:
-            return run(*args, **kwargs)
-        finally:
-            seconds[title] += time.perf_counter() - begin
-
-    setattr(holder, name, timed)
-
-
-def build_predictor(args: Namespace, whole: bool) -> Predictor:
+def build_predictor(args: Namespace, whole: bool, scale: float | None = None) -> Predictor:
     """Build the predictor and predict a small image, so that nothing is done for the first time."""
-    tiling = TileOptions(whole=whole, tile_px=args.tile, overlap_px=args.overlap, scale=args.scale)
+    tiling = TileOptions(
+        whole=whole, tile_px=args.tile, overlap_px=args.overlap, scale=scale or args.scale
+    )
     predictor = Predictor(
         args.config,
         args.checkpoint,
@@ -54,21 +41,21 @@ def predict_slide(args: Namespace, slide: Path, folder: Path) -> dict[str, Any]:
     """Predict a slide and write its outputs, as tools/predict.py does; returns the numbers."""
     predictor = build_predictor(args, whole=False)
     before_gb = read_memory_gb("VmHWM")
-    seconds: dict[str, float] = {}
-    watch(predictor.model, "test_step", "network_s", seconds)
-    watch(predictor, "merge", "merging_s", seconds)
-    watch(image_work, "write_outputs", "writing_s", seconds)
+    clock = PartClock("cpu")
+    clock.watch(predictor.model, "test_step", "network")
+    clock.watch(predictor, "merge", "merging")
+    clock.watch(image_work, "write_outputs", "writing")
     options = OutputOptions(folder / "out", tuple(args.format), score_thr=SCORE_THR)
-    begin = time.perf_counter()
-    (outcome,) = PredictionJob(predictor, [InputImage(slide, "slide")], options).run()
-    wall_s = time.perf_counter() - begin
+    job = PredictionJob(predictor, [InputImage(slide, "slide")], options)
+    outcomes: list[ImageOutcome] = []
+    seconds = describe_seconds(clock.run(lambda: outcomes.extend(job.run())))
+    (outcome,) = outcomes
     if outcome.error:
         sys.exit(outcome.error)
     return {
         "tiles": outcome.tiles,
         "background": outcome.background_tiles,
         "cells": outcome.cells,
-        "wall_s": wall_s,
         **seconds,
         "before_gb": before_gb,
         "peak_gb": read_memory_gb("VmHWM"),
@@ -84,18 +71,27 @@ def predict_array(args: Namespace, slide: Path, how: str) -> tuple[Cells, dict[s
     predictor = build_predictor(args, whole=how != "ours")
     with open_image(slide, predictor.image_format) as source:
         image = np.ascontiguousarray(source.read(0, 0, source.width, source.height))
-    seconds: dict[str, float] = {}
-    watch(predictor.model, "test_step", "network_s", seconds)
-    begin = time.perf_counter()
-    if how == "sahi":
-        from .sahi_model import predict_sliced
+    found: list[Cells] = []
 
-        cells = predict_sliced(predictor, image, args.tile, args.overlap)
-    else:
-        cells = predictor(image, channel_order="bgr")
-    wall_s = time.perf_counter() - begin
+    def predict() -> None:
+        if how == "sahi":
+            from .sahi_model import predict_sliced
+
+            found.append(predict_sliced(predictor, image, args.tile, args.overlap))
+        else:
+            found.append(predictor(image, channel_order="bgr"))
+
+    clock = PartClock("cpu")
+    clock.watch(predictor.model, "test_step", "network")
+    seconds = describe_seconds(clock.run(predict))
     peak_gb = read_memory_gb("VmHWM")
-    return cells, {"cells": len(cells), "wall_s": wall_s, **seconds, "peak_gb": peak_gb}
+    return found[0], {"cells": len(found[0]), **seconds, "peak_gb": peak_gb}
+
+
+def describe_seconds(parts_ms: dict[str, float]) -> dict[str, float]:
+    """Write what PartClock measured in seconds, by the names of the raw numbers."""
+    parts = {f"{name}_s": ms / 1000 for name, ms in parts_ms.items() if name != "everything else"}
+    return {"wall_s": sum(parts_ms.values()) / 1000, **parts}
 
 
 def compare(args: Namespace, slide: Path, found: dict[str, Cells]) -> dict[str, Any]:
