@@ -315,22 +315,7 @@ def _draw_panel(
             label += f" (mean and s.d. of {curve.num_runs})"
         if weight:
             label += f" (smoothed, weight {weight:g})"
-        if curve.raw is not None:
-            ax.plot(curve.places, curve.raw, color=color, alpha=0.25, linewidth=0.8)
-        marker = "o" if len(curve.places) <= 40 else None
-        ax.plot(
-            curve.places,
-            curve.values,
-            style,
-            color=color,
-            marker=marker,
-            markersize=3,
-            linewidth=1.5,
-            label=label,
-        )
-        if curve.spread is not None:
-            low, high = curve.values - curve.spread, curve.values + curve.spread
-            ax.fill_between(curve.places, low, high, color=color, alpha=0.2, linewidth=0)
+        _draw_curve(ax, curve, color, style, label)
     ax.set_ylabel(_TITLES.get(keys[0], keys[0]) if len(keys) == 1 else "")
     rising = all("mAP" in key or "_AP" in key or "_AR" in key for key in keys)
     if rising:
@@ -340,6 +325,18 @@ def _draw_panel(
     ax.grid(alpha=0.3)
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(fontsize="small", framealpha=0.8, loc="lower right" if rising else "best")
+
+
+def _draw_curve(ax: Axes, curve: Curve, color: str, style: str, label: str) -> None:
+    """Draw a curve, what it was before smoothing, and the spread of several runs."""
+    if curve.raw is not None:
+        ax.plot(curve.places, curve.raw, color=color, alpha=0.25, linewidth=0.8)
+    marker = "o" if len(curve.places) <= 40 else None
+    look: dict[str, Any] = {"color": color, "marker": marker, "markersize": 3, "linewidth": 1.5}
+    ax.plot(curve.places, curve.values, style, label=label, **look)
+    if curve.spread is not None:
+        low, high = curve.values - curve.spread, curve.values + curve.spread
+        ax.fill_between(curve.places, low, high, color=color, alpha=0.2, linewidth=0)
 
 
 def _add_epoch_axis(ax: Axes, iters_per_epoch: int) -> None:

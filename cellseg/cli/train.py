@@ -24,24 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         help="project of `cellseg new`, config file, or the name of one that `cellseg configs` has",
     )
-    group = parser.add_argument_group("train a model further, in place of a config")
-    group.add_argument(
-        "--from",
-        dest="start",
-        metavar="MODEL",
-        help="start from this model: a name that `cellseg models` lists, a model folder or a "
-        "checkpoint",
-    )
-    group.add_argument(
-        "--data",
-        type=Path,
-        help="folder of <id>/image.tif with class files, of which a fifth validates; or of train "
-        "and val",
-    )
-    group.add_argument("--classes", nargs="+", metavar="NAME", help="class names, in file order")
-    group.add_argument(
-        "--steps", type=int, default=500, help="training steps of four crops (default: %(default)s)"
-    )
+    _add_start_arguments(parser)
     parser.add_argument(
         "--amp", action="store_true", help="mixed precision: fp16 on a GPU, bf16 on a CPU"
     )
@@ -69,6 +52,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "that step",
     )
     add_runner_arguments(parser)
+
+
+def _add_start_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that name a model and data in place of a config."""
+    group = parser.add_argument_group("train a model further, in place of a config")
+    group.add_argument(
+        "--from",
+        dest="start",
+        metavar="MODEL",
+        help="start from this model: a name that `cellseg models` lists, a model folder or a "
+        "checkpoint",
+    )
+    group.add_argument(
+        "--data",
+        type=Path,
+        help="folder of <id>/image.tif with class files, of which a fifth validates; or of train "
+        "and val",
+    )
+    group.add_argument("--classes", nargs="+", metavar="NAME", help="class names, in file order")
+    group.add_argument(
+        "--steps", type=int, default=500, help="training steps of four crops (default: %(default)s)"
+    )
 
 
 def check(args: argparse.Namespace) -> None:

@@ -42,6 +42,33 @@ def add_tool_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     """Add all flags but those of the model."""
+    _add_serving_options(parser)
+    parser.add_argument(
+        "--score-thr",
+        type=float,
+        default=0.5,
+        help="where the slider of the minimum score stands at first (default 0.5)",
+    )
+    parser.add_argument(
+        "--max-mb",
+        type=float,
+        default=MAX_MB,
+        help="largest upload, in MiB (default %(default)g)",
+    )
+    parser.add_argument(
+        "--max-megapixels",
+        type=float,
+        default=MAX_MEGAPIXELS,
+        help="largest upload that cannot be read in parts, in million pixels (default "
+        "%(default).1f)",
+    )
+    parser.add_argument("--amp", action="store_true", help="compute in 16 bit")
+    parser.add_argument("--device", help="cuda, cuda:1, cpu; a GPU where there is one by default")
+    add_config_options(parser)
+
+
+def _add_serving_options(parser: argparse.ArgumentParser) -> None:
+    """Add the flags on where the page is served, to whom, and where it keeps what it gets."""
     parser.add_argument(
         "--keep",
         type=Path,
@@ -69,28 +96,6 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         default=7860,
         help="port to listen on; 0 takes a free one (default %(default)s)",
     )
-    parser.add_argument(
-        "--score-thr",
-        type=float,
-        default=0.5,
-        help="where the slider of the minimum score stands at first (default 0.5)",
-    )
-    parser.add_argument(
-        "--max-mb",
-        type=float,
-        default=MAX_MB,
-        help="largest upload, in MiB (default %(default)g)",
-    )
-    parser.add_argument(
-        "--max-megapixels",
-        type=float,
-        default=MAX_MEGAPIXELS,
-        help="largest upload that cannot be read in parts, in million pixels (default "
-        "%(default).1f)",
-    )
-    parser.add_argument("--amp", action="store_true", help="compute in 16 bit")
-    parser.add_argument("--device", help="cuda, cuda:1, cpu; a GPU where there is one by default")
-    add_config_options(parser)
 
 
 def main(args: argparse.Namespace) -> int:

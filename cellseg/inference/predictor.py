@@ -144,9 +144,7 @@ class Predictor:
         self.amp = amp
         self._said_swapped = False  # that an array looks so
         if self.device.type == "cpu":
-            keep_freed_memory()  # else a quarter of the time goes into asking for it again
-            if amp:
-                warn_of_slow_bfloat16()
+            _prepare_cpu(amp)
         init_default_scope(self.cfg.get("default_scope", "mmdet"))
         dataset = find_test_dataset(self.cfg)
         check_class_counts(self.cfg, ("test",))
@@ -395,3 +393,10 @@ class Predictor:
     def _find_roughly(self, image: NDArray[np.uint8], scale: float) -> Cells:
         """Find cells for an estimate, low scores included."""
         return self._network.estimate_cells(image, scale, _ROUGH_SCORE)
+
+
+def _prepare_cpu(amp: bool) -> None:
+    """Let a CPU predict as fast as it can, and warn where mixed precision slows it down."""
+    keep_freed_memory()  # else a quarter of the time goes into asking for it again
+    if amp:
+        warn_of_slow_bfloat16()
