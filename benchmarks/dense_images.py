@@ -54,17 +54,15 @@ def main() -> None:
 def measure_comparison(comparison: Comparison, repeats: int, args: argparse.Namespace) -> Raw:
     """Measure all sides in turn, in alternating order; a side that failed is not tried again."""
     scene = Scene(comparison.cells, comparison.size_px, comparison.images, args.drawn)
-    cases = [
-        Case(comparison.workload, side, scene, args.memory_limit_gb) for side in comparison.sides
-    ]
-    results: dict[str, list[Measurement]] = {case.key: [] for case in cases}
+    results: dict[str, list[Measurement]] = {comparison.key(side): [] for side in comparison.sides}
     for repeat in range(repeats):
-        for case in cases[:: -1 if repeat % 2 else 1]:
-            done = results[case.key]
+        for side in comparison.sides[:: -1 if repeat % 2 else 1]:
+            key = comparison.key(side)
+            done = results[key]
             if done and done[-1].failure:
                 continue
-            done.append(measure(case))
-            print(f"{case.key} {repeat + 1}/{repeats}: {done[-1]}", flush=True)
+            done.append(measure(Case(comparison.workload, side, scene, args.memory_limit_gb)))
+            print(f"{key} {repeat + 1}/{repeats}: {done[-1]}", flush=True)
     return {
         key: stamp() | {"measurements": [asdict(measurement) for measurement in done]}
         for key, done in results.items()

@@ -14,11 +14,9 @@ import json
 import math
 import sys
 import tempfile
-import threading
 import time
 from argparse import Namespace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -27,11 +25,11 @@ from frame import find_page, make_parser, write_page, write_table
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from cellseg.palette import choose_palette  # noqa: E402
 from cellseg.structures.runs import Crop  # noqa: E402
 from cellseg.web.edit_log import EditLog, EditStep  # noqa: E402
-from cellseg.web.page_images import LOG_NAME, OpenImages, list_given  # noqa: E402
+from cellseg.web.page_images import LOG_NAME, list_given  # noqa: E402
 from tests.report.browser import Page, find_chromium, launch  # noqa: E402
+from tests.web.serving import serve_page  # noqa: E402
 
 TARGET_MS, TARGET_CELLS = 50.0, 5000
 PITCH_PX = 40  # from cell to cell
@@ -57,16 +55,6 @@ window.measured = null;
   window.measured = times;
 })();
 """
-
-
-class NoFinder:
-    """A model that is never asked."""
-
-    class_names = ("round", "oval", "small")
-    palette = choose_palette(3)
-    image_format: dict[str, Any] = {}
-    score_thr = 0.05
-    model_name = "none"
 
 
 def main() -> int:
@@ -109,12 +97,14 @@ def measure(chromium: str, count: int, frames: int) -> dict[int, list[float]]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         path = draw(folder, count)
-        address, stop = serve(folder, path, count)
-        try:
-            with launch(chromium, folder / "profile", 500) as page:
-                return watch(page, address, frames)
-        finally:
-            stop()
+        given = list_given({path.stem: path}, folder / "corrections")[0].folder
+        given.mkdir(parents=True)
+        add_cells(given / LOG_NAME, count)
+        with (
+            serve_page(folder, given=[path]) as served,
+            launch(chromium, folder / "profile", 500) as page,
+        ):
+            return watch(page, served.address, frames)
 
 
 def watch(page: Page, address: str, frames: int) -> dict[int, list[float]]:
@@ -144,36 +134,6 @@ def draw(folder: Path, count: int) -> Path:
     return path
 
 
-def serve(folder: Path, path: Path, count: int) -> tuple[str, Any]:
-    """Serve the page with the image and its cells; returns its address and what ends it."""
-    from cellseg.web.app import build_app
-    from cellseg.web.calls import PageService
-    from cellseg.web.inbox import Inbox
-    from cellseg.web.prediction import PredictionQueue
-    from cellseg.web.server import address_of, listen, make_server
-    from cellseg.web.sessions import SessionStore
-    from cellseg.web.uploads import UploadLimits
-
-    given = list_given({"drawn": path}, folder / "corrections")
-    given[0].folder.mkdir(parents=True)
-    add_cells(given[0].folder / LOG_NAME, count)
-    finder: Any = NoFinder()
-    queue = PredictionQueue(finder, OpenImages({}, finder.class_names))
-    store = SessionStore(folder / "uploads", given)
-    service = PageService(store, queue, UploadLimits(), Inbox(2**20))
-    listener = listen("127.0.0.1", 0)
-    server = make_server(build_app(service))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-
-    def stop() -> None:
-        server.should_exit = True
-        thread.join(60)
-        service.close()
-
-    return address_of(listener), stop
-
-
 def add_cells(path: Path, count: int) -> None:
     """Write a log of so many cells, wavy disks of about 30 pixels."""
     from cellseg.web.rings import encode_crop_rings
@@ -194,7 +154,7 @@ def add_cells(path: Path, count: int) -> None:
         rings.append([[ring[0] + left, ring[1] + top, *ring[2:]] for ring in shape])
     side = columns * PITCH_PX
     log = EditLog.open(path, (side, side))
-    labels = source.integers(0, 3, count).tolist()
+    labels = source.integers(0, 2, count).tolist()
     scores = source.uniform(0.5, 1, count).round(3).tolist()
     log.apply(EditStep("predict", added=log.new_cells(rings, labels, scores)))
 

@@ -75,12 +75,6 @@ def test_plan_names_only_workloads_that_exist_and_targets_that_are_measured():
     assert all(shrink(comparison).cells <= 30 for comparison in measured)
 
 
-def test_plan_and_measuring_name_a_case_alike(scene):
-    comparison = GROUPS["pipeline"][0]
-    planned = replace(scene, cells=comparison.cells, size_px=comparison.size_px)
-    assert Case(comparison.workload, "ours", planned, 20.0).key == comparison.key("ours")
-
-
 class _Sender:
     """Take the place of a pipe."""
 

@@ -40,11 +40,6 @@ class Case:
     scene: Scene
     memory_limit_gb: float
 
-    @property
-    def key(self) -> str:
-        """Name the case in the file of raw numbers."""
-        return f"{self.workload}/{self.scene.size_px}px/{self.scene.cells}-cells/{self.side}"
-
 
 @dataclass(frozen=True)
 class Measurement:
@@ -91,9 +86,9 @@ def measure(case: Case) -> Measurement:
     if outcome is None:
         if process.exitcode == -9:
             return Measurement(failure="killed because memory ran out")
-        raise RuntimeError(f"{case.key} ended with exit status {process.exitcode}.")
+        raise RuntimeError(f"{case} ended with exit status {process.exitcode}.")
     if isinstance(outcome, str):
-        raise RuntimeError(f"{case.key} failed:\n{outcome}")
+        raise RuntimeError(f"{case} failed:\n{outcome}")
     return outcome
 
 

@@ -30,7 +30,7 @@ class Comparison:
     max_repeats: int = 100
 
     def key(self, side: str) -> str:
-        """Name a side's case in the raw numbers; see `measuring.Case.key`."""
+        """Name a side's case in the raw numbers."""
         return f"{self.workload}/{self.size_px}px/{self.cells}-cells/{side}"
 
 

@@ -30,7 +30,6 @@ MODELS_FULL = (
 )
 CELLS_A_MEGAPIXEL = 850  # dense H&E tissue
 TISSUE_SHARE = 0.3
-_PLACES = 25
 
 
 def run(settings: Settings, report: Report) -> None:
@@ -99,20 +98,17 @@ def predict_image(settings: Settings, name: str, amp: bool) -> Row:
     cells = round(CELLS_A_MEGAPIXEL * side_px**2 / 1e6)
     image, _ = draw_cell_image(np.random.default_rng(0), side_px, side_px, cells)
     predictor = build_predictor(settings, name, amp, 1, whole=True)
-    values: Row = measure_calls(
-        lambda: predictor(image, channel_order="bgr"),
-        settings.device,
-        settings.pick(1, 10),
-        settings.pick(1, 3),
-    )
-    values["cells"] = len(predictor(image, channel_order="bgr"))
+
+    def predict() -> Any:
+        return predictor(image, channel_order="bgr")
+
+    repeats, warm_up = settings.pick((1, 1), (10, 3))
+    values: Row = measure_calls(predict, settings.device, repeats, warm_up)
+    values["cells"] = len(predict())
     values["cells_per_s"] = 1000 * values["cells"] / values["ms"]
     values["mpx_per_s"] = side_px**2 / 1000 / values["ms"]
-    values["parts_ms"] = time_parts(
-        lambda: predictor(image, channel_order="bgr"), predictor.model, settings.device
-    )
-    waits = find_round_trips(lambda: predictor(image, channel_order="bgr"), settings.device)
-    values["round_trips"] = dict(list(waits.items())[:_PLACES])
+    values["parts_ms"] = time_parts(predict, predictor.model, settings.device)
+    values["round_trips"] = find_round_trips(predict, settings.device)
     return values
 
 

@@ -26,6 +26,7 @@ ALWAYS = frozenset(
 ) | {"nonzero", "unique", "masked_select", "argwhere", "bincount", "equal"}
 _INDEXING = ("Tensor.__getitem__", "Tensor.__setitem__")
 _MASKS = (torch.bool, torch.uint8)
+_PLACES = 25
 _SKIPPED = ("torch", "gpu_parts")
 
 
@@ -38,10 +39,10 @@ def find_round_trips(work: Callable[[], Any], device: str) -> dict[str, int]:
 
     Returns:
         Waits by place, such as "cellseg/models/box_index.py:48 Tensor.__int__"; the most frequent
-        first.
+        first, so many that they can be read.
     """
     counts = _by_warning(work) if device == "cuda" else _by_name(work)
-    return dict(counts.most_common())
+    return dict(counts.most_common(_PLACES))
 
 
 def _by_warning(work: Callable[[], Any]) -> Counter[str]:

@@ -44,7 +44,6 @@ WATCHED_OPTIMIZER = (
     ("step", "optimizer"),
     ("zero_grad", "optimizer"),
 )
-_PLACES = 25  # where the host waits: that many are kept
 
 
 def run(settings: Settings, report: Report) -> None:
@@ -103,8 +102,7 @@ def measure_step(
     values: Row = measure_calls(step, settings.device, settings.pick(1, 10), settings.pick(1, 4))
     if in_detail:
         values["parts_ms"] = time_parts(step, model, optimizer, settings.device)
-        waits = find_round_trips(step, settings.device)
-        values["round_trips"] = dict(list(waits.items())[:_PLACES])
+        values["round_trips"] = find_round_trips(step, settings.device)
         if settings.device == "cuda":
             values["kernels_ms"] = top_kernels(trace_call(step))
     return values
