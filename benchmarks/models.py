@@ -12,7 +12,6 @@ import time
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 import numpy as np
@@ -31,13 +30,11 @@ from cellseg.engine.data_source import open_data
 from cellseg.engine.process_group import set_thread_counts
 from cellseg.images import read_cell_image
 from cellseg.inference import Predictor, TileOptions
-from cellseg.scoring.counts import count_scene
 from cellseg.scoring.results import ImageResult
-from cellseg.scoring.scene import build_result_scene
-from cellseg.scoring.scores import score_image
+from cellseg.scoring.scores import score_results
 from cellseg.structures.cells import Cells
 
-FIGURES = ("AJI", "PQ", "F1_50", "Dice")
+FIGURES = {"AJI": "AJI", "PQ": "PQ", "F1_50": "DQ", "Dice": "Dice"}  # DQ is F1 at IoU 0.5
 HEAD = ("model", "data", "scale", "minimum score", *FIGURES, "cells / truth", "s per megapixel")
 
 
@@ -114,13 +111,13 @@ def predict_all(predictor: Predictor, images: list[np.ndarray]) -> tuple[list[Ce
 
 def score_all(found: list[Cells], truths: list[Cells], score: float) -> dict[str, float]:
     """Average the scores of all cells, whatever their class, over the images."""
-    values: list[dict[str, float]] = []
-    for number, (cells, truth) in enumerate(zip(found, truths, strict=True)):
-        result = ImageResult(number, truth.height, truth.width, cells, truth)
-        num_classes = max(len(cells.class_names), int(truth.labels.max(initial=0)) + 1)
-        counts = count_scene(build_result_scene(result, num_classes, score))
-        values.append(score_image(counts, [str(index) for index in range(num_classes)])[-1].values)
-    return {key: mean(value[key] for value in values) for key in FIGURES}
+    results = [
+        ImageResult(number, truth.height, truth.width, cells, truth)
+        for number, (cells, truth) in enumerate(zip(found, truths, strict=True))
+    ]
+    num_classes = max(1 + int(cells.labels.max(initial=0)) for cells in (*found, *truths))
+    scores, _ = score_results(results, [str(label) for label in range(num_classes)], score)
+    return {name: scores.any_class.values[f"{key}_image_mean"] for name, key in FIGURES.items()}
 
 
 TEXT = """{table}

@@ -1,84 +1,132 @@
 """Train and test the rows; finished ones are kept, interrupted ones resume."""
 
+import copy
 import json
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from mmengine.config import Config
+import numpy as np
+from mmengine.config import Config, ConfigDict
 
-from cellseg.cores import count_cores
 from cellseg.errors import CellsegError
 from cellseg.fileio import write_atomically
+from cellseg.model_files import find_model
 
-from .plan import CONFIG, TestRow, TrainRow
+from .plan import CONFIGS, Row, TestRow, TrainRow, source_of
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = CONFIGS.parent
 TOOLS = ROOT / "tools"
-SCORES = ("coco/segm_mAP_50", "coco/segm_mAP", "coco/bbox_mAP_50")
+NUM_IMAGES = 27  # of CoNSeP to train on, train_1 to train_27
 
 Execute = Callable[[list[str], Path, Path], None]
 """Runs a command that works in a folder and appends what it prints to a log."""
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where the runs of one budget lie, and what they read.
+class Training:
+    """One training of a row, and where it lies.
 
     Attributes:
-        folder: Folder of all runs of this number of iterations.
-        data_root: Folder with train/ and val/.
-        iterations: Steps of each training.
-        config: The config that the rows change.
-        threads: Threads of each training; None for all cores.
+        row: What to train.
+        seed: The random seed.
+        fold: The fold that is held out.
+        steps: Training steps.
+        base: Folder of the trainings of all rows.
     """
 
-    folder: Path
-    data_root: Path
-    iterations: int
-    config: Path = ROOT / CONFIG
-    threads: int | None = None
+    row: TrainRow
+    seed: int
+    fold: int
+    steps: int
+    base: Path
 
-    def run(self, row: str, seed: int) -> Path:
-        """Return the folder of one training."""
-        return self.folder / f"{row}_seed{seed}"
+    @property
+    def name(self) -> str:
+        """Name of the folder."""
+        return f"{self.row.name}_seed{self.seed}_fold{self.fold}_{self.steps}-steps"
 
-    def config_file(self, row: str, seed: int) -> Path:
-        """Return the config of one training, beside its folder: MMEngine writes its own there."""
-        return self.folder / "configs" / f"{row}_seed{seed}.py"
+    @property
+    def folder(self) -> Path:
+        """Where it trains."""
+        return self.base / self.name
 
-    def score_file(self, row: str, of: str, seed: int) -> Path:
-        """Return the file that marks a row as done, with its scores."""
-        return self.run(of, seed) / f"{row}.json"
+    @property
+    def config_file(self) -> Path:
+        """Its config, beside its folder: MMEngine writes its own there."""
+        return self.base / "configs" / f"{self.name}.py"
 
-    def test_folder(self, row: str, of: str, seed: int) -> Path:
-        """Return the folder of one test."""
-        return self.run(of, seed) / f"test_{row}"
+    @property
+    def checkpoint(self) -> Path:
+        """Its last checkpoint."""
+        return self.folder / f"iter_{self.steps}.pth"
+
+    def test_folder(self, row: Row) -> Path:
+        """Return the folder of a test."""
+        return self.folder / f"test_{row.name}"
 
 
-def make_config(row: TrainRow, place: Place) -> Config:
-    """Make the whole config of a training row, for data in data/dsb2018.
+def name_run(row: Row, seed: int, fold: int) -> str:
+    """Name a row's run, for the JSON file."""
+    has_folds = len(source_of(row).folds) > 1
+    return f"{row.name} seed {seed}" + (f" fold {fold}" if has_folds else "")
+
+
+def list_training_sets(settings: ConfigDict) -> Iterator[ConfigDict]:
+    """List the data sets inside the wrappers of a training's data."""
+    inner = settings.get("datasets") or [settings.get("dataset")]
+    if inner == [None]:
+        yield settings
+        return
+    for part in inner:
+        yield from list_training_sets(part)
+
+
+def choose_images(cfg: Config, training: Training) -> None:
+    """Set which images train and which ones judge, as the row says."""
+    row, sets = training.row, list(list_training_sets(cfg.train_dataloader.dataset))
+    if row.judged == "test":
+        for data in sets:
+            data.num_folds = 0
+        # All images train, so that none is left to validate.
+        cfg.update({f"val_{part}": None for part in ("dataloader", "cfg", "evaluator")})
+    if row.judged == "fold":
+        own: dict[str, Any] = {"num_folds": row.num_folds, "fold": training.fold}
+        if row.groups:
+            own["groups_file"] = str(CONFIGS / "_base_" / row.groups)
+        sets[0].update(own)
+        cfg.val_dataloader.dataset.update(own)
+        cfg.test_dataloader = copy.deepcopy(cfg.val_dataloader)
+    if row.num_images:
+        order = np.random.default_rng(training.seed).permutation(NUM_IMAGES)
+        sets[0].include = [f"train_{number + 1}" for number in sorted(order[: row.num_images])]
+
+
+def make_config(training: Training) -> Config:
+    """Make the whole config of a training, by steps.
 
     Args:
-        row: The row.
-        place: Number of iterations, and the config to change.
+        training: Which one.
 
     Returns:
-        The config, by iterations: warm-up over a quarter of them at most, then a cosine.
+        The config: warm-up over a quarter of the steps at most, then a cosine.
     """
-    cfg = Config.fromfile(place.config)
-    steps, part = place.iterations, max(place.iterations // 4, 1)
+    row, steps = training.row, training.steps
+    part = max(steps // 4, 1)
     warm_up = min(100, part)
-    pipeline = cfg.train_dataloader.dataset.pipeline
+    cfg = Config.fromfile(CONFIGS / "cell" / f"{row.config}.py")
+    cfg.merge_from_dict(row.options)
+    choose_images(cfg, training)
+    for data in list_training_sets(cfg.train_dataloader.dataset):
+        data.pipeline = [step for step in data.pipeline if step["type"] not in row.without]
+    cfg.custom_hooks = [hook for hook in cfg.custom_hooks if hook["type"] not in row.without]
+    if row.start:
+        cfg.load_from = str(find_model(row.start))
     lr = cfg.optim_wrapper.optimizer.lr
     cfg.merge_from_dict(
         {
-            **row.options,
-            "train_dataloader.dataset.pipeline": [
-                step for step in pipeline if step["type"] not in row.without
-            ],
             "train_cfg": dict(
                 _delete_=True, type="IterBasedTrainLoop", max_iters=steps, val_interval=part
             ),
@@ -97,43 +145,28 @@ def make_config(row: TrainRow, place: Place) -> Config:
     return cfg
 
 
-def prepare(row: TrainRow, seed: int, place: Place) -> Path:
-    """Write the config of one training, unless it is there.
+def prepare(training: Training) -> Path:
+    """Write the config of a training, unless it is there.
 
     Raises:
         CellsegError: If the folder holds a run of another config.
     """
-    config, text = place.config_file(row.name, seed), make_config(row, place).pretty_text
+    config, text = training.config_file, make_config(training).pretty_text
     if config.exists() and config.read_text("utf-8") != text:
         raise CellsegError(
-            f"{config} is not what the row {row.name} is now; remove it and "
-            f"{place.run(row.name, seed)} to train it again, or give another --work-dir."
+            f"{config} is not what the row {training.row.name} is now; remove it and "
+            f"{training.folder} to train it again, or give another --work-dir."
         )
     if not config.exists():
         write_atomically(config, text)
     return config
 
 
-def make_test_config(row: TrainRow | TestRow, of: str, seed: int, place: Place) -> Config:
-    """Make the whole config of a test from that of the training, which was prepared."""
-    config = Config.fromfile(place.config_file(of, seed))
-    config.merge_from_dict(row.options if isinstance(row, TestRow) else {})
-    return config
-
-
-def prepare_test(row: TrainRow | TestRow, of: str, seed: int, place: Place) -> Path:
-    """Write the config of one test."""
-    path = place.test_folder(row.name, of, seed) / "config.py"
-    return write_atomically(path, make_test_config(row, of, seed, place).pretty_text)
-
-
-def train(row: TrainRow, seed: int, place: Place, run: Execute) -> Path:
-    """Train a row that was prepared, from its last checkpoint if it has one.
+def train(training: Training, run: Execute) -> Path:
+    """Train what was prepared, from its last checkpoint if it has one.
 
     Args:
-        row: What to train.
-        seed: Random seed.
-        place: Where, on what, how long.
+        training: What to train.
         run: Runs a command.
 
     Returns:
@@ -142,77 +175,54 @@ def train(row: TrainRow, seed: int, place: Place, run: Execute) -> Path:
     Raises:
         CellsegError: If training fails.
     """
-    folder, config = place.run(row.name, seed), place.config_file(row.name, seed)
-    checkpoint = folder / f"iter_{place.iterations}.pth"
-    if checkpoint.exists():
-        return checkpoint
-    folder.mkdir(parents=True, exist_ok=True)
-    begin = time.monotonic()
-    tool = [sys.executable, str(TOOLS / "train.py"), str(config), "--work-dir", str(folder)]
-    words = ["--resume", "--cfg-options", f"randomness.seed={seed}", *_data_options(place)]
-    try:
-        run([*tool, *words], folder, folder / "log")
-    finally:
-        seconds = round(time.monotonic() - begin)
-        start = {"seconds": seconds, "threads": place.threads or count_cores()}
-        if seconds or checkpoint.exists():  # not where the folder was in use
-            write_atomically(folder / "starts.json", json.dumps([*read_starts(folder), start]))
-    return checkpoint
+    folder = training.folder
+    if not training.checkpoint.exists():
+        tool = [sys.executable, str(TOOLS / "train.py"), str(training.config_file)]
+        words = ["--resume", "--cfg-options", f"randomness.seed={training.seed}"]
+        run([*tool, "--work-dir", str(folder), *words], folder, folder / "log")
+    return training.checkpoint
 
 
-def read_starts(folder: Path) -> list[dict[str, int]]:
-    """Read how long each start of a training took, and on how many threads; may be empty."""
-    path = folder / "starts.json"
-    starts: list[dict[str, int]] = json.loads(path.read_text("utf-8")) if path.exists() else []
-    return starts
-
-
-def score(
-    row: TrainRow | TestRow, of: str, seed: int, place: Place, run: Execute
-) -> dict[str, float]:
-    """Test the last checkpoint of a training as a row that was prepared says.
+def run_test(row: Row, training: Training, checkpoint: Path, run: Execute) -> Path:
+    """Test a checkpoint of a training that was prepared, as a row says.
 
     Args:
-        row: A training row itself, or a way to test one.
-        of: Name of the training row.
-        seed: Its seed.
-        place: Where, on what.
+        row: The training row itself, or a way to test it.
+        training: The training.
+        checkpoint: Its last checkpoint.
         run: Runs a command.
 
     Returns:
-        The scores SCORES, from the row's score file where it exists.
+        The folder with the config of the test, its scores, and its cells in results.segm.json.
 
     Raises:
         CellsegError: If testing fails.
     """
-    path, out = place.score_file(row.name, of, seed), place.test_folder(row.name, of, seed)
-    if not path.exists():
-        checkpoint = place.run(of, seed) / f"iter_{place.iterations}.pth"
-        flags = row.flags if isinstance(row, TestRow) else ()
-        tool = [sys.executable, str(TOOLS / "test.py"), str(out / "config.py"), str(checkpoint)]
-        tool += ["--work-dir", str(out), *flags, "--cfg-options", *_data_options(place)]
-        run(tool, out, out / "log")
-        write_atomically(path, json.dumps(read_scores(out), indent=2))
-    return {key: float(value) for key, value in json.loads(path.read_text("utf-8")).items()}
+    out = training.test_folder(row)
+    cfg = Config.fromfile(training.config_file)
+    is_test = isinstance(row, TestRow)
+    cfg.merge_from_dict(row.options if is_test else {})
+    write_atomically(out / "config.py", cfg.pretty_text)
+    tool = [sys.executable, str(TOOLS / "test.py"), str(out / "config.py"), str(checkpoint)]
+    words = ["--work-dir", str(out), "--out", str(out / "results.json")]
+    run([*tool, *words, *(row.flags if is_test else ())], out, out / "log")
+    return out
 
 
 def read_scores(folder: Path) -> dict[str, float]:
-    """Read SCORES from the file that a test wrote last.
+    """Read the AP of all cells and of each class from the file that a test wrote last.
 
     Raises:
-        CellsegError: If there is none, or it lacks a score.
+        CellsegError: If there is none.
     """
     found = sorted(folder.glob("*/*.json"))
     scores = json.loads(found[-1].read_text("utf-8")) if found else {}
-    if not set(SCORES) <= set(scores):
+    kept = {
+        key: value
+        for key, value in scores.items()
+        if key == "coco/bbox_mAP_50"
+        or (key.startswith("coco/segm_") and key.endswith(("AP", "AP_50")) and value >= 0)
+    }
+    if not kept:
         raise CellsegError(f"{folder} holds no scores of a test; {folder / 'log'} has its output.")
-    return {key: scores[key] for key in SCORES}
-
-
-def _data_options(place: Place) -> list[str]:
-    """Return the options that tell both tools where the data is."""
-    splits = {"train": "train", "val": "val", "test": "val"}
-    return [
-        f"{loader}_dataloader.dataset.data_root={place.data_root / split}"
-        for loader, split in splits.items()
-    ]
+    return kept

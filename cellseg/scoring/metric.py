@@ -17,14 +17,12 @@ from cellseg.scoring.average_precision import (
     IouType,
     compute_average_precision,
 )
-from cellseg.scoring.counts import count_scene
 from cellseg.scoring.results import (
     ImageResult,
     order_results,
     write_result_files,
 )
-from cellseg.scoring.scene import build_result_scene
-from cellseg.scoring.scores import compute_scores, format_scores
+from cellseg.scoring.scores import format_scores, score_results
 from cellseg.structures.cells import Cells
 
 _LEAST_LIMIT = 100  # of predictions per image, below which equal numbers may be a coincidence
@@ -154,11 +152,7 @@ class CellMetric(BaseMetric):
             logger.info(f"\n{format_table(scores)}")
             figures.update(_as_keys(scores))
         if self.judge_cells and all(map(_has_masks, results)):
-            counts = [
-                count_scene(build_result_scene(result, len(class_names), self.score_thr))
-                for result in results
-            ]
-            matched = compute_scores(counts, class_names)
+            matched, _ = score_results(results, class_names, self.score_thr)
             logger.info(f"\n{format_scores(matched)}")
             figures.update({f"cell_{key}": value for key, value in matched.to_dict().items()})
         return figures

@@ -26,7 +26,10 @@ from math import fsum
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cellseg.scoring.counts import IOU_THRS, ImageCounts
+from cellseg.defaults import DEFAULT_SCORE_THR
+from cellseg.scoring.counts import IOU_THRS, ImageCounts, count_scene
+from cellseg.scoring.results import ImageResult
+from cellseg.scoring.scene import build_result_scene
 
 ALL_CLASSES = "all classes"
 """Name of the group of all cells, whatever their class."""
@@ -126,6 +129,32 @@ def compute_scores(
         means["PQ_tissue_mean"] = _mean_of_tissues(counts, tissues, slice(0, -1))
         groups[-1].values["PQ_tissue_mean"] = _mean_of_tissues(counts, tissues, slice(-1, None))
     return Scores(tuple(groups[:-1]), groups[-1], means, len(counts))
+
+
+def score_results(
+    results: Sequence[ImageResult],
+    class_names: Sequence[str],
+    score_thr: float = DEFAULT_SCORE_THR,
+    tissues: Sequence[str] | None = None,
+) -> tuple[Scores, list[ImageCounts]]:
+    """Match the cells of images with masks one to one, and score them.
+
+    Args:
+        results: One result per image, with ground truth.
+        class_names: Names of the classes.
+        score_thr: Predictions below this confidence are left out.
+        tissues: As for `compute_scores`.
+
+    Returns:
+        The scores, and the counts of each image that they are made of.
+
+    Raises:
+        ValueError: If masks or the ground truth are missing, or do not fit; the text names the
+            image.
+    """
+    scenes = (build_result_scene(result, len(class_names), score_thr) for result in results)
+    counts = [count_scene(scene) for scene in scenes]
+    return compute_scores(counts, class_names, tissues=tissues), counts
 
 
 def score_image(
@@ -232,6 +261,7 @@ def _score_masks(
         "AJI": float(_divide(shared.sum(), union.sum())),
         "Dice": float(_divide(2 * common.sum(), (gt_px + pred_px).sum())),
         "PQ_image_mean": _mean_of(image_pq[holds]),
+        "DQ_image_mean": _mean_of(image_f1[holds]),
         "AJI_image_mean": _mean_of(_divide(shared, union)[holds]),
         "Dice_image_mean": _mean_of(_divide(2 * common, gt_px + pred_px)[holds]),
     }

@@ -23,12 +23,10 @@ from cellseg.scoring.average_precision import (
     AveragePrecision,
     compute_average_precision,
 )
-from cellseg.scoring.counts import count_scene
 from cellseg.scoring.image_table import write_image_table
 from cellseg.scoring.metric import format_table
 from cellseg.scoring.results import ImageResult
-from cellseg.scoring.scene import build_result_scene
-from cellseg.scoring.scores import Scores, compute_scores, format_scores
+from cellseg.scoring.scores import Scores, format_scores, score_results
 
 
 def merge_classes(result: ImageResult) -> ImageResult:
@@ -99,9 +97,7 @@ def run(args: argparse.Namespace) -> None:
     max_dets = find_max_dets(args.truth, given.options)
     with as_cellseg_error():
         precision = compute_average_precision(results, classes, max_dets=max_dets)
-        scenes = (build_result_scene(one, len(classes), args.score_thr) for one in results)
-        counts = [count_scene(scene) for scene in scenes]
-        scores = compute_scores(counts, classes, tissues=tissues)
+        scores, counts = score_results(results, classes, args.score_thr, tissues)
     notes = list_notes(given, merged)
     write_result("\n".join(notes), format_table(precision), format_scores(scores))
     if args.per_image:

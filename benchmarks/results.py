@@ -1,0 +1,196 @@
+"""Train and judge the rows of docs/results.md and docs/ablation.md on real cells.
+
+python benchmarks/results.py                            # all that is not done, in the plan's order
+python benchmarks/results.py --only recipe              # a group, or rows by name
+python benchmarks/results.py --only lite0 --seeds 0 --jobs 2
+python benchmarks/results.py --judge ROW WORK_FOLDER    # a training from elsewhere, as the row
+python benchmarks/results.py --report-only              # write the pages again
+
+Run it where data/ holds consep, monuseg and dsb2018, as the configs name them. Runs in the JSON
+files beside the pages are done; others are read from --work-dir, or resume there. Each run is
+written down as soon as it is judged. `--quick` trains two steps and judges one fold. The rows are
+in benchmarks/recipes/plan.py. The pages' text below their last line, written by hand, stays.
+"""
+
+import sys
+from argparse import Namespace
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+from frame import ROOT, Raw, find_page, make_parser, read_raw, write_raw
+from recipes.judging import (
+    Entry,
+    check_training,
+    describe_run,
+    describe_training,
+    find_training,
+)
+from recipes.plan import GROUPS, ON_FOLD, ROWS, Row, TrainRow, source_of
+from recipes.report import write_report
+from recipes.runs import Training, name_run, prepare, run_test, train
+from recipes.texts import PAGES
+
+from cellseg.cli.running import call
+from cellseg.cores import count_cores
+from cellseg.engine.child_processes import ChildProcesses
+from cellseg.errors import CellsegError
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training, and the rows that test it."""
+
+    training: Training
+    rows: tuple[Row, ...]
+
+    def run(self, children: ChildProcesses, checkpoint: Path | None = None) -> dict[str, Entry]:
+        """Train, unless a checkpoint is given, and test; returns what is kept of each run."""
+        training, runs = self.training, {}
+        checkpoint = checkpoint or train(training, children.run)
+        for row in self.rows:
+            folder = run_test(row, training, checkpoint, children.run)
+            name = name_run(row, training.seed, training.fold)
+            runs[name] = describe_run(row, training, checkpoint, folder)
+        return runs
+
+
+def parse_args() -> Namespace:
+    """Parse the command line."""
+    parser = make_parser(__doc__, "two steps of one row, judged on a fold")
+    names = [*(group.name for group in GROUPS), *ROWS]
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="groups and rows (default: all)")
+    parser.add_argument("--seeds", nargs="+", type=int, help="only these (default: each row's own)")
+    parser.add_argument("--steps", type=int, help="of each training (default: each row's own)")
+    parser.add_argument("--work-dir", type=Path, default=ROOT / "work_dirs" / "results")
+    parser.add_argument(
+        "--jobs", type=int, default=1, help="trainings at the same time, sharing the cores"
+    )
+    parser.add_argument(
+        "--judge",
+        nargs=2,
+        metavar=("ROW", "PATH"),
+        help="judge the last checkpoint of a work folder, or a checkpoint in it, as this row",
+    )
+    parser.add_argument("--report-only", action="store_true", help="write what is done so far")
+    args = parser.parse_args()
+    unknown = {*(args.only or ()), *(args.judge or ())[:1]} - set(names)
+    if unknown:
+        raise CellsegError(f"There is no row {', '.join(unknown)}; rows are {', '.join(names)}.")
+    if args.quick:
+        args.only, args.seeds, args.steps = args.only or [ON_FOLD.name], [0], 2
+    if args.jobs < 1 or (args.steps is not None and args.steps < 1):
+        raise CellsegError("--jobs and --steps must be at least 1.")
+    return args
+
+
+def plan_jobs(args: Namespace, done: Raw) -> list[Job]:
+    """List each training that rows need which are not done; of a group, the first seeds first."""
+    jobs: dict[str, Job] = {}
+    for group in GROUPS:
+        chosen = [row for row in group.rows if is_chosen(row, group.name, args.only)]
+        arms = [
+            (seed, row, fold)
+            for row in chosen
+            for seed in source_of(row).seeds
+            for fold in source_of(row).folds
+            if args.seeds is None or seed in args.seeds
+        ]
+        for seed, row, fold in sorted(arms, key=lambda arm: arm[0]):
+            source = source_of(row)
+            steps = args.steps or source.steps
+            entry = done.get(name_run(row, seed, fold))
+            if entry is not None and args.steps in (None, entry["steps"]):
+                continue
+            training = Training(source, seed, fold, steps, args.work_dir.resolve())
+            rows = jobs[training.name].rows if training.name in jobs else ()
+            if row not in rows:
+                jobs[training.name] = Job(training, (*rows, row))
+    return list(jobs.values())
+
+
+def is_chosen(row: Row, group: str, only: list[str] | None) -> bool:
+    """Return whether --only names a row or its group."""
+    return only is None or row.name in only or group in only
+
+
+def run_jobs(args: Namespace, jobs: list[Job]) -> None:
+    """Train and test what is not done; the pages are written after each training.
+
+    Raises:
+        CellsegError: If a training or test failed; the others were run all the same.
+    """
+    for job in jobs:
+        prepare(job.training)
+    failures = []
+    threads = max(1, count_cores() // args.jobs) if args.jobs > 1 else None
+    with ThreadPoolExecutor(args.jobs) as pool, ChildProcesses(threads) as children:
+        try:
+            for future in as_completed([pool.submit(job.run, children) for job in jobs]):
+                error = future.exception()
+                if isinstance(error, CellsegError):
+                    failures.append(str(error))
+                else:
+                    keep(args, future.result())
+        except BaseException:  # interrupted: start nothing more
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    if failures:
+        raise CellsegError("\n".join(failures))
+
+
+def judge(args: Namespace) -> None:
+    """Judge a training from elsewhere as a row."""
+    name, path = args.judge
+    row = ROWS[name]
+    if not isinstance(row, TrainRow) or len(row.folds) > 1:
+        raise CellsegError(f"--judge takes a row of one training; {name} is none.")
+    checkpoint, config = find_training(Path(path))
+    seed = describe_training(checkpoint)["seed"]
+    if name_run(row, seed, row.folds[0]) in read_raw(find_page(args, page_of(name))):
+        raise CellsegError(f"{name} with seed {seed} is judged already, and that stands.")
+    training = Training(row, seed, row.folds[0], row.steps, args.work_dir.resolve() / "judged")
+    prepare(training)
+    check_training(config, training)
+    with ChildProcesses() as children:
+        keep(args, Job(training, (row,)).run(children, checkpoint))
+
+
+def keep(args: Namespace, runs: dict[str, Entry]) -> None:
+    """Write runs into the JSON file of their page, and the page again."""
+    for name, entry in runs.items():
+        print(name, {key: round(value, 3) for key, value in entry["scores"].items()}, flush=True)
+        page = find_page(args, page_of(entry["row"]))
+        write_raw(page, read_raw(page) | {name: entry})
+    report(args)
+
+
+def page_of(row: str) -> str:
+    """Return the page that a row stands on."""
+    return next(group.page for group in GROUPS if ROWS[row] in group.rows)
+
+
+def report(args: Namespace) -> None:
+    """Write the pages and their pictures."""
+    for page in PAGES:
+        path = find_page(args, page.name)
+        write_report(page, path, read_raw(path))
+
+
+def main() -> None:
+    """Run the rows and write the report."""
+    args = parse_args()
+    if args.judge:
+        judge(args)
+    elif not args.report_only:
+        done: Raw = {}
+        for page in PAGES:
+            done |= read_raw(find_page(args, page.name))
+        jobs = plan_jobs(args, done)
+        print(f"{len(jobs)} trainings to do", flush=True)
+        run_jobs(args, jobs)
+    report(args)
+
+
+if __name__ == "__main__":
+    sys.exit(call(main))
