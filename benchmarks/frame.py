@@ -140,7 +140,7 @@ def list_machines(raw: Raw) -> str:
     return "\n".join(
         f"* {day}: {machine}{f'. {setting}.' if setting else ''}"
         for day, machine, setting in sorted(notes)
-    )
+    ) or "* nothing yet"
 
 
 def run_apart(function: Callable[..., Result], *args: object) -> Result:

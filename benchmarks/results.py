@@ -2,7 +2,7 @@
 
 python benchmarks/results.py                            # all that is not done, in the plan's order
 python benchmarks/results.py --only recipe              # a group, or rows by name
-python benchmarks/results.py --only lite0 --seeds 0 --jobs 2
+python benchmarks/results.py --only lite0 --seeds 0
 python benchmarks/results.py --judge ROW WORK_FOLDER    # a training from elsewhere, as the row
 python benchmarks/results.py --report-only              # write the pages again
 
@@ -14,7 +14,6 @@ in benchmarks/recipes/plan.py. The pages' text below their last line, written by
 
 import sys
 from argparse import Namespace
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,13 +25,11 @@ from recipes.judging import (
     describe_training,
     find_training,
 )
-from recipes.plan import GROUPS, ON_FOLD, ROWS, Row, TrainRow, source_of
-from recipes.report import write_report
+from recipes.plan import GROUPS, LITE, ROWS, Row, TrainRow, source_of
+from recipes.report import TITLES, write_report
 from recipes.runs import Training, name_run, prepare, run_test, train
-from recipes.texts import PAGES
 
 from cellseg.cli.running import call
-from cellseg.cores import count_cores
 from cellseg.engine.child_processes import ChildProcesses
 from cellseg.errors import CellsegError
 
@@ -64,9 +61,6 @@ def parse_args() -> Namespace:
     parser.add_argument("--steps", type=int, help="of each training (default: each row's own)")
     parser.add_argument("--work-dir", type=Path, default=ROOT / "work_dirs" / "results")
     parser.add_argument(
-        "--jobs", type=int, default=1, help="trainings at the same time, sharing the cores"
-    )
-    parser.add_argument(
         "--judge",
         nargs=2,
         metavar=("ROW", "PATH"),
@@ -78,9 +72,9 @@ def parse_args() -> Namespace:
     if unknown:
         raise CellsegError(f"There is no row {', '.join(unknown)}; rows are {', '.join(names)}.")
     if args.quick:
-        args.only, args.seeds, args.steps = args.only or [ON_FOLD.name], [0], 2
-    if args.jobs < 1 or (args.steps is not None and args.steps < 1):
-        raise CellsegError("--jobs and --steps must be at least 1.")
+        args.only, args.seeds, args.steps = args.only or [LITE.name], [0], 2
+    if args.steps is not None and args.steps < 1:
+        raise CellsegError("--steps must be at least 1.")
     return args
 
 
@@ -123,18 +117,12 @@ def run_jobs(args: Namespace, jobs: list[Job]) -> None:
     for job in jobs:
         prepare(job.training)
     failures = []
-    threads = max(1, count_cores() // args.jobs) if args.jobs > 1 else None
-    with ThreadPoolExecutor(args.jobs) as pool, ChildProcesses(threads) as children:
-        try:
-            for future in as_completed([pool.submit(job.run, children) for job in jobs]):
-                error = future.exception()
-                if isinstance(error, CellsegError):
-                    failures.append(str(error))
-                else:
-                    keep(args, future.result())
-        except BaseException:  # interrupted: start nothing more
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    with ChildProcesses() as children:
+        for job in jobs:
+            try:
+                keep(args, job.run(children))
+            except CellsegError as error:
+                failures.append(str(error))
     if failures:
         raise CellsegError("\n".join(failures))
 
@@ -172,8 +160,9 @@ def page_of(row: str) -> str:
 
 def report(args: Namespace) -> None:
     """Write the pages and their pictures."""
-    for page in PAGES:
-        path = find_page(args, page.name)
+    for page in TITLES:
+        path = find_page(args, page)
+        write_raw(path, read_raw(path))
         write_report(page, path, read_raw(path))
 
 
@@ -184,8 +173,8 @@ def main() -> None:
         judge(args)
     elif not args.report_only:
         done: Raw = {}
-        for page in PAGES:
-            done |= read_raw(find_page(args, page.name))
+        for page in TITLES:
+            done |= read_raw(find_page(args, page))
         jobs = plan_jobs(args, done)
         print(f"{len(jobs)} trainings to do", flush=True)
         run_jobs(args, jobs)

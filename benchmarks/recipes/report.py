@@ -17,10 +17,22 @@ from cellseg.analysis.training_logs import TrainingRun
 
 from .judging import AP50, MINIMUM_SCORES, Entry
 from .plan import GROUPS, Group, Row, source_of
-from .texts import Page
 
 BY_HAND = "<!-- The text below is written by hand and kept. -->\n"
 NOT_RUN = "not run"
+TITLES = {"results": "Results on H&E", "ablation": "Ablation on real nuclei"}
+COLUMNS = {
+    "results": {
+        "AJI": "at_0.5/AJI",
+        "PQ": "at_0.5/PQ",
+        "F1": "at_0.5/F1",
+        "mPQ": "at_0.5/mPQ",
+        "AJI at 0.3": "at_0.3/AJI",
+        "PQ at 0.3": "at_0.3/PQ",
+    },
+    "ablation": {"segm AP": "coco/segm_mAP", "bbox AP50": "coco/bbox_mAP_50"},
+}
+JUDGED = {"test": "the test images", "fold": "held-out folds", "config": "val"}
 
 
 @dataclass(frozen=True)
@@ -87,94 +99,78 @@ def compare(outcome: Outcome, baseline: Outcome) -> str:
     return f"{mean:+.3f} ± {spread:.3f} ({better}{verdict})"
 
 
-def tabulate(group: Group, page: Page, raw: Raw) -> str:
-    """Write the table of a group."""
-    outcomes = read_outcomes(group, raw)
-    head = ["row", "what it shows", "seeds", "segm AP50", f"compared with {group.baseline.name}"]
-    head += [*page.columns, "steps", "hours"]
-    rows = []
-    for outcome in outcomes:
-        row = [outcome.row.name, outcome.row.meaning]
-        if outcome.runs:
-            row += [outcome.list_own("seed"), describe(outcome.values())]
-            row += [compare(outcome, outcomes[0])]
-            row += [describe(outcome.values(key)) for key in page.columns.values()]
-            row += [outcome.list_own("steps"), outcome.mean_hours()]
-        else:
-            row += [NOT_RUN, *[""] * (len(head) - 3)]
-        rows.append(row)
-    judged = {"test": "the test images", "fold": "held-out folds", "config": "val"}
-    where = judged[source_of(group.baseline).judged]
-    return f"## {group.title}\n\nJudged on {where}.\n\n{write_table(head, rows)}"
-
-
-def tabulate_classes(outcomes: Sequence[Outcome]) -> str:
-    """Write the AP50 of each class of rows that were run; empty without any."""
-    done = [outcome for outcome in outcomes if outcome.runs]
-    if not done:
-        return ""
-    classes = done[0].runs[0]["classes"]
+def tabulate(group: Group, outcomes: Sequence[Outcome]) -> str:
+    """Write the table of a group, and the AP50 of each class where a recipe was judged."""
+    columns = COLUMNS[group.page]
+    head = ["row", "what it shows", "seeds", "segm AP50", f"compared with {group.rows[0].name}"]
+    head += [*columns, "steps", "hours"]
     rows = [
-        [o.row.name, *(describe(o.values(f"coco/segm_{name}_AP_50")) for name in classes)]
-        for o in done
+        [p.method, p.source, "published", "", "", *_show(p.aji, p.pq, p.f1)]
+        for p in group.published
     ]
-    return f"\n\nAP50 of each class:\n\n{write_table(['row', *classes], rows)}"
+    for outcome in reversed(outcomes):
+        cells = [outcome.row.name, outcome.row.meaning, NOT_RUN]
+        if outcome.runs:
+            cells[2:] = [outcome.list_own("seed"), describe(outcome.values())]
+            cells += [compare(outcome, outcomes[0])]
+            cells += [describe(outcome.values(key)) for key in columns.values()]
+            cells += [outcome.list_own("steps"), outcome.mean_hours()]
+        rows.insert(0, cells)
+    rows = [[*row, *[""] * (len(head) - len(row))] for row in rows]
+    where = JUDGED[source_of(group.rows[0]).judged]
+    text = f"## {group.title}\n\nJudged on {where}.\n\n{write_table(head, rows)}"
+    done = [outcome for outcome in outcomes if outcome.runs and group.name == "recipe"]
+    for classes in [done[0].runs[0]["classes"]] if done else []:
+        keys = [f"coco/segm_{name}_AP_50" for name in classes]
+        rows = [[o.row.name, *(describe(o.values(key)) for key in keys)] for o in done]
+        text += f"\n\nAP50 of each class:\n\n{write_table(['row', *classes], rows)}"
+    return text
 
 
-def write_report(page: Page, path: Path, raw: Raw) -> str:
+def _show(*figures: float | None) -> list[str]:
+    """Write published figures."""
+    return ["" if figure is None else f"{figure:.3f}" for figure in figures]
+
+
+def write_report(name: str, path: Path, raw: Raw) -> str:
     """Write a page and its pictures.
 
     Args:
-        page: Which one.
+        name: Of the page.
         path: Where to; what follows BY_HAND there stays.
         raw: What was kept of each run; rows may be missing.
 
     Returns:
         What was written.
     """
-    groups = [group for group in GROUPS if group.page == page.name]
-    parts = [tabulate(group, page, raw) for group in groups]
-    first = read_outcomes(groups[0], raw)
-    if page.published:
-        parts[0] += tabulate_classes(first)
-        parts.append(page.published.format(ours=describe_ours(first[0])))
+    groups = {group: read_outcomes(group, raw) for group in GROUPS if group.page == name}
+    tables = [tabulate(group, outcomes) for group, outcomes in groups.items()]
     before = path.read_text(encoding="utf-8") if path.exists() else ""
-    body = "\n\n".join([page.intro, *parts, *draw(page, groups, raw, path.parent), page.outro])
-    hand = BY_HAND + (before.partition(BY_HAND)[2] or page.by_hand)
-    return write_page(path, page.title, "results.py", f"{body}\n\n{hand}", raw=raw)
+    body = "\n\n".join([TEXT, *tables, *draw(name, list(groups.values()), path.parent), BY_HAND])
+    body += before.partition(BY_HAND)[2]
+    return write_page(path, TITLES[name], "results.py", body, raw=raw)
 
 
-def describe_ours(outcome: Outcome) -> str:
-    """Write PQ and AJI of a row at each minimum score, for the table of published figures."""
-    cells = (
-        describe(outcome.values(f"at_{minimum:g}/{name}"))
-        for name in ("PQ", "AJI")
-        for minimum in MINIMUM_SCORES
-    )
-    return " | ".join(cells if outcome.runs else [NOT_RUN] * 4)
-
-
-def draw(page: Page, groups: Sequence[Group], raw: Raw, folder: Path) -> list[str]:
+def draw(page: str, groups: Sequence[Sequence[Outcome]], folder: Path) -> list[str]:
     """Draw what there are runs for; returns the lines that show the pictures."""
-    pictures: dict[str, tuple[str, Figure]] = {}
-    done = [o for group in groups for o in read_outcomes(group, raw) if o.runs]
-    if done:
-        pictures["AP50 of every run"] = page.name, draw_outcomes(done)
-    runs = [run for o in read_outcomes(groups[0], raw) for run in read_curves(o)]
-    if runs:
-        figure = plot_runs(runs, weight=0.8, group_pattern=SEED_PATTERN)
+    done = [outcome for group in groups for outcome in group if outcome.runs]
+    if not done:
+        return []
+    pictures = {page: ("AP50 of every run", draw_outcomes(done))}
+    curves = [run for outcome in groups[0] for run in read_curves(outcome)]
+    if curves:
+        figure = plot_runs(curves, weight=0.8, group_pattern=SEED_PATTERN)
         text = "Loss and AP50 while training, mean and spread over seeds"
-        pictures[text] = f"{page.name}_curves", figure
-    matrices = [run for o in done[:1] for run in o.runs if len(run.get("classes", ())) > 1]
-    if matrices:
-        counts = sum(np.array(run["confusion"]) for run in matrices)
-        names = tuple(matrices[0]["classes"])
-        figure = draw_confusion(Confusion(names, counts, 0.5, MINIMUM_SCORES[0]))
-        text = f"Confusion matrix of {matrices[0]['row']}, all seeds"
-        pictures[text] = f"{page.name}_confusion", figure
-    for name, figure in pictures.values():
+        pictures[f"{page}_curves"] = text, figure
+    runs = [run for run in done[0].runs if len(run.get("classes", ())) > 1]
+    if runs:
+        counts = np.sum([run["confusion"] for run in runs], axis=0)
+        matrix = Confusion(tuple(runs[0]["classes"]), counts, 0.5, MINIMUM_SCORES[0])
+        text = f"Confusion matrix of {done[0].row.name}, all seeds"
+        pictures[f"{page}_confusion"] = text, draw_confusion(matrix)
+    for name, (_, figure) in pictures.items():
         save_figure(figure, folder / "images" / f"{name}.png")
-    return [f"![{text}](images/{name}.png)" for text, (name, _) in pictures.items()]
+    return [f"![{text}](images/{name}.png)" for name, (text, _) in pictures.items()]
 
 
 def draw_outcomes(outcomes: Sequence[Outcome]) -> Figure:
@@ -203,3 +199,10 @@ def read_curves(outcome: Outcome) -> list[TrainingRun]:
         if train:
             curves.append(TrainingRun(f"{run['row']}_seed{run['seed']}", train, val, None))
     return curves
+
+
+TEXT = """\
+± is the standard deviation over runs. A difference is that of runs with the same seed, fold and
+steps; its ± is the root of both rows' summed variances. A difference that is not larger is *within
+the spread*. The last averaged weights are judged, never the best checkpoint. *Hours* are of
+training steps. Curves, machine, date and commit of each run are in the JSON file."""
