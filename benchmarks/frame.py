@@ -137,10 +137,13 @@ def stamp() -> dict[str, str]:
 def list_machines(raw: Raw) -> str:
     """List when, on which machine and, where noted, with which setting was measured."""
     notes = {(case["date"], case["machine"], case.get("setting", "")) for case in raw.values()}
-    return "\n".join(
-        f"* {day}: {machine}{f'. {setting}.' if setting else ''}"
-        for day, machine, setting in sorted(notes)
-    ) or "* nothing yet"
+    return (
+        "\n".join(
+            f"* {day}: {machine}{f'. {setting}.' if setting else ''}"
+            for day, machine, setting in sorted(notes)
+        )
+        or "* nothing yet"
+    )
 
 
 def run_apart(function: Callable[..., Result], *args: object) -> Result:

@@ -95,6 +95,7 @@ def test_compute_scores_when_an_image_lacks_a_class_then_false_positives_cost_th
     assert alone["PQ_image_mean"] == alone["PQ"] == 1  # an image without the class says nothing
     both = compute_scores([good, empty, unmatched], NAMES).classes[0].values
     assert both["PQ_image_mean"] == both["AJI_image_mean"] == both["Dice_image_mean"] == 0.5
+    assert both["DQ_image_mean"] == 0.5
     assert both["PQ"] == pytest.approx(1 / 1.5)
 
 
