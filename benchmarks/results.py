@@ -82,30 +82,24 @@ def plan_jobs(args: Namespace, done: Raw) -> list[Job]:
     """List each training that rows need which are not done; of a group, the first seeds first."""
     jobs: dict[str, Job] = {}
     for group in GROUPS:
-        chosen = [row for row in group.rows if is_chosen(row, group.name, args.only)]
         arms = [
             (seed, row, fold)
-            for row in chosen
+            for row in group.rows
+            if args.only is None or {row.name, group.name} & {*args.only}
             for seed in source_of(row).seeds
             for fold in source_of(row).folds
             if args.seeds is None or seed in args.seeds
         ]
         for seed, row, fold in sorted(arms, key=lambda arm: arm[0]):
-            source = source_of(row)
-            steps = args.steps or source.steps
             entry = done.get(name_run(row, seed, fold))
             if entry is not None and args.steps in (None, entry["steps"]):
                 continue
-            training = Training(source, seed, fold, steps, args.work_dir.resolve())
-            rows = jobs[training.name].rows if training.name in jobs else ()
-            if row not in rows:
-                jobs[training.name] = Job(training, (*rows, row))
+            steps = args.steps or source_of(row).steps
+            training = Training(source_of(row), seed, fold, steps, args.work_dir.resolve())
+            job = jobs.get(training.name, Job(training, ()))
+            rows = job.rows if row in job.rows else (*job.rows, row)
+            jobs[training.name] = Job(training, rows)
     return list(jobs.values())
-
-
-def is_chosen(row: Row, group: str, only: list[str] | None) -> bool:
-    """Return whether --only names a row or its group."""
-    return only is None or row.name in only or group in only
 
 
 def run_jobs(args: Namespace, jobs: list[Job]) -> None:

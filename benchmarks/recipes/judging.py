@@ -106,20 +106,17 @@ def describe_run(row: Row, training: Training, checkpoint: Path, folder: Path) -
 
 
 def find_training(path: Path) -> tuple[Path, Path]:
-    """Find the last checkpoint of a training, and the config that it left beside it.
-
-    Args:
-        path: The work folder, or a checkpoint in it.
+    """Find the last checkpoint of a work folder, or a given one in it, and its training's config.
 
     Raises:
         CellsegError: If either is missing.
     """
     folder = path if path.is_dir() else path.parent
     checkpoint = find_resumable_checkpoint(folder) if path.is_dir() else path
-    configs = sorted(folder.glob("*.py"))
-    if checkpoint is None or len(configs) != 1:
+    configs = sorted(folder.glob("*/vis_data/config.py"))  # one for each start
+    if checkpoint is None or not configs:
         raise CellsegError(
-            f"{folder} must hold a checkpoint, and the one config that training wrote there."
+            f"{folder} must hold a checkpoint and */vis_data/config.py, as training leaves them."
         )
     return checkpoint, configs[0]
 
@@ -138,7 +135,7 @@ def check_training(config: Path, training: Training) -> None:
             f"{wanted}."
         )
     starts = [Path(str(cfg.get("load_from") or "no model")).name for cfg in (own, other)]
-    if starts[0] != starts[1] and not other.get("resume"):  # which names its own checkpoint
+    if starts[0] != starts[1]:
         raise CellsegError(
             f"{config} started from {starts[1]}, the row {training.row.name} from {starts[0]}."
         )
