@@ -183,7 +183,7 @@ def test_report_when_rows_differ_then_the_spread_says_whether_it_counts(tmp_path
     assert "| 0.600 ± 0.100 |" in text
     assert "+0.150 ± 0.158 (better in 2 of 2, within the spread)" in text
     assert "+0.400 ± 0.100 (better in 2 of 2)" in text
-    assert "| no-stain-jitter | without it | not run |" in text
+    assert "| no-stain-jitter | without stain jitter | not run |" in text
     assert (tmp_path / "images" / "ablation.png").is_file()
     path.write_text(f"{text}\nWhy this is so.\n")
     assert write_report("ablation", path, raw).endswith(f"{BY_HAND}\nWhy this is so.\n")

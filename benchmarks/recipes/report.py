@@ -104,10 +104,7 @@ def tabulate(group: Group, outcomes: Sequence[Outcome]) -> str:
     columns = COLUMNS[group.page]
     head = ["row", "what it shows", "seeds", "segm AP50", f"compared with {group.rows[0].name}"]
     head += [*columns, "steps", "hours"]
-    rows = [
-        [p.method, p.source, "published", "", "", *_show(p.aji, p.pq, p.f1)]
-        for p in group.published
-    ]
+    rows = [[*own[:2], "published", "", "", *own[2:]] for own in group.published]
     for outcome in reversed(outcomes):
         cells = [outcome.row.name, outcome.row.meaning, NOT_RUN]
         if outcome.runs:
@@ -125,11 +122,6 @@ def tabulate(group: Group, outcomes: Sequence[Outcome]) -> str:
         rows = [[o.row.name, *(describe(o.values(key)) for key in keys)] for o in done]
         text += f"\n\nAP50 of each class:\n\n{write_table(['row', *classes], rows)}"
     return text
-
-
-def _show(*figures: float | None) -> list[str]:
-    """Write published figures."""
-    return ["" if figure is None else f"{figure:.3f}" for figure in figures]
 
 
 def write_report(name: str, path: Path, raw: Raw) -> str:
