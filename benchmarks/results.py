@@ -44,6 +44,7 @@ class Job:
     def run(self, children: ChildProcesses, checkpoint: Path | None = None) -> dict[str, Entry]:
         """Train, unless a checkpoint is given, and test; returns what is kept of each run."""
         training, runs = self.training, {}
+        prepare(training)
         checkpoint = checkpoint or train(training, children.run)
         for row in self.rows:
             folder = run_test(row, training, checkpoint, children.run)
@@ -108,8 +109,6 @@ def run_jobs(args: Namespace, jobs: list[Job]) -> None:
     Raises:
         CellsegError: If a training or test failed; the others were run all the same.
     """
-    for job in jobs:
-        prepare(job.training)
     failures = []
     with ChildProcesses() as children:
         for job in jobs:
@@ -132,7 +131,6 @@ def judge(args: Namespace) -> None:
     if name_run(row, seed, row.folds[0]) in read_raw(find_page(args, page_of(name))):
         raise CellsegError(f"{name} with seed {seed} is judged already, and that stands.")
     training = Training(row, seed, row.folds[0], row.steps, args.work_dir.resolve() / "judged")
-    prepare(training)
     check_training(config, training)
     with ChildProcesses() as children:
         keep(args, Job(training, (row,)).run(children, checkpoint))

@@ -18,7 +18,7 @@ from cellseg.errors import CellsegError
 from cellseg.scoring.scores import score_results
 
 from .plan import Row, TestRow
-from .runs import ROOT, Training, list_training_sets, read_scores
+from .runs import ROOT, Training, list_training_sets, make_config, read_scores
 
 MINIMUM_SCORES = (0.5, 0.3)
 AP50 = "coco/segm_mAP_50"
@@ -127,7 +127,7 @@ def check_training(config: Path, training: Training) -> None:
     Raises:
         CellsegError: If it was not: its scores would be no result of the row.
     """
-    own, other = Config.fromfile(training.config_file), Config.fromfile(config)
+    own, other = make_config(training), Config.fromfile(config)
     wanted, found = describe_images(own), describe_images(other)
     if wanted != found:
         raise CellsegError(
