@@ -139,7 +139,7 @@ def test_jobs_when_runs_are_done_then_only_the_others_are_planned(results, tmp_p
     args = Namespace(only=["test-time"], seeds=None, steps=None, work_dir=tmp_path)
     jobs = results.plan_jobs(args, {})
     assert [(job.training.seed, len(job.rows)) for job in jobs] == [(0, 5), (1, 5)]
-    done = {name_run(row, 0, 0): {"steps": 1000} for row in jobs[0].rows}
+    done = {results.name_run(row, 0, 0): {"steps": 1000} for row in jobs[0].rows}
     assert [job.training.seed for job in results.plan_jobs(args, done)] == [1]
     done.popitem()
     assert len(results.plan_jobs(args, done)[0].rows) == 1
