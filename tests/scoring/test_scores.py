@@ -49,7 +49,7 @@ def test_compute_scores_when_prediction_is_perfect_then_every_figure_is_exactly_
     maps = [draw_disks(3), draw_disks(2)]
     counts = [count_maps(maps[0], maps[0], *2 * [[0, 1, 0]]), count_maps(maps[1], maps[1])]
     figures = compute_scores(counts, NAMES).to_dict()
-    assert len(figures) == 4 * (8 + 30)
+    assert len(figures) == 4 * (9 + 30)
     assert {name for name, value in figures.items() if value != 1.0} == set()
 
 
