@@ -2,6 +2,7 @@
 
     python benchmarks/models.py nuclei-he configs/cell/mask-rcnn_lite0_small-anchor_nuclei-he.py
     python benchmarks/models.py models/nuclei-cc0 data/dsb2018/val --scales 1.6 --quick
+    python benchmarks/models.py nuclei-he data/dsb2018/val --sizes    # the estimate of cell sizes
 
 The data is a config, whose validation images are taken, or a folder in this project's layout. Cells
 are scored whatever their class; figures are means over the images. Writes docs/model_scores.md and
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from frame import (
     find_page,
@@ -29,12 +31,15 @@ from mmengine.config import DictAction
 from cellseg.engine.data_source import open_data
 from cellseg.engine.process_group import set_thread_counts
 from cellseg.images import read_cell_image
+from cellseg.images.image_source import ArraySource
 from cellseg.inference import Predictor, TileOptions
+from cellseg.inference.cell_size import estimate_cell_size
 from cellseg.scoring.results import ImageResult
 from cellseg.scoring.scores import score_results
 from cellseg.structures.cells import Cells
 
 FIGURES = {"AJI": "AJI", "PQ": "PQ", "F1_50": "DQ", "Dice": "Dice"}  # DQ is F1 at IoU 0.5
+NUM_SIZED, FACTORS = 5, (0.25, 0.5, 1, 2, 4)
 HEAD = ("model", "data", "scale", "minimum score", *FIGURES, "cells / truth", "s per megapixel")
 
 
@@ -49,8 +54,14 @@ def main() -> None:
     parser.add_argument("--scales", nargs="+", type=float, default=[1.0, 1.25, 1.6, 2.0])
     parser.add_argument("--scores", nargs="+", type=float, default=[0.3, 0.4, 0.5, 0.6])
     parser.add_argument("--cfg-options", nargs="+", action=DictAction, help="override the data's")
+    parser.add_argument(
+        "--sizes", action="store_true", help="print how well cell sizes are estimated, no more"
+    )
     args = parser.parse_args()
     set_thread_counts()
+    if args.sizes:
+        print_sizes(args)
+        return
     page = find_page(args, "model_scores")
     raw = read_raw(page)
     for name, row in measure(args):
@@ -96,6 +107,32 @@ def read_images(args: Namespace) -> tuple[list[np.ndarray], list[Cells]]:
         for entry, image in zip(entries, images, strict=True)
     ]
     return images, truths
+
+
+def print_sizes(args: Namespace) -> None:
+    """Print how many estimates of the median diameter are within 25% of the labelled one.
+
+    Five images are shown at 0.25 to 4 times their size; larger ones are cut to 500 px for 4 times.
+    """
+    predictor = Predictor(args.model, device="cpu")
+    record = predictor.model_source.record
+    images, truths = read_images(args)
+    step = max(len(images) // NUM_SIZED, 1)
+    ratios = []
+    for image, truth in list(zip(images, truths, strict=True))[::step][:NUM_SIZED]:
+        diameter = float(np.median(np.sqrt(truth.areas * 4 / np.pi)))
+        for factor in FACTORS:
+            part = image[250:750, 250:750] if factor == 4 and min(image.shape[:2]) > 750 else image
+            how = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
+            shown = ArraySource(cv2.resize(part, None, fx=factor, fy=factor, interpolation=how))
+            sizes = record.test_scale, record.median_diameter_px
+            found = estimate_cell_size(shown, predictor._find_roughly, *sizes)
+            ratios.append(found.diameter_px / (diameter * factor) if found else 0.0)
+            print(
+                f"{factor:g} times: {diameter * factor:.1f} px, ratio {ratios[-1]:.2f}", flush=True
+            )
+    good = sum(1 / 1.25 <= ratio <= 1.25 for ratio in ratios)
+    print(f"{good} of {len(ratios)} estimates are within 25%")
 
 
 def predict_all(predictor: Predictor, images: list[np.ndarray]) -> tuple[list[Cells], float]:
