@@ -189,12 +189,17 @@ def test_report_when_rows_differ_then_the_spread_says_whether_it_counts(tmp_path
     assert write_report("ablation", path, raw).endswith(f"{BY_HAND}\nWhy this is so.\n")
 
 
-def test_report_when_nothing_was_run_then_every_row_says_so_and_published_ones_stand(
+def test_report_when_nothing_was_run_then_every_row_is_named_and_published_ones_stand(
     tmp_path,
 ) -> None:
     text = write_report("results", tmp_path / "results.md", {})
-    rows = [row for group in GROUPS if group.page == "results" for row in group.rows]
-    assert text.count("| not run |") == len(rows)
+    groups = [group for group in GROUPS if group.page == "results"]
+    beside_published = [row for group in groups if group.published for row in group.rows]
+    assert text.count("| not run |") == len(beside_published)
+    later = [row for group in groups if not group.published for row in group.rows]
+    listed = text.partition("## Not run\n\n")[2].split("\n\n")[0].splitlines()
+    names = [name for line in listed for name in line.partition("): ")[2].split(", ")]
+    assert names == [row.name for row in later]
     assert "| HoVer-Net | its paper; the same images | published | | | 0.571 | 0.547 |" in text
     assert not (tmp_path / "images").exists()
 

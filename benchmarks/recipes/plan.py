@@ -153,7 +153,7 @@ NO_ENLARGING = {  # the network's input is as large as before, and shows more of
 }
 RANDOM = {"model.backbone.init_cfg": None}
 
-RECIPE = TrainRow(LITE0, "EfficientNet-Lite0 from ImageNet weights", LITE0, 1620, "test")
+RECIPE = TrainRow(LITE0, "EfficientNet-Lite0 from ImageNet weights", LITE0, 1080, "test")
 FROM_HE = _vary(RECIPE, f"{LITE0}_nuclei-he", "the same from nuclei-he", start="nuclei-he")
 LITE = TrainRow("lite0", "EfficientNet-Lite0 from ImageNet weights", LITE0, 1000)
 R18_SMALL = TrainRow("r18", "R18 from random weights, anchors of 16 to 96 px", R18, 1000)

@@ -124,6 +124,15 @@ def tabulate(group: Group, outcomes: Sequence[Outcome]) -> str:
     return text
 
 
+def list_later(groups: Sequence[Group]) -> list[str]:
+    """List the groups of which nothing was run, a line for each; nothing without any."""
+    lines = [
+        f"- {group.title} (`--only {group.name}`): " + ", ".join(row.name for row in group.rows)
+        for group in groups
+    ]
+    return ["## Not run\n\n" + "\n".join(lines)] if lines else []
+
+
 def write_report(name: str, path: Path, raw: Raw) -> str:
     """Write a page and its pictures.
 
@@ -136,7 +145,13 @@ def write_report(name: str, path: Path, raw: Raw) -> str:
         What was written.
     """
     groups = {group: read_outcomes(group, raw) for group in GROUPS if group.page == name}
-    tables = [tabulate(group, outcomes) for group, outcomes in groups.items()]
+    begun = {
+        group: outcomes
+        for group, outcomes in groups.items()
+        if group.published or any(outcome.runs for outcome in outcomes)
+    }
+    tables = [tabulate(group, outcomes) for group, outcomes in begun.items()]
+    tables += list_later([group for group in groups if group not in begun])
     before = path.read_text(encoding="utf-8") if path.exists() else ""
     body = "\n\n".join([TEXT, *tables, *draw(name, list(groups.values()), path.parent), BY_HAND])
     body += before.partition(BY_HAND)[2]
