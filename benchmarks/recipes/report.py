@@ -163,7 +163,7 @@ def draw(page: str, groups: Sequence[Sequence[Outcome]], folder: Path) -> list[s
     done = [outcome for group in groups for outcome in group if outcome.runs]
     if not done:
         return []
-    pictures = {page: ("AP50 of every run", draw_outcomes(done))}
+    pictures = {page: ("AP50 of every run", draw_outcomes(done))} if len(done) > 1 else {}
     curves = [run for outcome in groups[0] for run in read_curves(outcome)]
     if curves:
         figure = plot_runs(curves, weight=0.8, group_pattern=SEED_PATTERN)
