@@ -198,7 +198,7 @@ TEXT = """Prediction of {image} ({megapixels} Mpx) on a CPU: array in, cells out
 backbone, neck and RPN; the box head on the proposals used; the mask head on the cells kept.
 "Before" is an earlier commit in its own environment, with mmcv's compiled ops. StarDist's network
 has the shape of its H&E model and random weights; its non-maximum suppression is not counted.
-Ranges are over all calls. `--amp` halves the time on CPUs with AMX only, as this one.
+Ranges are over all calls. `--amp` computes in bfloat16, which pays where the CPU has AMX.
 
 {table}
 

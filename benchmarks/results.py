@@ -1,15 +1,16 @@
-"""Train and judge the rows of docs/results.md and docs/ablation.md on real cells.
+"""Train and evaluate the rows of docs/results.md and docs/ablation.md on real cells.
 
 python benchmarks/results.py                            # all that is not done, in the plan's order
 python benchmarks/results.py --only recipe              # a group, or rows by name
 python benchmarks/results.py --only lite0 --seeds 0
-python benchmarks/results.py --judge ROW WORK_FOLDER    # a training from elsewhere, as the row
+python benchmarks/results.py --evaluate ROW WORK_FOLDER    # a training from elsewhere, as the row
 python benchmarks/results.py --report-only              # write the pages again
 
 Run it where data/ holds consep, monuseg and dsb2018, as the configs name them. Runs in the JSON
 files beside the pages are done; others are read from --work-dir, or resume there. Each run is
-written down as soon as it is judged. `--quick` trains two steps and judges one fold. The rows are
-in benchmarks/recipes/plan.py. The pages' text below their last line, written by hand, stays.
+written down as soon as it is evaluated, on test images only once. `--quick` trains two steps and
+evaluates one fold. The rows are in benchmarks/recipes/plan.py. The pages' text below their last
+line, written by hand, stays.
 """
 
 import sys
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from frame import ROOT, Raw, find_page, make_parser, read_raw, write_raw
-from recipes.judging import (
+from recipes.evaluating import (
     Entry,
     check_training,
     describe_run,
@@ -55,21 +56,21 @@ class Job:
 
 def parse_args() -> Namespace:
     """Parse the command line."""
-    parser = make_parser(__doc__, "two steps of one row, judged on a fold")
+    parser = make_parser(__doc__, "two steps of one row, evaluated on a fold")
     names = [*(group.name for group in GROUPS), *ROWS]
     parser.add_argument("--only", nargs="+", metavar="NAME", help="groups and rows (default: all)")
     parser.add_argument("--seeds", nargs="+", type=int, help="only these (default: each row's own)")
     parser.add_argument("--steps", type=int, help="of each training (default: each row's own)")
     parser.add_argument("--work-dir", type=Path, default=ROOT / "work_dirs" / "results")
     parser.add_argument(
-        "--judge",
+        "--evaluate",
         nargs=2,
         metavar=("ROW", "PATH"),
-        help="judge the last checkpoint of a work folder, or a checkpoint in it, as this row",
+        help="evaluate the last checkpoint of a work folder, or a checkpoint in it, as this row",
     )
     parser.add_argument("--report-only", action="store_true", help="write what is done so far")
     args = parser.parse_args()
-    unknown = {*(args.only or ()), *(args.judge or ())[:1]} - set(names)
+    unknown = {*(args.only or ()), *(args.evaluate or ())[:1]} - set(names)
     if unknown:
         raise CellsegError(f"There is no row {', '.join(unknown)}; rows are {', '.join(names)}.")
     if args.quick:
@@ -93,7 +94,8 @@ def plan_jobs(args: Namespace, done: Raw) -> list[Job]:
         ]
         for seed, row, fold in sorted(arms, key=lambda arm: arm[0]):
             entry = done.get(name_run(row, seed, fold))
-            if entry is not None and args.steps in (None, entry["steps"]):
+            is_final = source_of(row).evaluated == "test"  # once, whatever the steps
+            if entry is not None and (is_final or args.steps in (None, entry["steps"])):
                 continue
             steps = args.steps or source_of(row).steps
             training = Training(source_of(row), seed, fold, steps, args.work_dir.resolve())
@@ -120,17 +122,17 @@ def run_jobs(args: Namespace, jobs: list[Job]) -> None:
         raise CellsegError("\n".join(failures))
 
 
-def judge(args: Namespace) -> None:
-    """Judge a training from elsewhere as a row."""
-    name, path = args.judge
+def evaluate(args: Namespace) -> None:
+    """Evaluate a training from elsewhere as a row."""
+    name, path = args.evaluate
     row = ROWS[name]
     if not isinstance(row, TrainRow) or len(row.folds) > 1:
-        raise CellsegError(f"--judge takes a row of one training; {name} is none.")
+        raise CellsegError(f"--evaluate takes a row of one training; {name} is none.")
     checkpoint, config = find_training(Path(path))
     seed = describe_training(checkpoint)["seed"]
     if name_run(row, seed, row.folds[0]) in read_raw(find_page(args, page_of(name))):
-        raise CellsegError(f"{name} with seed {seed} is judged already, and that stands.")
-    training = Training(row, seed, row.folds[0], row.steps, args.work_dir.resolve() / "judged")
+        raise CellsegError(f"{name} with seed {seed} is evaluated already, and that stands.")
+    training = Training(row, seed, row.folds[0], row.steps, args.work_dir.resolve() / "evaluated")
     check_training(config, training)
     with ChildProcesses() as children:
         keep(args, Job(training, (row,)).run(children, checkpoint))
@@ -161,8 +163,8 @@ def report(args: Namespace) -> None:
 def main() -> None:
     """Run the rows and write the report."""
     args = parse_args()
-    if args.judge:
-        judge(args)
+    if args.evaluate:
+        evaluate(args)
     elif not args.report_only:
         done: Raw = {}
         for page in TITLES:

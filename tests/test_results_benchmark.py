@@ -12,7 +12,7 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from benchmarks.recipes.judging import AP50, check_training, describe_images, find_training
+from benchmarks.recipes.evaluating import AP50, check_training, describe_images, find_training
 from benchmarks.recipes.plan import GROUPS, LITE, LITE0, ROWS, TestRow, TrainRow, source_of
 from benchmarks.recipes.report import BY_HAND, Outcome, compare, describe, write_report
 from benchmarks.recipes.runs import (
@@ -58,18 +58,22 @@ def results(monkeypatch):
 
 
 @pytest.mark.parametrize("row", TRAIN_ROWS, ids=lambda row: row.name)
-def test_row_when_made_a_config_then_it_judges_no_image_that_trains(row, tmp_path) -> None:
+def test_row_when_made_a_config_then_it_evaluates_no_image_that_trains(row, tmp_path) -> None:
     cfg = make_config(plan(row, tmp_path, fold=row.folds[-1]))
     assert (cfg.train_cfg.max_iters, cfg.default_hooks.checkpoint.save_best) == (8, None)
     check_class_counts(cfg)
-    judging = cfg.test_dataloader.dataset
+    evaluating = cfg.test_dataloader.dataset
     trained = describe_images(cfg)[0]
-    if row.judged == "test":
-        assert (trained[2], judging.num_folds, cfg.val_dataloader) == (0, 0, None)
-        assert judging.data_root.endswith("test")
-    if row.judged == "fold":
-        assert trained[2:4] == [judging.num_folds, judging.fold] == [row.num_folds, row.folds[-1]]
-        assert (trained[1], judging.split) == (Path(judging.data_root).name, "val")
+    if row.evaluated == "test":
+        assert (trained[2], evaluating.num_folds, cfg.val_dataloader) == (0, 0, None)
+        assert evaluating.data_root.endswith("test")
+    if row.evaluated == "fold":
+        assert (
+            trained[2:4]
+            == [evaluating.num_folds, evaluating.fold]
+            == [row.num_folds, row.folds[-1]]
+        )
+        assert (trained[1], evaluating.split) == (Path(evaluating.data_root).name, "val")
 
 
 @pytest.mark.parametrize("name", ["lite0_cascade", "depth-50", "lite0_random"])
@@ -147,7 +151,16 @@ def test_jobs_when_runs_are_done_then_only_the_others_are_planned(results, tmp_p
     assert len(results.plan_jobs(args, done)[0].rows) == 5
 
 
-def test_judging_when_trained_on_other_images_then_error(tmp_path) -> None:
+def test_jobs_when_a_row_stands_on_test_images_then_other_steps_do_not_repeat_it(
+    results, tmp_path
+) -> None:
+    args = Namespace(only=[LITE0], seeds=[0], steps=7, work_dir=tmp_path)
+    (job,) = results.plan_jobs(args, {})
+    done = {results.name_run(job.rows[0], 0, 0): {"steps": 1080}}
+    assert results.plan_jobs(args, done) == []
+
+
+def test_evaluating_when_trained_on_other_images_then_error(tmp_path) -> None:
     recipe, other = (plan(row, tmp_path) for row in (ROWS[LITE0], LITE))
     for training in (recipe, other):
         prepare(training)
@@ -251,10 +264,10 @@ def test_results_when_run_on_few_images_then_tables_and_records_are_written(tmp_
     assert trained["val_segm_AP50"]
     assert "loss" not in tested
     folder = tmp_path / "w" / f"{recipe}_seed0_fold0_2-steps"
-    again = run_command(tmp_path, "--judge", recipe, folder, *words)
-    assert "is judged already" in again.stderr
+    again = run_command(tmp_path, "--evaluate", recipe, folder, *words)
+    assert "is evaluated already" in again.stderr
     words[-1] = tmp_path / "other"
-    again = run_command(tmp_path, "--judge", recipe, folder, *words)
+    again = run_command(tmp_path, "--evaluate", recipe, folder, *words)
     assert again.returncode == 0, again.stderr[-3000:]
-    judged = json.loads((tmp_path / "other" / "results.json").read_text())[f"{recipe} seed 0"]
-    assert judged["scores"] == run["scores"]
+    evaluated = json.loads((tmp_path / "other" / "results.json").read_text())[f"{recipe} seed 0"]
+    assert evaluated["scores"] == run["scores"]

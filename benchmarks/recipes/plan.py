@@ -1,4 +1,4 @@
-"""The rows: what each one trains or tests, on what, for how long, and which images judge it."""
+"""The rows: what each one trains or tests, for how long, and on which images."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,7 +22,7 @@ class TrainRow:
         meaning: What the row shows, for the table.
         config: The config in configs/cell that it trains.
         steps: Training steps.
-        judged: The images that judge its last checkpoint: 'test' for the config's test images,
+        evaluated: What its last checkpoint is evaluated on: 'test' for the config's test images,
             while all others train; 'fold' for a fold of the training images, which does not train;
             'config' for what the config tests, which trains as it says.
         seeds: One run for each seed and fold.
@@ -39,7 +39,7 @@ class TrainRow:
     meaning: str
     config: str
     steps: int
-    judged: Literal["test", "fold", "config"] = "fold"
+    evaluated: Literal["test", "fold", "config"] = "fold"
     seeds: tuple[int, ...] = (0, 1)
     folds: tuple[int, ...] = (0,)
     num_folds: int = 5

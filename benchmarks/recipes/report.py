@@ -15,7 +15,7 @@ from cellseg.analysis.confusion_plot import draw_confusion
 from cellseg.analysis.curves import SEED_PATTERN, plot_runs, save_figure
 from cellseg.analysis.training_logs import TrainingRun
 
-from .judging import AP50, MINIMUM_SCORES, Entry
+from .evaluating import AP50, MINIMUM_SCORES, Entry
 from .plan import GROUPS, Group, Row, source_of
 
 BY_HAND = "<!-- The text below is written by hand and kept. -->\n"
@@ -32,7 +32,7 @@ COLUMNS = {
     },
     "ablation": {"segm AP": "coco/segm_mAP", "bbox AP50": "coco/bbox_mAP_50"},
 }
-JUDGED = {"test": "the test images", "fold": "held-out folds", "config": "val"}
+EVALUATED_ON = {"test": "the test images", "fold": "held-out folds", "config": "val"}
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def compare(outcome: Outcome, baseline: Outcome) -> str:
 
 
 def tabulate(group: Group, outcomes: Sequence[Outcome]) -> str:
-    """Write the table of a group, and the AP50 of each class where a recipe was judged."""
+    """Write the table of a group, and the AP50 of each class where a recipe was evaluated."""
     columns = COLUMNS[group.page]
     head = ["row", "what it shows", "seeds", "segm AP50", f"compared with {group.rows[0].name}"]
     head += [*columns, "steps", "hours"]
@@ -114,8 +114,8 @@ def tabulate(group: Group, outcomes: Sequence[Outcome]) -> str:
             cells += [outcome.list_own("steps"), outcome.mean_hours()]
         rows.insert(0, cells)
     rows = [[*row, *[""] * (len(head) - len(row))] for row in rows]
-    where = JUDGED[source_of(group.rows[0]).judged]
-    text = f"## {group.title}\n\nJudged on {where}.\n\n{write_table(head, rows)}"
+    where = EVALUATED_ON[source_of(group.rows[0]).evaluated]
+    text = f"## {group.title}\n\nEvaluated on {where}.\n\n{write_table(head, rows)}"
     done = [outcome for outcome in outcomes if outcome.runs and group.name == "recipe"]
     for classes in [done[0].runs[0]["classes"]] if done else []:
         keys = [f"coco/segm_{name}_AP_50" for name in classes]
@@ -211,5 +211,5 @@ def read_curves(outcome: Outcome) -> list[TrainingRun]:
 TEXT = """\
 ± is the standard deviation over runs. A difference is that of runs with the same seed, fold and
 steps; its ± is the root of both rows' summed variances. A difference that is not larger is *within
-the spread*. The last averaged weights are judged, never the best checkpoint. *Hours* are of
+the spread*. The last averaged weights are evaluated, never the best checkpoint. *Hours* are of
 training steps. Curves, machine, date and commit of each run are in the JSON file."""

@@ -85,14 +85,14 @@ def list_training_sets(settings: ConfigDict) -> Iterator[ConfigDict]:
 
 
 def choose_images(cfg: Config, training: Training) -> None:
-    """Set which images train and which ones judge, as the row says."""
+    """Set the images to train on and to evaluate on, as the row says."""
     row, sets = training.row, list(list_training_sets(cfg.train_dataloader.dataset))
-    if row.judged == "test":
+    if row.evaluated == "test":
         for data in sets:
             data.num_folds = 0
         # All images train, so that none is left to validate.
         cfg.update({f"val_{part}": None for part in ("dataloader", "cfg", "evaluator")})
-    if row.judged == "fold":
+    if row.evaluated == "fold":
         own: dict[str, Any] = {"num_folds": row.num_folds, "fold": training.fold}
         if row.groups:
             own["groups_file"] = str(CONFIGS / "_base_" / row.groups)

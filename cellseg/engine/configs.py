@@ -99,7 +99,11 @@ def read_config(config: str | Path | Config, options: Mapping[str, Any] | None =
 
 def _find_moved_base(path: Path) -> str:
     """Say where the base of a project's config lies now, when cellseg was installed elsewhere."""
-    named = re.search(r"^_base_ = ['\"](.+)['\"]$", path.read_text("utf-8"), re.MULTILINE)
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, ValueError):  # what cannot be read has been said already
+        return ""
+    named = re.search(r"^_base_ = ['\"](.+)['\"]$", text, re.MULTILINE)
     if named is None or Path(named[1]).exists():
         return ""
     here = configs_folder().resolve().joinpath(*Path(named[1]).parts[-2:])

@@ -1,18 +1,14 @@
 """What holds a file open until a `with` block ends."""
 
+from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Self
 
 
-class Closable:
+class Closable(AbstractContextManager):
     """An object with a file to close, where it has one; a context manager that does so."""
 
     def close(self) -> None:
         """Close the file, where there is one."""
-
-    def __enter__(self) -> Self:
-        """Return the object itself."""
-        return self
 
     def __exit__(
         self,

@@ -60,6 +60,16 @@ def test_read_config_when_cellseg_has_moved_then_the_line_to_change_is_named(tmp
         read_config(path)
 
 
+def test_read_config_when_it_cannot_be_opened_then_one_sentence(path, monkeypatch) -> None:
+    def refuse(*args: object, **options: object) -> None:
+        raise PermissionError("not for you")
+
+    monkeypatch.setattr(Config, "fromfile", refuse)
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(CellsegError, match=r"config: not for you$"):
+        read_config(path)
+
+
 def test_read_config_when_an_option_does_not_fit_then_it_is_named(path) -> None:
     with pytest.raises(CellsegError, match=r"--cfg-options dataset\.type\.x does not fit"):
         read_config(path, {"dataset.type.x": 1})

@@ -1,4 +1,4 @@
-"""Judge a checkpoint: its scores, and what is known of its training, for the JSON file."""
+"""Evaluate a checkpoint: its scores, and what is known of its training, for the JSON file."""
 
 import math
 import subprocess
@@ -25,7 +25,7 @@ AP50 = "coco/segm_mAP_50"
 Entry = dict[str, Any]
 
 
-def judge(folder: Path) -> Entry:
+def evaluate(folder: Path) -> Entry:
     """Score the cells that a test left.
 
     Args:
@@ -101,7 +101,7 @@ def describe_run(row: Row, training: Training, checkpoint: Path, folder: Path) -
         **known,
         **stamp(),
         "commit": commit,
-        **judge(folder),
+        **evaluate(folder),
     }
 
 
