@@ -183,9 +183,10 @@ GROUPS = (
     ),
     Group(
         "weights",
-        "ImageNet or random weights",
+        "Weights to start from",
         LITE,
         _vary(LITE, "lite0_random", "the same from random weights", options=RANDOM),
+        _vary(LITE, "lite0_nuclei-he", "the same from nuclei-he", start="nuclei-he"),
     ),
     Group(
         "depth",
