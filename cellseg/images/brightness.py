@@ -17,10 +17,12 @@ def measure_brightness(source: ImageSource) -> float:
         source: The image, open.
 
     Returns:
-        The median of 5 x 5 parts of up to 64 x 64 pixels that are spread over it, 0 to 255.
+        The median of 5 x 5 parts of up to 64 x 64 pixels that are spread over it, 0 to 255. Parts
+        of a single value, such as what a slide scanner left out, count only where all are so.
     """
     width, height = min(source.width, _PART_PX), min(source.height, _PART_PX)
     xs = np.linspace(0, source.width - width, _GRID).astype(int).tolist()
     ys = np.linspace(0, source.height - height, _GRID).astype(int).tolist()
-    parts = [source.read(x, y, width, height) for y in ys for x in xs]
-    return float(np.median([part.mean(axis=2) for part in parts]))
+    parts = [source.read(x, y, width, height).mean(axis=2) for y in ys for x in xs]
+    seen = [part for part in parts if part.min() < part.max()]
+    return float(np.median(seen or parts))
