@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,7 @@ class TiffImage(StoredImage):
         self.may_be_bgr = not is_slide
         self._cache: OrderedDict[tuple[int, int], NDArray[Any]] = OrderedDict()
         self._cached_bytes = 0
+        self._lock = Lock()  # of the file's position and the cache: several threads may read
         self._checked: set[tuple[int, int | None]] = set()
         with tiff_pages.as_data_error(path):
             self._tiff = tiff_pages.open_tiff(path)
@@ -163,15 +165,16 @@ class TiffImage(StoredImage):
     def _decode(self, level: int, index: int) -> NDArray[Any] | None:
         """Decode one segment (h, w, samples), or take it from the cache; None where it is empty."""
         key = (level, index)
-        if key in self._cache:
-            self._cache.move_to_end(key)
-            return self._cache[key]
         page = self._pages[level]
-        if page.databytecounts[index] == 0:
-            return None
-        handle = self._tiff.filehandle
-        handle.seek(page.dataoffsets[index])
-        data = handle.read(page.databytecounts[index])
+        with self._lock:
+            if key in self._cache:
+                self._cache.move_to_end(key)
+                return self._cache[key]
+            if page.databytecounts[index] == 0:
+                return None
+            handle = self._tiff.filehandle
+            handle.seek(page.dataoffsets[index])
+            data = handle.read(page.databytecounts[index])
         if len(data) < page.databytecounts[index]:
             raise EOFError(f"segment {index} ends early")
         options: dict[str, Any] = {}
@@ -181,10 +184,12 @@ class TiffImage(StoredImage):
         if segment is None:
             return None
         segment = segment.reshape(segment.shape[-3:])
-        self._cache[key] = segment
-        self._cached_bytes += segment.nbytes
-        while self._cached_bytes > _CACHE_BYTES and len(self._cache) > 1:
-            self._cached_bytes -= self._cache.popitem(last=False)[1].nbytes
+        with self._lock:
+            if key not in self._cache:  # another thread may have been faster
+                self._cache[key] = segment
+                self._cached_bytes += segment.nbytes
+            while self._cached_bytes > _CACHE_BYTES and len(self._cache) > 1:
+                self._cached_bytes -= self._cache.popitem(last=False)[1].nbytes
         return segment
 
     def close(self) -> None:

@@ -10,8 +10,7 @@ cells.boxes, cells.scores, cells.classes, cells.rles, cells.label_map()
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from mmengine.dataset import DefaultSampler
 from mmengine.registry import init_default_scope
 from numpy.typing import NDArray
 
+from cellseg.cores import count_cores
 from cellseg.engine.class_counts import check_class_counts
 from cellseg.engine.configs import find_test_dataset, read_class_names, read_config, read_palette
 from cellseg.engine.cpu_amp import warn_of_slow_bfloat16
@@ -53,10 +53,11 @@ from cellseg.inference.tile_plan import (
     TilePlan,
     check_tiling,
     plan_tiles,
+    read_tiles,
 )
-from cellseg.inference.tiles import is_background
 from cellseg.structures.cells import Cells
 
+_MOST_READERS = 8  # threads that decode tiles for a GPU; a CPU's time is all in the network
 _ROUGH_SCORE = 0.3  # of cells that count in an estimate
 
 ImageLike = NDArray[np.uint8] | str | Path | ImageSource
@@ -143,6 +144,7 @@ class Predictor:
         self.tiling = tiling or TileOptions()
         self.amp = amp
         self._said_swapped = False  # that an array looks so
+        self._num_readers = 1 if self.device.type == "cpu" else min(count_cores(), _MOST_READERS)
         if self.device.type == "cpu":
             _prepare_cpu(amp)
         init_default_scope(self.cfg.get("default_scope", "mmdet"))
@@ -292,7 +294,8 @@ class Predictor:
         """
         wanted = plan.batches if batches is None else [plan.batches[index] for index in batches]
         result = TileCells()
-        for indices, images in self._read_ahead(source, plan, wanted):
+        skip, readers = self.tiling.skip_background, self._num_readers
+        for indices, images in read_tiles(source, plan, wanted, skip, readers):
             kept = [
                 place for place, image in zip(indices, images, strict=True) if image is not None
             ]
@@ -368,27 +371,6 @@ class Predictor:
                 f"{', '.join(names)} in place of {', '.join(self.class_names)}."
             )
         return fold_batch_norms(build_detector(cfg, checkpoint))
-
-    def _read_ahead(
-        self, source: ImageSource, plan: TilePlan, batches: Sequence[tuple[int, ...]]
-    ) -> Iterator[tuple[tuple[int, ...], list[NDArray[np.uint8] | None]]]:
-        """Read batches of tiles one ahead, in a thread; a tile of background comes as None."""
-        can_skip = self.tiling.skip_background and len(plan.tiles) > 1
-
-        def read(batch: tuple[int, ...]) -> list[NDArray[np.uint8] | None]:
-            images = []
-            for index in batch:
-                tile = plan.tiles[index]
-                image = source.read(tile.x1, tile.y1, tile.width, tile.height)
-                images.append(None if can_skip and is_background(image) else image)
-            return images
-
-        with ThreadPoolExecutor(1) as reader:
-            ahead = [reader.submit(read, batch) for batch in batches[:1]]
-            for place, batch in enumerate(batches):
-                images = ahead.pop().result()
-                ahead += [reader.submit(read, after) for after in batches[place + 1 : place + 2]]
-                yield batch, images
 
     def _find_roughly(self, image: NDArray[np.uint8], scale: float) -> Cells:
         """Find cells for an estimate, low scores included."""

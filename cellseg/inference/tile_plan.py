@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cellseg.errors import CellsegError
-from cellseg.inference.tiles import Tile, check_range, make_tile_grid
+from cellseg.images import ImageSource
+from cellseg.inference.tiles import Tile, check_range, is_background, make_tile_grid
 
 _STRIDE = 64  # of the coarsest feature level: tiles moved by it look the same to the network
 LEAST_TILE_PX = 512
@@ -136,3 +142,44 @@ def group_tiles(tiles: Sequence[Tile], batch_size: int) -> tuple[tuple[int, ...]
             for begin in range(0, len(group), batch_size)
         )
     )
+
+
+def read_tiles(
+    source: ImageSource,
+    plan: TilePlan,
+    batches: Sequence[tuple[int, ...]],
+    skip_background: bool,
+    num_readers: int = 1,
+) -> Iterator[tuple[tuple[int, ...], list[NDArray[np.uint8] | None]]]:
+    """Read batches of tiles in order, some of them ahead, in threads.
+
+    Args:
+        source: The image.
+        plan: Its tiles.
+        batches: The batches that are wanted, as in `TilePlan.batches`.
+        skip_background: Whether tiles without a cell to be seen are left out; a single tile that
+            covers the image never is.
+        num_readers: Threads, and batches that are read before they are asked for.
+
+    Yields:
+        Each batch with its tiles, (h, w, 3) uint8 B, G, R; None for a tile that is left out.
+    """
+    can_skip = skip_background and len(plan.tiles) > 1
+
+    def read(batch: tuple[int, ...]) -> list[NDArray[np.uint8] | None]:
+        images = []
+        for index in batch:
+            tile = plan.tiles[index]
+            image = source.read(tile.x1, tile.y1, tile.width, tile.height)
+            images.append(None if can_skip and is_background(image) else image)
+        return images
+
+    waiting: deque[Future[list[NDArray[np.uint8] | None]]] = deque()
+    with ThreadPoolExecutor(num_readers) as readers:
+        try:
+            for number, batch in enumerate(batches):
+                ahead = batches[number + len(waiting) : number + num_readers + 1]
+                waiting += [readers.submit(read, later) for later in ahead]
+                yield batch, waiting.popleft().result()
+        finally:
+            readers.shutdown(cancel_futures=True)  # what nobody will ask for after an error

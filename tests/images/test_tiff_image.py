@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import tifffile
@@ -112,6 +114,20 @@ def test_cache_when_small_is_kept_small_and_changes_nothing(tmp_path, image, mon
     with open_source(path) as source:
         np.testing.assert_array_equal(source.read(0, 0, 330, 290), image[..., ::-1])
         assert len(source._stored._cache) <= 3
+
+
+def test_read_when_many_threads_read_at_once_then_is_what_one_reads(tmp_path, monkeypatch):
+    monkeypatch.setattr("cellseg.images.tiff_image._CACHE_BYTES", 4 * 32 * 32 * 3)
+    image = np.random.default_rng(0).integers(0, 256, (300, 420, 3), np.uint8)
+    path = tmp_path / "image.tif"
+    tifffile.imwrite(path, image, photometric="rgb", tile=(32, 32), compression="zlib")
+    places = [(x, y) for y in range(0, 236, 20) for x in range(0, 356, 20)] * 3
+    with open_source(path) as source, ThreadPoolExecutor(8) as threads:
+        regions = list(threads.map(lambda place: source.read(*place, 64, 64), places))
+        cached = source._stored._cache.values()
+        assert source._stored._cached_bytes == sum(part.nbytes for part in cached)
+    for (x, y), region in zip(places, regions, strict=True):
+        np.testing.assert_array_equal(region, image[y : y + 64, x : x + 64, ::-1])
 
 
 def test_levels_of_a_pyramid_are_found_with_their_pixel_size(tmp_path, image):

@@ -1,16 +1,19 @@
 """How images are cut into tiles, and tiles grouped into batches."""
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cellseg.errors import CellsegError
+from cellseg.errors import CellDataError, CellsegError
+from cellseg.images import ArraySource
 from cellseg.inference.tile_plan import (
     LEAST_TILE_PX,
     TileOptions,
     check_tiling,
     group_tiles,
     plan_tiles,
+    read_tiles,
 )
 from cellseg.inference.tiles import make_tile_grid
 
@@ -91,3 +94,39 @@ def test_group_when_border_tiles_are_smaller_then_they_are_apart():
 def test_tile_options_that_make_no_sense_are_refused(options):
     with pytest.raises(CellsegError, match="must be"):
         TileOptions(**options)
+
+
+@pytest.mark.parametrize("num_readers", [1, 3, 50])
+def test_read_tiles_when_several_threads_read_then_comes_in_order(num_readers):
+    image = np.random.default_rng(0).integers(0, 256, (700, 900, 3), np.uint8)
+    image[:256, :256] = 230
+    plan = plan_tiles(700, 900, TileOptions(tile_px=256, overlap_px=32, whole=False), INPUT_SIZE)
+    wanted = plan.batches[1:] + plan.batches[:1]
+    read = list(read_tiles(ArraySource(image), plan, wanted, True, num_readers))
+    assert [batch for batch, _ in read] == list(wanted)
+    for batch, tiles in read:
+        for index, tile in zip(batch, tiles, strict=True):
+            place = plan.tiles[index]
+            assert (tile is None) == (index == 0)
+            if tile is not None:
+                np.testing.assert_array_equal(tile, image[place.y1 : place.y2, place.x1 : place.x2])
+
+
+def test_read_tiles_when_one_cannot_be_read_then_reads_no_more_than_is_ahead():
+    class Damaged(ArraySource):
+        reads = 0
+
+        def read(self, x, y, width, height):
+            self.reads += 1
+            if (x, y) != (0, 0):
+                raise CellDataError("damaged")
+            return super().read(x, y, width, height)
+
+    source = Damaged(np.zeros((3000, 3000, 3), np.uint8))
+    options = TileOptions(tile_px=256, overlap_px=32, whole=False, batch_size=1)
+    plan = plan_tiles(3000, 3000, options, INPUT_SIZE)
+    tiles = read_tiles(source, plan, plan.batches, False, 2)
+    assert next(tiles)[0] == (0,)
+    with pytest.raises(CellDataError, match="damaged"):
+        next(tiles)
+    assert source.reads <= 4
