@@ -71,7 +71,12 @@ def find_config(name: str | Path) -> Path:
             f"{start}; the nearest that come with cellseg are {', '.join(near)}. "
             "`cellseg configs` lists them all."
         )
-    raise CellsegError(f"{start}; `cellseg configs` lists those that come with cellseg.")
+    if path.is_dir():
+        start = f"{path} is a folder without a config.py"
+    raise CellsegError(
+        f"{start}; `cellseg new` makes a project with one, and `cellseg configs` lists those that "
+        "come with cellseg."
+    )
 
 
 def find_source(name: str | Path) -> Path:

@@ -88,8 +88,8 @@ def _find_rare_classes(facts: DataFacts) -> list[str]:
         count = 0 if held_out is None else int(facts.counts[held_out].sum())
         if count < _FEW_VALIDATION_CELLS:
             found.append(
-                f"Only {count} cells validate, so that the scores are uncertain: annotate more "
-                f"images until there are {_FEW_VALIDATION_CELLS}, or use `cellseg cross-validate`."
+                f"The validation images hold only {count} cells, so the scores are uncertain: "
+                f"annotate at least {_FEW_VALIDATION_CELLS}, or use `cellseg cross-validate`."
             )
     return found
 
@@ -101,14 +101,14 @@ def _find_odd_cells(facts: DataFacts) -> list[str]:
     pieces = int(np.count_nonzero(cells.pieces > 1))
     if pieces > _LARGE_SHARE * total:
         found.append(
-            f"{pieces:,} of {total:,} cells are in several pieces; where one label stands for many "
-            "cells, convert with --connected-components (`cellseg convert`)."
+            f"{pieces:,} of {total:,} cells are in several pieces; if one label stands for many "
+            "cells, make the project or the data again with --connected-components."
         )
     tiny = int(np.count_nonzero(cells.areas < facts.tiny_px))
     if tiny > _TINY * total:
         found.append(
-            f"{tiny:,} of {total:,} cells have fewer than {facts.tiny_px} px; such specks are "
-            "mostly slips of the pen: see suspicious_cells.csv."
+            f"{tiny:,} of {total:,} cells have fewer than {facts.tiny_px} px; these are "
+            "mostly accidental: see suspicious_cells.csv."
         )
     return found
 

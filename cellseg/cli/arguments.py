@@ -142,6 +142,16 @@ def add_skip_bad(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> N
     )
 
 
+def add_connected_components(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Add the flag that makes a cell of each piece of a mask."""
+    parser.add_argument(
+        "--connected-components",
+        action="store_true",
+        help="make every connected piece a cell: for black-and-white masks, and 8-bit ids that "
+        "started over at 256",
+    )
+
+
 def add_show_argument(parser: argparse.ArgumentParser, what: str = "the figure") -> None:
     """Add the flag that opens a window."""
     parser.add_argument("--show", action="store_true", help=f"show {what} in a window")

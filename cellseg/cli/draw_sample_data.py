@@ -32,6 +32,8 @@ def main(args: argparse.Namespace) -> None:
 
     plan = SamplePlan(args.train, args.val, args.size, args.cells, args.seed)
     with as_cellseg_error():
-        drawn = draw_sample_set(args.out, plan, lambda folders: tqdm(folders, unit="image"))
+        drawn = draw_sample_set(
+            args.out, plan, lambda folders: tqdm(folders, unit="image", disable=None)
+        )
     total = plan.num_train + plan.num_val
     sys.stdout.write(f"{args.out}: {total} images, {len(drawn)} drawn now\n")

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from cellseg.cli.arguments import add_class_map, add_skip_bad
+from cellseg.cli.arguments import add_class_map, add_connected_components, add_skip_bad
 from cellseg.errors import CellsegError
 
 FORMATS = ("auto", "labels", "geojson", "coco", "monusac", "pannuke", "dsb2018")
@@ -51,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="order in which TIFFs store colors (default: rgb)",
     )
     add_skip_bad(data)
+    add_connected_components(data)
     training = parser.add_argument_group("training")
     training.add_argument(
         "--from",
@@ -75,6 +76,8 @@ def check(args: argparse.Namespace) -> None:
         raise CellsegError("--data has its labels in it; leave out --labels and --val-images.")
     if args.val_labels is not None and args.val_images is None:
         raise CellsegError("--val-labels needs --val-images; give both.")
+    if args.val_images is not None and args.labels is not None and args.val_labels is None:
+        raise CellsegError("--val-images needs --val-labels, as --images has --labels; give both.")
     if args.steps is not None and args.steps < 1:
         raise CellsegError("--steps must be at least 1.")
 

@@ -276,4 +276,4 @@ def _explain_no_image(roots: Sequence[Path], names: FileNames) -> str:
         return f"{message}; the folder is an image's own, set data_root to its parent."
     if any(map(_holds_tiffs, roots)):
         return f"{message}; give each image a folder, or list the files in a test_index."
-    return f"{message}; put the data there, or set data_root and image_name."
+    return f"{message}; put the data there, or correct the path."

@@ -87,8 +87,8 @@ def open_training_folder(data: Path, classes: Sequence[str] | None = None) -> Tr
     dataset = open_data(train_root, classes=classes)
     if not has_parts and len(dataset) < _FEWEST_IMAGES:
         raise CellsegError(
-            f"{data} has one image; give at least two, so that one can validate, or folders train "
-            "and val."
+            f"{data} has one image; give at least two, so that one can validate, or validation "
+            "images of their own (--val-images, or folders train and val)."
         )
     folds = 0 if has_parts else min(_FOLDS, len(dataset))
     return TrainingFolder(dataset, train_root, data / "val" if has_parts else data, folds)

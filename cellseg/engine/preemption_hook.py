@@ -208,14 +208,14 @@ def requeue_job() -> bool:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         text = f"SLURM does not answer ({error}); start the job again."
-        print_log(text, "current", logging.ERROR)
+        print_log(text, "current", logging.WARNING)
         return False
     if done.returncode:
         print_log(
             f"SLURM does not start the job {job} again ({done.stderr.strip()}); hand it in again "
             "with --resume.",
             "current",
-            logging.ERROR,
+            logging.WARNING,
         )
     return done.returncode == 0
 

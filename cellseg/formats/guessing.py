@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from cellseg.errors import CellsegError
@@ -51,10 +52,12 @@ def guess_format(images: Path, labels: Path | None = None) -> str:
     endings = CELLPOSE_ENDINGS if labels is None else _SIMPLE_LABELS
     if any(name.endswith(endings) for name in names):
         return "labels"
+    if labels is None and any(re.fullmatch(r"class\d+\.tif", name) for name in names):
+        raise CellsegError(f"{images} is in cellseg's own layout; give it by --data, not --images.")
     raise CellsegError(
-        f"{images if labels is None else labels}: holds no label maps, GeoJSON, COCO, XML or masks "
-        "that can be read; give the folder of the annotations with --labels, or say what they are "
-        "with --format."
+        f"{images if labels is None else labels}: no label maps, GeoJSON, COCO, XML or masks were "
+        "found there; give the folder of the annotations with --labels, or name their format with "
+        "--format."
     )
 
 

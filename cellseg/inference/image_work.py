@@ -221,7 +221,7 @@ def fail(image: InputImage, error: Exception) -> ImageOutcome:
     text = text.replace(str(image.path), image.origin)
     if image.origin not in text:
         text = f"{image.origin}: {type(error).__name__}: {text}"
-    print_log(text, "current", logging.ERROR)
+    print_log(text, "current", logging.WARNING)  # of an ERROR, MMEngine shows its own source line
     return ImageOutcome(image.name, error=text)
 
 

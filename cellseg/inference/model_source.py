@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,7 +117,8 @@ def _find_last_checkpoint(folder: Path) -> Path | None:
         last = find_resumable_checkpoint(folder / RUN_NAME)
         if last is None:
             raise CellsegError(
-                f"The project {folder} has no trained model yet; run `cellseg train {folder}`."
+                f"The project {folder} has no trained model yet; run `cellseg train "
+                f"{shlex.quote(str(folder))}`."
             )
         return last
     if is_model_folder(folder) or not (folder / "last_checkpoint").is_file():

@@ -14,8 +14,8 @@ from cellseg.structures.rle import find_runs
 from cellseg.structures.runs import Runs, expand_ranges, measure_runs
 
 MERGED_LABELS_HINT = (
-    "each label counts as one cell; is it a yes/no mask, or one of 8 bit with over 255 cells? Save "
-    "one id per cell in 16 bit, or convert the labels with --connected-components, which makes "
+    "each label counts as one cell; is it a black-and-white mask, or an 8-bit one of more than 255 "
+    "cells? Save one id per cell in 16 bit, or convert with --connected-components, which makes "
     "every piece a cell"
 )
 """What to do where `look_merged` is true."""

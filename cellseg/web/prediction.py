@@ -232,7 +232,7 @@ class PredictionQueue:
             except CellsegError as error:
                 self._fail(job, str(error).replace(str(job.image.path), job.image.name))
             except Exception as error:
-                print_log(f"{job.image.name}: {error!r}", "current", logging.ERROR)
+                print_log(f"{job.image.name}: {error!r}", "current", logging.WARNING)
                 self._fail(
                     job,
                     f"{job.image.name} could not be processed ({type(error).__name__}: {error}); "

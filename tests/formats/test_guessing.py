@@ -57,3 +57,10 @@ def test_format_when_there_are_images_only_then_one_sentence(tmp_path) -> None:
         guess_format(tmp_path)
     with pytest.raises(CellsegError, match="no file or folder"):
         guess_format(tmp_path, tmp_path / "absent")
+
+
+def test_format_when_the_folder_is_in_the_own_layout_then_names_the_flag(tmp_path) -> None:
+    touch(tmp_path / "x" / "image.tif")
+    touch(tmp_path / "x" / "class1.tif")
+    with pytest.raises(CellsegError, match="give it by --data"):
+        guess_format(tmp_path)

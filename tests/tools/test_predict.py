@@ -1,7 +1,6 @@
 import importlib
 import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -67,17 +66,17 @@ def test_predict_of_good_and_bad_files_resumes_and_says_so(setting, tmp_path):
     flags = (setting / "images" / "small0.tif", bad, "--format", "labels", "csv")
     first = run(setting, tmp_path / "out", *flags)
     assert first.returncode == 1, first.stderr
-    assert "1 images predicted, 0 finished before, 1 failed." in first.stdout
+    assert "1 image predicted, 0 finished before, 1 failed." in first.stdout
     assert f"failed: {bad}" in first.stdout
     assert "cells/s" in first.stdout
-    assert re.search(r"100%.* 1/1 \[.* cells found so far\]", first.stderr)
+    assert "found so far" not in first.stderr  # the progress bar is for terminals
     assert "Traceback" not in first.stderr
     assert (tmp_path / "out" / "small0.labels.tif").is_file()
     bad.unlink()
     tifffile.imwrite(bad, paint_label_map(draw_label_map(100)), photometric="rgb")
     second = run(setting, tmp_path / "out", *flags)
     assert second.returncode == 0, second.stderr
-    assert "1 images predicted, 1 finished before, 0 failed." in second.stdout
+    assert "1 image predicted, 1 finished before, 0 failed." in second.stdout
 
 
 def test_predict_under_torchrun_names_the_new_way(predict, monkeypatch):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from cellseg.cli.arguments import add_class_map, add_skip_bad
+from cellseg.cli.arguments import add_class_map, add_connected_components, add_skip_bad
 
 DEFAULT_CLASSES = ("epithelial", "lymphocyte", "neutrophil", "macrophage")
 """Class names of `CellDataset` where none are given."""
@@ -33,11 +33,7 @@ def add_out_arguments(parser: argparse.ArgumentParser, one_class: str | None = N
     else:
         parser.add_argument("--class-name", default=one_class, help="default: %(default)s")
     add_skip_bad(parser)
-    parser.add_argument(
-        "--connected-components",
-        action="store_true",
-        help="make every connected piece a cell: for yes/no masks and ids of 8 bit that overflowed",
-    )
+    add_connected_components(parser)
 
 
 def add_order_argument(parser: argparse.ArgumentParser) -> None:

@@ -46,7 +46,7 @@ def run_conversion(source: Source, args: argparse.Namespace, data_format: str) -
         settings={"format": data_format, **options},
         skip_bad=args.skip_bad,
         split_pieces=args.connected_components,
-        progress=lambda images: tqdm(images, unit="image", desc="converting"),
+        progress=lambda images: tqdm(images, unit="image", desc="converting", disable=None),
     )
     names = ", ".join(f'"{name}"' for name in table.classes)
     comma = "," if len(table.classes) == 1 else ""

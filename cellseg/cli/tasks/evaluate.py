@@ -139,8 +139,8 @@ def predict_split(args: argparse.Namespace) -> tuple[Path, Path]:
     checkpoint = find_resumable_checkpoint(work_dir)
     if checkpoint is None:
         raise CellsegError(
-            f"{work_dir} holds no checkpoint to predict with; run `cellseg train` first, or give "
-            "predictions."
+            f"{show_path(work_dir)}: no trained model is there; run `cellseg train "
+            f"{quote(args.truth)}` first, or give predictions."
         )
     write_result(f"Predicting the {args.split} images with {show_path(checkpoint)} ...")
     results = work_dir / "results.json"

@@ -40,6 +40,7 @@ def run(args: argparse.Namespace) -> None:
     folder = open_training_folder(data, args.classes)
     if args.data is not None:
         name_classes(folder)
+        reports.append(describe_folder(folder))
     config = args.project / CONFIG_NAME
     if config.is_file():
         reports.append(f"{config} was there already and stays as it is.")
@@ -87,15 +88,31 @@ def convert_images(
     source = open_annotated(images, labels, kind, only, args.channel_order)
     check_source(source, args.skip_bad)
     table = settle_classes(source, classes, parse_class_map(args.class_map))
+    settings = {"format": kind, "channel_order": args.channel_order}
+    if args.connected_components:  # only where set, so that earlier projects are continued
+        settings["connected_components"] = True
     report = convert(
         source,
         table,
         out,
-        settings={"format": kind, "channel_order": args.channel_order},
+        settings=settings,
         skip_bad=args.skip_bad,
+        split_pieces=args.connected_components,
         progress=lambda found: tqdm(found, unit="image", desc="converting", disable=None),
     )
     return f"{report.to_text()}\nEvery case: {out / 'conversion.csv'}"
+
+
+def describe_folder(folder: TrainingFolder) -> str:
+    """Say what a data folder holds."""
+    data = folder.data
+    cells = sum(
+        not cell["ignore_flag"]
+        for index in range(len(data))
+        for cell in data.get_data_info(index)["instances"]
+    )
+    names = ", ".join(data.metainfo["classes"])
+    return f"{folder.train_root}: {len(data)} images with {cells:,} cells ({names})."
 
 
 def name_classes(folder: TrainingFolder) -> None:

@@ -73,6 +73,17 @@ def shorten_scale(text: str) -> str:
     return f"{short})" if "(" in short and not short.endswith(")") else short
 
 
+def count_images(count: int) -> str:
+    """Write a number of images."""
+    return f"{count:,} image{'' if count == 1 else 's'}"
+
+
+def describe_tiles(tiles: int, background: int) -> str:
+    """Say how many tiles were predicted, and how many were skipped; empty for whole images."""
+    skipped = f", {background:,} of them background" if background else ""
+    return f"; {tiles:,} tile{'' if tiles == 1 else 's'}{skipped}" if tiles else ""
+
+
 def report(outcomes: list[ImageOutcome], seconds: float, options: OutputOptions) -> int:
     """Print what was done and where the results are; the number of failed images."""
     done = [outcome for outcome in outcomes if outcome.error is None and not outcome.resumed]
@@ -82,10 +93,10 @@ def report(outcomes: list[ImageOutcome], seconds: float, options: OutputOptions)
     background = sum(outcome.background_tiles for outcome in done)
     lost = sum(outcome.notes.get("lost_pixels", 0) for outcome in done)
     rate = cells / seconds if seconds > 0 else 0.0
+    where = describe_tiles(tiles, background)
     lines = [
-        f"{len(done)} images predicted, {resumed} finished before, {len(failed)} failed.",
-        f"{cells:,} cells in {seconds:.1f} s ({rate:.1f} cells/s); {tiles:,} tiles, "
-        f"{background:,} of them background.",
+        f"{count_images(len(done))} predicted, {resumed} finished before, {len(failed)} failed.",
+        f"{cells:,} cells in {seconds:.1f} s ({rate:.1f} cells/s){where}.",
     ]
     if lost:
         lines.append(
@@ -96,7 +107,7 @@ def report(outcomes: list[ImageOutcome], seconds: float, options: OutputOptions)
         shorten_scale(outcome.notes["scale"]) for outcome in done if "scale" in outcome.notes
     )
     for text, count in scales.most_common(_MOST_SCALES):
-        lines.append(f"{count} {'image' if count == 1 else 'images'} at {text}.")
+        lines.append(f"{count_images(count)} at {text}.")
     if len(scales) > _MOST_SCALES:
         lines.append(f"{len(scales) - _MOST_SCALES} further scales are in the .done.json files.")
     written = [outcome for outcome in outcomes if outcome.error is None]
@@ -158,7 +169,7 @@ def predict_here(
     predictor = recipe.build()
     job = PredictionJob(predictor, images, options, recipe.describe(predictor))
     found = 0
-    with tqdm(unit="tile", desc="predicting") as bar:
+    with tqdm(unit="tile", desc="predicting", disable=None) as bar:
 
         def progress(tiles: int, cells: int) -> None:
             nonlocal found

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> None:
         )
     palette = [*choose_palette(len(dataset.classes)), IGNORED_COLOR]
     total = 0
-    for info in tqdm(dataset.data_list, unit="image", desc="writing"):
+    for info in tqdm(dataset.data_list, unit="image", desc="writing", disable=None):
         cells = collect_cells(info, dataset.classes)
         write_geojson(cells, args.out / f"{info['img_name']}.geojson", palette=palette)
         if args.images:

@@ -158,7 +158,7 @@ def _refuse_losses(losses: list[Loss]) -> None:
         shown.append(f"{where}{loss.reason.removeprefix(where)}{loss.hint}")
     more = f"\n  and {len(losses) - 20} more" if len(losses) > 20 else ""
     raise CellDataError(
-        f"{len(losses)} parts of the data do not fit together; fix them, or leave them out with "
+        f"{len(losses)} images or annotations cannot be used; fix them, or leave them out with "
         "--skip-bad:\n  " + "\n  ".join(shown) + more
     )
 

@@ -90,7 +90,7 @@ class ConversionReport:
     def _count_images(self) -> list[str]:
         """Say how many images there are, which runs wrote them, and what is there besides."""
         total = self.written + self.renewed + self.finished_before
-        before = f", {self.finished_before:,} of them by an earlier run"
+        before = f", {self.finished_before:,} of them earlier"
         again = f", {self.renewed:,} again because the image or its annotations changed"
         lines = [
             f"{total:,} images written{before if self.finished_before else ''}"

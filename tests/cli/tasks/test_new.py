@@ -35,6 +35,7 @@ def write_pairs(root, names=("a", "b", "c")):
         (["--images", "i", "--data", "d"], "Give the images by --images"),
         (["--data", "d", "--labels", "l"], "leave out --labels"),
         (["--images", "i", "--val-labels", "l"], "needs --val-images"),
+        (["--images", "i", "--labels", "l", "--val-images", "v"], "needs --val-labels"),
         (["--images", "i", "--steps", "0"], "at least 1"),
     ],
 )
@@ -70,6 +71,18 @@ def test_new_when_images_have_labels_then_makes_data_and_a_short_config(
     assert "stays as it is" in capsys.readouterr().out
     assert (tmp_path / "mine/config.py").read_text().endswith("# my own line\n")
     assert (tmp_path / "mine/data/d/image.tif").is_file()
+
+
+def test_new_when_masks_are_black_and_white_then_each_piece_can_be_a_cell(
+    folder,  # noqa: F811
+    tmp_path,
+):
+    words = write_pairs(tmp_path)
+    for path in (tmp_path / "labels").iterdir():
+        tifffile.imwrite(path, ((read_label_map(path) > 0) * 255).astype(np.uint8))
+    words = ["new", str(tmp_path / "mine"), *words, "--from", str(folder)]
+    assert main([*words, "--connected-components"]) == 0
+    assert read_label_map(tmp_path / "mine/data/a/class1.tif").max() == 4
 
 
 def test_new_when_validation_images_are_given_then_they_validate(
@@ -131,7 +144,7 @@ def test_check_when_a_project_is_given_then_writes_into_it(folder, tmp_path, cap
     words = write_pairs(tmp_path)
     assert main(["new", str(tmp_path / "mine"), *words, "--from", str(folder)]) == 0
     assert main(["check", str(tmp_path / "mine")]) == 0
-    assert "Only 4 cells validate" in capsys.readouterr().out
+    assert "hold only 4 cells" in capsys.readouterr().out
     names = {path.name for path in (tmp_path / "mine/check").iterdir()}
     assert names >= {"dataset_report.png", "page_1.png", "images.csv"}
 
