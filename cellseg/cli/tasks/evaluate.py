@@ -17,7 +17,7 @@ from cellseg.engine.configs import parse_cfg_options, read_config
 from cellseg.engine.data_source import find_max_dets
 from cellseg.errors import CellDataError, CellsegError, as_cellseg_error
 from cellseg.fileio import write_atomically
-from cellseg.project_files import is_project, show_path
+from cellseg.project_files import CONFIG_NAME, is_project, show_path
 from cellseg.scoring.average_precision import (
     ABSENT_MEAN,
     AveragePrecision,
@@ -138,9 +138,11 @@ def predict_split(args: argparse.Namespace) -> tuple[Path, Path]:
     work_dir = Path(config.get("work_dir") or Path("work_dirs") / Path(args.truth).stem)
     checkpoint = find_resumable_checkpoint(work_dir)
     if checkpoint is None:
+        is_of_project = Path(args.truth).name == CONFIG_NAME
+        source = show_path(Path(args.truth).parent) if is_of_project else args.truth
         raise CellsegError(
             f"{show_path(work_dir)}: no trained model is there; run `cellseg train "
-            f"{quote(args.truth)}` first, or give predictions."
+            f"{quote(source)}` first, or give predictions."
         )
     write_result(f"Predicting the {args.split} images with {show_path(checkpoint)} ...")
     results = work_dir / "results.json"

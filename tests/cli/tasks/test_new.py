@@ -161,7 +161,7 @@ def test_evaluate_when_nothing_was_trained_then_one_sentence(folder, tmp_path, c
     words = write_pairs(tmp_path)
     assert main(["new", str(tmp_path / "mine"), *words, "--from", str(folder)]) == 0
     assert main(["evaluate", str(tmp_path / "mine")]) == 1
-    assert "run `cellseg train` first" in capsys.readouterr().err
+    assert "no trained model is there; run `cellseg train" in capsys.readouterr().err
     assert main(["predict", str(tmp_path), "--model", str(tmp_path / "mine")]) == 1
     assert "has no trained model yet" in capsys.readouterr().err
 
