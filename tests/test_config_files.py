@@ -36,8 +36,8 @@ def test_config_when_a_file_of_its_name_is_there_then_the_file(tmp_path, monkeyp
         ("mask-rcnn_r18_smallanchor", f"no config mask-rcnn_r18_smallanchor; .* {NAME}, "),
         ("mask-rcnn_r19_small-anchor.py", f"no config file .*; the nearest .*{NAME}"),
         (f"configs/cell/{NAME}.py", f"no config file .*; the config .* is called {NAME}\\."),
-        ("else/nothing.py", "no config file .*nothing.py; `cellseg configs` lists"),
-        ("zzz", "no config zzz; `cellseg configs` lists"),
+        ("else/nothing.py", "no config file .*nothing.py; `cellseg new` makes"),
+        ("zzz", "no config zzz; `cellseg new` makes"),
         (f"mine/{NAME}", f"no config file .*; the config .* is called {NAME}\\."),
     ],
 )

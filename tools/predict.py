@@ -1,4 +1,4 @@
-"""Find the cells of images of any size and write them for other tools.
+"""Find cells in images of any size, and write them for other tools.
 
 python tools/predict.py CONFIG CHECKPOINT images/ slide.svs "more/*.tif" --out predictions
 python tools/predict.py CONFIG CHECKPOINT slide.tif --out predictions --format geojson csv --mpp 0.5

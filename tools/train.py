@@ -1,4 +1,4 @@
-"""Train a cell instance segmenter.
+"""Train a model that segments cells.
 
 python tools/train.py configs/cell/mask-rcnn_r101_small-anchor.py
 python tools/train.py CONFIG --resume          # continue after an interruption

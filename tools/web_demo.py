@@ -1,4 +1,4 @@
-"""Look at images in a browser, find their cells, correct them, and take them away.
+"""View images in a browser, find and correct their cells, and export them.
 
 python tools/web_demo.py CONFIG CHECKPOINT
 python tools/web_demo.py CONFIG CHECKPOINT --port 8000 --device cuda --score-thr 0.3

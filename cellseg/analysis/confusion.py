@@ -1,4 +1,4 @@
-"""Count which class each cell was taken for, with missed cells and false positives.
+"""Count which class each cell was assigned, with missed cells and false positives.
 
 Cells are matched one to one by mask IoU whatever their class, so that every ground-truth cell and
 every prediction is counted exactly once; predictions in regions to ignore are excluded.
@@ -74,7 +74,7 @@ def confuse_outcomes(
     score_thr: float = DEFAULT_SCORE_THR,
     iou_thr: float = 0.5,
 ) -> Confusion:
-    """Count which class each cell was taken for, over images.
+    """Count which class each cell was assigned, over images.
 
     Args:
         outcomes: Those of each image.

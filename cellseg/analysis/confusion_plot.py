@@ -51,7 +51,7 @@ def draw_confusion(confusion: Confusion, figure: Figure | None = None) -> Figure
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
     figure.suptitle(
-        f"Which class each cell was taken for (mask IoU > {confusion.iou_thr:g}, "
+        f"Which class each cell was assigned (mask IoU > {confusion.iou_thr:g}, "
         f"score >= {confusion.score_thr:g})",
         fontsize="medium",
     )

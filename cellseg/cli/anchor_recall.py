@@ -1,4 +1,4 @@
-"""Show how well the anchors of configs can cover the cells of a data set, without training.
+"""Show how well the anchors of configs cover the cells of a data set, without training.
 
     cellseg anchor-recall mask-rcnn_r101_small-anchor mask-rcnn_r101_default-anchor --out recall.png
     cellseg anchor-recall CONFIG --fit

@@ -78,7 +78,7 @@ def add_truth_arguments(
     parser.add_argument(
         "truth", help="project, config, or folder of <id>/image.tif with class1.tif and so on"
     )
-    optional = "; made with the trained model where they are left out"
+    optional = " (default: predict with the trained model)"
     parser.add_argument(
         "predictions",
         nargs="?" if may_lack_predictions else None,
@@ -90,7 +90,7 @@ def add_truth_arguments(
 
 
 def add_score_argument(
-    parser: argparse.ArgumentParser, text: str = "predictions below count in AP only"
+    parser: argparse.ArgumentParser, text: str = "predictions with a lower score count in AP only"
 ) -> None:
     """Add the minimum score of what is counted."""
     parser.add_argument(

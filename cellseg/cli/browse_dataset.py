@@ -18,7 +18,7 @@ from cellseg.errors import CellsegError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of the pages."""
-    parser.add_argument("config", help="config file, or the name of one that `cellseg configs` has")
+    parser.add_argument("config", help="config file, or a name that `cellseg configs` lists")
     parser.add_argument("save_dir", help="folder for the pages")
     add_split_argument(parser, "train")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""Look at your data before training: what looks wrong, and the images as the network gets them.
+"""Check your data before training: list problems, and draw the images as the network gets them.
 
     cellseg check my-project
     cellseg check CONFIG

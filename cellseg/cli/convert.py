@@ -1,4 +1,4 @@
-"""Convert data sets of other formats into this project's layout, and annotations out of it.
+"""Convert other formats into cellseg's data layout, and this layout into COCO or GeoJSON.
 
 cellseg convert coco instances.json images/ data/mine
 cellseg convert --help             # lists the formats

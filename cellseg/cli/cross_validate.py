@@ -19,7 +19,7 @@ from cellseg.config_files import find_config
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of cross-validation."""
-    parser.add_argument("config", help="config file, or the name of one that `cellseg configs` has")
+    parser.add_argument("config", help="config file, or a name that `cellseg configs` lists")
     parser.add_argument("--num-folds", type=int, help="default: the config's own")
     parser.add_argument(
         "--fold", type=int, help="do this fold only, from 0; a call without it gathers them"

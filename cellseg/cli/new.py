@@ -1,4 +1,4 @@
-"""Make a project of your own images: data folder, config, and what to run next.
+"""Make a project from your own images: data folder, config, and the next commands.
 
     cellseg new my-project --images images/ --labels labels/
     cellseg new my-project --images images/ --labels geojson/ --classes tumor immune
@@ -21,7 +21,7 @@ FORMATS = ("auto", "labels", "geojson", "coco", "monusac", "pannuke", "dsb2018")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of a project."""
-    parser.add_argument("project", type=Path, help="folder to make")
+    parser.add_argument("project", type=Path, help="folder of the project, which is created")
     data = parser.add_argument_group("data")
     data.add_argument("--images", type=Path, help="folder of images")
     data.add_argument(
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     data.add_argument("--val-labels", type=Path, help="labels of the validation images")
     data.add_argument(
-        "--data", type=Path, help="a folder in this project's layout, in place of --images"
+        "--data", type=Path, help="a folder in cellseg's layout, in place of --images"
     )
     data.add_argument(
         "--classes", nargs="+", metavar="NAME", help="class names in order (default: the data's)"

@@ -1,4 +1,4 @@
-"""Find the cells of images of any size and write them for other tools.
+"""Find cells in images of any size, and write them for other tools.
 
 cellseg predict images/ slide.svs "more/*.tif"
 cellseg predict slide.tif --model my-model --out found --format geojson csv
@@ -29,7 +29,7 @@ FORMATS = {
 }
 """What each output format is; the writers stand in `cellseg.formats.outputs`."""
 
-_CONFIG_HELP = "config that the checkpoint was trained with: a file or a shipped one's name"
+_CONFIG_HELP = "config of the checkpoint: a file, or a name that `cellseg configs` lists"
 _INPUTS_HELP = "images, folders, or globs in quotes; with --dask or --slurm URLs, too"
 
 
@@ -117,7 +117,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         help="further models whose cells are merged with the first one's; same config by default",
     )
     parser.add_argument("--amp", action="store_true", help="compute in 16 bit")
-    parser.add_argument("--device", help="cuda, cuda:1, cpu; a GPU where there is one by default")
+    parser.add_argument("--device", help="cuda, cuda:1, cpu (default: a GPU if there is one)")
     add_config_options(parser)
     _add_reading_arguments(parser)
     _add_cluster_arguments(parser)
@@ -139,10 +139,12 @@ def _add_reading_arguments(parser: argparse.ArgumentParser) -> None:
         help="pixel size of the files in micrometers, if they do not say",
     )
     group.add_argument(
-        "--channel-order", choices=["rgb", "bgr"], help="of TIFFs; the config's by default"
+        "--channel-order",
+        choices=["rgb", "bgr"],
+        help="order of channels in TIFFs (default: the config's)",
     )
     group.add_argument(
-        "--tile", type=int, help="side of a tile in pixels; the network's input by default"
+        "--tile", type=int, help="side of a tile in pixels (default: the network's input)"
     )
     group.add_argument(
         "--overlap", type=int, help="overlap of tiles in pixels, more than the largest cell"
@@ -176,7 +178,7 @@ def _add_cluster_arguments(parser: argparse.ArgumentParser) -> None:
         "--dask",
         metavar="WHERE",
         help="local:N for N workers on this machine; tcp://HOST:PORT, tls://HOST:PORT or the "
-        "scheduler's file for a Dask cluster that runs",
+        "scheduler's file for a running Dask cluster",
     )
     where.add_argument("--slurm", metavar="PARTITION", help="ask SLURM for workers")
     group.add_argument("--jobs", type=int, default=1, help="SLURM jobs, one worker each")

@@ -1,4 +1,4 @@
-"""Make a model folder of a checkpoint: small, checked, free of pickles, ready to share.
+"""Make a model folder from a checkpoint: small, checked, free of pickles, ready to share.
 
 cellseg publish work_dirs/run/best.pth --out models/my-model --license CC-BY-4.0
 cellseg publish old.pth --config CONFIG --out models/my-model --images images/

@@ -15,7 +15,8 @@ from cellseg.config_files import find_config
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of testing."""
     parser.add_argument(
-        "config", help="config that the checkpoint was trained with: a file or a shipped one's name"
+        "config",
+        help="config of the checkpoint: a file, or a name that `cellseg configs` lists",
     )
     parser.add_argument("checkpoint", help="checkpoint file")
     parser.add_argument(

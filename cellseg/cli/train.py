@@ -1,4 +1,4 @@
-"""Train a cell instance segmenter.
+"""Train a model that segments cells.
 
 cellseg train my-project               # a project that `cellseg new` made
 cellseg train mask-rcnn_r101_small-anchor
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "config",
         nargs="?",
-        help="project of `cellseg new`, config file, or the name of one that `cellseg configs` has",
+        help="project of `cellseg new`, config file, or a name that `cellseg configs` lists",
     )
     _add_start_arguments(parser)
     parser.add_argument(
@@ -48,15 +48,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--checkpoint-minutes",
         type=float,
         metavar="M",
-        help="save every M minutes, too, so that a killed run loses no more; resuming goes on at "
-        "that step",
+        help="also save every M minutes; resuming continues at that step",
     )
     add_runner_arguments(parser)
 
 
 def _add_start_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags that name a model and data in place of a config."""
-    group = parser.add_argument_group("train a model further, in place of a config")
+    group = parser.add_argument_group("fine-tune a model, without a config")
     group.add_argument(
         "--from",
         dest="start",
@@ -67,7 +66,7 @@ def _add_start_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--data",
         type=Path,
-        help="folder of <id>/image.tif with class files, of which a fifth validates; or of train "
+        help="folder of <id>/image.tif with class files, a fifth of which validate; or of train "
         "and val",
     )
     group.add_argument("--classes", nargs="+", metavar="NAME", help="class names, in file order")

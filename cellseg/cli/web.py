@@ -1,4 +1,4 @@
-"""Look at images in a browser, find their cells, correct them, and take them away.
+"""View images in a browser, find and correct their cells, and export them.
 
 cellseg web
 cellseg web slide.svs
@@ -47,7 +47,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         "--score-thr",
         type=float,
         default=0.5,
-        help="where the slider of the minimum score stands at first (default 0.5)",
+        help="initial minimum score of the slider (default 0.5)",
     )
     parser.add_argument(
         "--max-mb",
@@ -63,7 +63,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         "%(default).1f)",
     )
     parser.add_argument("--amp", action="store_true", help="compute in 16 bit")
-    parser.add_argument("--device", help="cuda, cuda:1, cpu; a GPU where there is one by default")
+    parser.add_argument("--device", help="cuda, cuda:1, cpu (default: a GPU if there is one)")
     add_config_options(parser)
 
 

@@ -1,1 +1,1 @@
-"""The page: look at images, find cells, correct them, take them away; needs the extra `web`."""
+"""The page: view images, find, correct and export cells; needs the extra `web`."""

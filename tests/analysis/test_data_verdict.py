@@ -47,7 +47,7 @@ def test_verdict_when_nothing_is_wrong_then_says_so_in_one_line():
     [
         (make_facts(((120, 20), (120, 20))), "class b has 40 cells"),
         (make_facts(((120, 0), (120, 0))), "class b has no cell"),
-        (make_facts(((120, 120), (20, 20))), "Only 40 cells validate"),
+        (make_facts(((120, 120), (20, 20))), "hold only 40 cells"),
         (make_facts(((120, 120), (120, 120), (0, 0))), "1 of 3 images have no cell (i2)"),
         (make_facts(areas=5), "fewer than 10 px"),
         (make_facts(pieces=3), "several pieces"),

@@ -1,4 +1,4 @@
-"""Draw what training logged, and tabulate how long it took.
+"""Plot training logs, and tabulate training times.
 
 python tools/analysis_tools/analyze_logs.py plot_curve work_dirs/a work_dirs/b --out curves.png
 python tools/analysis_tools/analyze_logs.py plot_curve work_dirs/a --keys loss_mask acc --smooth 0.9

@@ -1,4 +1,4 @@
-"""Show how well the anchors of configs can cover the cells of a data set, without training.
+"""Show how well the anchors of configs cover the cells of a data set, without training.
 
     python tools/analysis_tools/anchor_recall.py configs/cell/mask-rcnn_r101_small-anchor.py \
         configs/cell/mask-rcnn_r101_default-anchor.py --out anchor_recall.png

@@ -1,4 +1,4 @@
-"""Show which class each cell was taken for, with missed cells and false positives.
+"""Show which class each cell was assigned, with missed cells and false positives.
 
     python tools/analysis_tools/confusion_matrix.py CONFIG results.segm.json SAVE_DIR
 

@@ -1,4 +1,4 @@
-"""Count which class each cell was taken for, and write table and figure."""
+"""Count which class each cell was assigned, and write table and figure."""
 
 import argparse
 from pathlib import Path

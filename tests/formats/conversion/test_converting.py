@@ -110,7 +110,7 @@ def test_conversion_when_an_image_has_changed_then_it_alone_is_converted_again(
     changed = image("two", *cells, fingerprint="corrected")  # of class a now, none of class b
     report = run(Source([source.images[0], changed, source.images[2]], ["a", "b"]))
     assert (report.written, report.renewed, report.finished_before) == (0, 1, 2)
-    assert "3 images written, 2 of them by an earlier run, 1 again because" in report.to_text()
+    assert "3 images written, 2 of them earlier, 1 again because" in report.to_text()
     assert report.cells == {"a": 4, "b": 1}
     assert read("two/class1.tif").max() == 2
     names = sorted(path.name for path in (tmp_path / "out").rglob("*"))
@@ -197,7 +197,9 @@ def test_conversion_when_an_image_is_bad_then_error_or_counted(run, tmp_path):
 def test_conversion_when_parts_do_not_fit_then_all_are_listed_or_counted(source, run):
     losses = [Loss("image", f"x{i}.png", "", "", "the image is missing") for i in range(30)]
     source = Source(source.images, source.found_classes, losses=losses)
-    with pytest.raises(CellDataError, match=r"30 parts .*\n  x0\.png: the image is missing") as e:
+    with pytest.raises(
+        CellDataError, match=r"30 images or annotations .*\n  x0\.png: the image is missing"
+    ) as e:
         run(source)
     assert "and 10 more" in str(e.value)
     assert "30 images  the image is missing" in run(source, skip_bad=True).to_text()

@@ -22,7 +22,7 @@ def test_report_when_images_are_added_then_cells_and_images_are_counted_by_class
     assert report.images == {"a": 2, "b": 1}
     assert report.ignored_regions == (2, 1)
     text = report.to_text()
-    assert "3 images written, 1 of them by an earlier run, 1 again because" in text
+    assert "3 images written, 1 of them earlier, 1 again because" in text
     assert text.endswith("Nothing was left out or changed.")
 
 
