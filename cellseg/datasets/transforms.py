@@ -7,7 +7,9 @@ import torch
 from mmcv.transforms import BaseTransform
 from mmdet.registry import TRANSFORMS
 from mmdet.structures.bbox import HorizontalBoxes
+from scipy import ndimage
 
+from cellseg.datasets.ignored_boxes import cut_into_boxes
 from cellseg.datasets.image_records import read_layers
 from cellseg.images import DEFAULT_MAX_PIXELS, read_cell_image
 from cellseg.structures.label_map_masks import LabelMapMasks
@@ -49,9 +51,12 @@ class LoadCellImage(BaseTransform):
 class LoadLabelMaps(BaseTransform):
     """Read the label maps of an entry; no mask of a single cell is made.
 
+    Regions to ignore are cut into pieces that fill their boxes; see `cut_into_boxes`.
+
     Required keys: `label_paths`, `instances`, `height`, `width`. Added keys: `gt_bboxes`
     HorizontalBoxes (N, 4) float32 in pixels, `gt_bboxes_labels` (N,) int64, -1 for regions to
-    ignore, `gt_ignore_flags` (N,) bool and `gt_masks` LabelMapMasks of N; N may be 0.
+    ignore, which come last, `gt_ignore_flags` (N,) bool and `gt_masks` LabelMapMasks of N; N may
+    be 0.
     """
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
@@ -70,6 +75,10 @@ class LoadLabelMaps(BaseTransform):
             shape,
             (results.get("image_format") or {}).get("max_pixels", DEFAULT_MAX_PIXELS),
         )
+        instances = [cell for cell in instances if not cell["ignore_flag"]]
+        for index in sorted(ignored_layers):
+            layers[index] = cut_into_boxes(layers[index])
+            instances += _list_pieces(layers[index], index)
         boxes = np.array([cell["bbox"] for cell in instances], dtype=np.float32).reshape(-1, 4)
         results["gt_bboxes"] = HorizontalBoxes(torch.from_numpy(boxes))
         results["gt_bboxes_labels"] = _gather(instances, "bbox_label")
@@ -84,6 +93,20 @@ class LoadLabelMaps(BaseTransform):
     def __repr__(self) -> str:
         """Return the call that builds this transform."""
         return f"{type(self).__name__}()"
+
+
+def _list_pieces(label_map: np.ndarray, layer: int) -> list[dict[str, Any]]:
+    """List the pieces of regions to ignore as instances."""
+    return [
+        {
+            "bbox": [columns.start, rows.start, columns.stop, rows.stop],
+            "bbox_label": -1,
+            "ignore_flag": 1,
+            "layer": layer,
+            "label_id": number,
+        }
+        for number, (rows, columns) in enumerate(ndimage.find_objects(label_map), start=1)
+    ]
 
 
 def _gather(instances: list[dict[str, Any]], key: str) -> np.ndarray:

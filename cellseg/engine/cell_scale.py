@@ -70,7 +70,13 @@ def make_train_pipeline(
         dict(type="LoadCellImage"),
         dict(type="LoadLabelMaps"),
         dict(crop, crop_size=(raw_px, raw_px)),
-        dict(type="RandomResize", scale=(side, side), ratio_range=(0.8, 1.25), keep_ratio=True),
+        # By a factor, not to a size: a smaller image would be enlarged more than the others.
+        dict(
+            type="LimitedResize",
+            scale=(side, side),
+            factor_range=(scale, scale),
+            ratio_range=(0.8, 1.25),
+        ),
         dict(crop, crop_size=(crop_px, crop_px)),
         dict(type="FilterAnnotations", min_gt_bbox_wh=(4, 4), keep_empty=False),
         dict(type="RandomTranspose", prob=0.5),

@@ -149,6 +149,8 @@ def make_fine_tuning_config(
     for split in ("val", "test"):
         config[f"{split}_dataloader"].dataset.update(shared, data_root=str(folder.val_root))
     config.train_cfg.update(max_epochs=schedule.epochs, val_interval=schedule.val_interval)
+    warm_up = config.param_scheduler[0]
+    warm_up.end = min(warm_up.end, max(steps // 10, 1))  # or a short training would be all warm-up
     config.load_from = str(weights)
     config.work_dir = str(Path("work_dirs") / f"fine-tune_{data.resolve().name}")
     set_cell_classes(config)

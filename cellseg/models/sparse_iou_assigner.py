@@ -19,11 +19,13 @@ _EPS = 1e-6  # as in mmdet's bbox_overlaps
 class SparseMaxIoUAssigner(MaxIoUAssigner):
     """Assign cells to priors exactly as MaxIoUAssigner does, at the price of the overlaps.
 
-    The result equals MaxIoUAssigner's bit for bit. Overlaps are computed, by the same arithmetic,
-    only for pairs that can overlap, in bounded blocks; all other overlaps are known to be 0 (or -1
-    for a prior inside an ignore region). Where several cells overlap a prior equally, the first
-    one counts, as torch.max documents; where several cells claim a prior as their best one, the
-    last, as in the stock loop. Anchors that stay the same from image to image are sorted once.
+    The result equals MaxIoUAssigner's bit for bit, except that ignore regions count in an image
+    without cells, too; mmdet takes them for background there. Overlaps are computed, by the same
+    arithmetic, only for pairs that can overlap, in bounded blocks; all other overlaps are known to
+    be 0 (or -1 for a prior inside an ignore region). Where several cells overlap a prior equally,
+    the first one counts, as torch.max documents; where several cells claim a prior as their best
+    one, the last, as in the stock loop. Anchors that stay the same from image to image are sorted
+    once.
 
     It takes MaxIoUAssigner's arguments. `gpu_assign_thr` is accepted and not needed.
 
@@ -69,11 +71,12 @@ class SparseMaxIoUAssigner(MaxIoUAssigner):
         """
         priors = get_box_tensor(pred_instances.priors)[:, :4]
         gt_boxes = get_box_tensor(gt_instances.bboxes)[:, :4]
+        ignore_boxes = self._usable_ignore_boxes(gt_instances_ignore)
         if not len(priors) or not len(gt_boxes):
-            return self.assign_wrt_overlaps(
+            nothing = self.assign_wrt_overlaps(
                 gt_boxes.new_empty(len(gt_boxes), len(priors)), gt_instances.labels
             )
-        ignore_boxes = self._usable_ignore_boxes(gt_instances_ignore)
+            return self._keep_ignored(nothing, priors, ignore_boxes)
         index = self._index_priors(priors)
         queries = [gt_boxes] if ignore_boxes is None else [gt_boxes, ignore_boxes]
         if index is None or not all(boxes.isfinite().all() for boxes in queries):
@@ -88,6 +91,15 @@ class SparseMaxIoUAssigner(MaxIoUAssigner):
         if instances is None or not self.ignore_iof_thr > 0 or not len(instances.bboxes):
             return None
         return get_box_tensor(instances.bboxes)[:, :4]
+
+    def _keep_ignored(
+        self, result: AssignResult, priors: Tensor, ignore_boxes: Tensor | None
+    ) -> AssignResult:
+        """Assign nothing to priors in ignore regions of an image without cells."""
+        index = None if ignore_boxes is None or not len(priors) else self._index_priors(priors)
+        if index is not None and ignore_boxes is not None and ignore_boxes.isfinite().all():
+            result.gt_inds[self._find_ignored(index, priors, ignore_boxes)] = -1
+        return result
 
     def _index_priors(self, priors: Tensor) -> BoxIndex | None:
         """Index the priors, or recall the index of equal ones; None if any is not finite."""

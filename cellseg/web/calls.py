@@ -26,12 +26,11 @@ from cellseg.web.sessions import Session, SessionStore, make_token
 from cellseg.web.takeaway import (
     DOWNLOADS,
     CellFilter,
-    ReviewedImage,
     collect_cells,
     encode_download,
-    write_training_data,
 )
 from cellseg.web.tile_pyramid import TILE_PX, ClosedImageError
+from cellseg.web.training_data import ReviewedImage, write_training_data
 from cellseg.web.uploads import UploadLimits, check_upload
 
 STATIC = Path(__file__).parent / "static"

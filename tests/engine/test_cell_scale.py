@@ -3,6 +3,7 @@
 import pytest
 from mmengine.config import Config
 
+from cellseg.datasets.resize_factors import find_resize_factors
 from cellseg.engine.cell_scale import find_crop_size, make_train_pipeline, set_cell_scale
 from cellseg.errors import CellsegError
 
@@ -42,9 +43,16 @@ def test_scale_when_no_number_above_zero_then_one_sentence(scale):
 
 @pytest.mark.parametrize("scale", [0.5, 1.0, 3.0])
 def test_crop_always_fills_the_network_input_at_the_smallest_factor(scale):
-    steps = {step["type"]: step for step in make_train_pipeline(scale, 320, ())}
-    resize = steps["RandomResize"]
-    assert resize["scale"][0] * min(resize["ratio_range"]) >= 320 - 1
+    pipeline = make_train_pipeline(scale, 320, ())
+    steps = {step["type"]: step for step in pipeline}
+    resize, raw_px = steps["LimitedResize"], pipeline[2]["crop_size"][0]
+    assert raw_px * resize["factor_range"][0] * min(resize["ratio_range"]) >= 320 - 1
+
+
+@pytest.mark.parametrize("size", [(100, 80), (900, 900)])
+def test_image_when_smaller_than_the_crop_then_enlarged_as_others(size):
+    found = find_resize_factors(make_train_pipeline(1.6, 320, ()), *size)
+    assert found == pytest.approx((1.28, 2.0), rel=0.01)
 
 
 def test_crop_size_when_the_network_pads_to_one_then_is_that():

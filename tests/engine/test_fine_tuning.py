@@ -48,6 +48,13 @@ def test_config_when_made_of_model_and_folder_then_trains_its_classes_at_its_sca
     assert splits == {"val"}
 
 
+@pytest.mark.parametrize(("steps", "warm_up"), [(500, 50), (50, 5), (1, 1)])
+def test_config_when_the_training_is_short_then_so_is_the_warm_up(record, tmp_path, steps, warm_up):
+    write_disks(tmp_path, None)
+    config = make_fine_tuning_config(record, Path("m"), tmp_path, steps=steps)
+    assert config.param_scheduler[0].end == warm_up
+
+
 def test_config_when_the_folder_has_parts_then_val_validates(record, tmp_path):
     for part in ("train", "val"):
         write_disks(tmp_path / part, 0.25)

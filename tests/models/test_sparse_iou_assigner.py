@@ -85,7 +85,7 @@ def test_assign_when_boxes_are_drawn_then_equals_stock(
         assign_both(
             draw_boxes(num_priors, seed, extent, degenerate),
             draw_boxes(num_gts, seed + 1, extent, degenerate),
-            draw_boxes(num_regions, seed + 2, extent, degenerate),
+            draw_boxes(num_regions if num_gts else 0, seed + 2, extent, degenerate),
             device=device,
             **settings_,
         )
@@ -249,3 +249,14 @@ def read_real_boxes(folder, window=np.s_[:, :]) -> torch.Tensor:
         for path in sorted(folder.glob("class*.tif"))
     ]
     return torch.from_numpy(np.concatenate(boxes)).float()
+
+
+def test_assign_when_there_is_no_cell_then_ignore_regions_are_no_background():
+    priors = torch.tensor([[0.0, 0, 10, 10], [50, 50, 60, 60]])
+    assigner = SparseMaxIoUAssigner(**RPN, ignore_iof_thr=0.5)
+    result = assigner.assign(
+        InstanceData(priors=priors),
+        InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long)),
+        InstanceData(bboxes=torch.tensor([[40.0, 40, 99, 99]])),
+    )
+    assert result.gt_inds.tolist() == [0, -1]

@@ -21,13 +21,15 @@ from cellseg.web.cell_edits import make_step
 from cellseg.web.page_images import OpenImages, PageImage
 from cellseg.web.prediction import PredictionQueue
 from cellseg.web.rings import decode_rings, encode_masks
-from cellseg.web.takeaway import CellFilter, ReviewedImage, collect_cells, write_training_data
+from cellseg.web.takeaway import CellFilter, collect_cells
+from cellseg.web.training_data import ReviewedImage, write_training_data
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "data" / "examples" / "val" / "4193474b2f1c"
 MODEL = "nuclei-cc0"
 SCORE = 0.5
 CORRECTIONS = 20
+MISSED, ROUGH = 0.3, 0.7  # IoU below which a nucleus was missed, or its outline is redrawn
 # About 50 steps of one crop at a higher rate than usual, so that the test takes minutes.
 FEW_STEPS = (
     "train_dataloader.batch_size=1",
@@ -42,7 +44,6 @@ class Corrector:
     def __init__(self, queue: PredictionQueue, image: PageImage, truth: np.ndarray) -> None:
         self.queue, self.image, self.truth = queue, image, truth
         self.log = queue.images.open(image).log
-        self.left = CORRECTIONS
 
     def predict(self) -> None:
         self.queue.start(self.image, None, None)
@@ -54,29 +55,35 @@ class Corrector:
 
     def edit(self, **action: Any) -> None:
         self.log.apply(make_step(self.log, self.image.canvas(1), action))
-        self.left -= 1
 
     def correct(self) -> None:
-        """Redraw, draw and delete up to 20 cells; then mark the whole image as reviewed."""
-        nuclei = Cells.from_label_map(self.truth)
-        outlines = list(encode_masks(nuclei.get_masks()))
-        best = self.match()
-        for index in np.argsort(best[:, 1]).tolist():  # what is worst comes first
-            if self.left > 0 and best[index, 1] < 0.8:
-                points = _trace(outlines[index][0])
-                key = int(best[index, 0])
-                if best[index, 1] > 0.2 and key in self.log.cells:
-                    self.edit(do="redraw", keys=[key], points=points)
-                else:
-                    self.edit(do="draw", label=0, points=points)
-        for cell in self.shown():
-            crop = decode_rings(cell.rings)
-            rows, columns = crop.mask.shape
-            below = self.truth[crop.y0 : crop.y0 + rows, crop.x0 : crop.x0 + columns]
-            if self.left > 0 and cell.score is not None and not below[crop.mask].any():
-                self.edit(do="delete", keys=[cell.key])
+        """Correct 20 cells from left to right; mark what lies left of the next mistake."""
+        mistakes = sorted(self.find_mistakes(), key=lambda mistake: mistake[0])
+        for _, action in mistakes[:CORRECTIONS]:
+            self.edit(**action)
         height, width = self.truth.shape
-        self.edit(do="review", points=[[0, 0], [width, 0], [width, height], [0, height]])
+        right = mistakes[CORRECTIONS][0] if len(mistakes) > CORRECTIONS else width
+        self.edit(do="review", points=[[0, 0], [right, 0], [right, height], [0, height]])
+
+    def find_mistakes(self) -> list[tuple[int, dict[str, Any]]]:
+        """List the left side of each mistake, and what corrects it."""
+        mistakes: list[tuple[int, dict[str, Any]]] = []
+        nuclei = Cells.from_label_map(self.truth)
+        shown = {cell.key: cell for cell in self.shown()}
+        best = self.match()
+        for index, outline in enumerate(encode_masks(nuclei.get_masks())):
+            key, left = int(best[index, 0]), int(nuclei.boxes[index, 0])
+            points = _trace(outline[0])
+            if best[index, 1] < MISSED:
+                mistakes.append((left, {"do": "draw", "label": 0, "points": points}))
+            elif best[index, 1] < ROUGH:
+                left = min(left, shown[key].box[0])
+                mistakes.append((left, {"do": "redraw", "keys": [key], "points": points}))
+        matched = {int(key) for key, iou in best if iou >= MISSED}
+        for key, cell in shown.items():
+            if key not in matched:
+                mistakes.append((cell.box[0], {"do": "delete", "keys": [key]}))
+        return mistakes
 
     def match(self) -> np.ndarray:
         """Find for each nucleus the shown cell that fits best: (N, 2) key and IoU."""
