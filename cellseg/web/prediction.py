@@ -279,7 +279,8 @@ class PredictionQueue:
         if not job.cancelled:
             job.warnings = finder.warn_of_surprises(cells, source, choice, image.name)
         count = self._keep(job, opened, moved, finished)
-        words = f"{count:,} {'cell' if count == 1 else 'cells'}, {choice.describe()}"
+        words = f"{count:,} {'cell' if count == 1 else 'cells'} with a score of at least "
+        words += f"{finder.score_thr:g}, {choice.describe()}"
         if job.cancelled:
             words = f"Stopped after {job.done} of {job.total} tiles: {words}"
         job.words, job.state = words, "stopped" if job.cancelled else "done"

@@ -60,8 +60,8 @@ export function takeLog(answer) {
   tell("undo", answer.undo, "Undo");
   tell("redo", answer.redo, "Redo");
   $("reviewed").textContent = answer.regions.length
-    ? `${answer.regions.length} reviewed`
-    : "none reviewed";
+    ? `${answer.regions.length} reviewed ${answer.regions.length === 1 ? "region" : "regions"}`
+    : "no reviewed region";
   $("regions").replaceChildren(...answer.regions.map(makeRegion));
 }
 
@@ -119,7 +119,7 @@ export function onDrawn(name, points) {
     else send("edit", { do: "brush", keys, points, radius: tools.radius, erase: true });
   } else if (name === "split") {
     const keys = state.selection.size ? selected() : cellsUnder(points);
-    if (!keys.length) say("The line meets no cell.");
+    if (!keys.length) say("The line crosses no cell.");
     else send("edit", { do: "split", keys, points });
   } else if (name === "review") {
     send("edit", { do: "review", points });
@@ -145,7 +145,8 @@ function cellsUnder(points) {
 export function setClass(label) {
   if (label >= state.info.classes.length) return;
   $("label").value = String(label);
-  if (state.selection.size) send("edit", { do: "class", keys: selected(), label });
+  const keys = selected().filter((key) => store.byKey.get(key)?.label !== label);
+  if (keys.length) send("edit", { do: "class", keys, label });
 }
 
 export function removeSelected() {

@@ -64,15 +64,16 @@ export async function watchJob(isNew = false) {
 function showJob(job) {
   $("job").hidden = false;
   const progress = $("progress");
-  if (job.total) {
+  if (job.total > 1) {
     progress.max = job.total;
     progress.value = job.done;
   } else {
     progress.removeAttribute("value");
   }
   let words = job.words || "Starting\u2026";
-  if (job.state === "waiting") words = `Waiting: ${job.ahead} ahead or at work`;
-  else if (job.total) words = `${job.done} of ${job.total} tiles, ${panel.format(job.count)} cells`;
+  if (job.state === "waiting") words = `Waiting for ${job.ahead} other ${job.ahead === 1 ? "image" : "images"}`;
+  else if (job.total > 1) words = `${job.done} of ${job.total} tiles, ${panel.format(job.count)} cells`;
+  else if (job.total) words = "Finding cells\u2026";
   if (job.left_s !== null) words += `, about ${describeTime(job.left_s)} left`;
   $("job-words").textContent = words;
 }

@@ -75,7 +75,7 @@ export async function sendFiles(files) {
         "start the page with the file itself: cellseg web FILE.");
       continue;
     }
-    $("upload-label").firstChild.textContent = "Sending\u2026";
+    $("upload-label").firstChild.textContent = "Uploading\u2026";
     const sent = await attempt(() => api.upload(file));
     $("upload-label").firstChild.textContent = "Upload";
     if (!sent) continue;

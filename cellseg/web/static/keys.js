@@ -7,18 +7,18 @@ import { setMode, setSide } from "./shown.js";
 import { TOOLS } from "./tools.js";
 
 export const KEYS = [
-  ["Arrows, + \u2212, 0", "Move, zoom, whole image"],
-  ["1 \u2013 9", "Class of the selected and the next cells"],
+  ["Arrows, + \u2212, 0", "Move, zoom, show the whole image"],
+  ["1 \u2013 9", "Set the class of the selected cells and of new ones"],
   ["Delete", "Delete the selected cells"],
   ["M", "Merge the selected cells"],
-  ["Shift + click", "Select more cells"],
+  ["Shift + click", "Add a cell to the selection"],
   ["N, Shift + N", "Next and previous cell"],
   ["Ctrl + Z, Ctrl + Shift + Z", "Undo, redo"],
   ["[ ]", "Smaller, larger brush"],
-  ["Space, Enter", "Point under the cross, finish"],
-  ["Escape", "Drop what is drawn or selected"],
-  ["O, X", "Outlines, filled or image; side by side"],
-  ["Page Up, Page Down", "Other image"],
+  ["Space, Enter", "Set a point under the cross, finish the outline"],
+  ["Escape", "Cancel drawing, or select nothing"],
+  ["O, X", "Outlines, filled or image only; side by side"],
+  ["Page Up, Page Down", "Previous, next image"],
 ];
 
 export function onKey(event) {

@@ -37,7 +37,7 @@ export function drawCounts(table, classes, colors, cells, filter, onToggle) {
     body.children[label].children[1].textContent = NUMBER.format(count);
   });
   const foot = document.createElement("tr");
-  for (const text of ["shown", NUMBER.format(cells.length)]) {
+  for (const text of ["Shown", NUMBER.format(cells.length)]) {
     const field = document.createElement("td");
     field.textContent = text;
     foot.append(field);
@@ -54,7 +54,7 @@ export function drawHistogram(canvas, note, cells, image) {
   context.clearRect(0, 0, canvas.width, canvas.height);
   if (!cells.length || !image) {
     note.textContent = "";
-    canvas.setAttribute("aria-label", "Histogram of cell sizes: no cells");
+    canvas.setAttribute("aria-label", "Histogram of cell areas: no cells");
     return;
   }
   const factor = image.um ? image.um * image.um : 1;
@@ -78,8 +78,8 @@ export function drawHistogram(canvas, note, cells, image) {
   context.textAlign = "right";
   context.fillText(`${format(last, last < 10 ? 1 : 0)} ${unit}`, canvas.width, canvas.height - 2);
   const median = sizes[Math.floor(sizes.length / 2)];
-  note.textContent = `Median size ${format(median, median < 10 ? 1 : 0)} ${unit}.`;
-  canvas.setAttribute("aria-label", `Histogram of cell sizes. ${note.textContent}`);
+  note.textContent = `Median area ${format(median, median < 10 ? 1 : 0)} ${unit}.`;
+  canvas.setAttribute("aria-label", `Histogram of cell areas. ${note.textContent}`);
 }
 
 // Cells whose middle is in view, and how dense they lie in the part of the image that is.
