@@ -141,17 +141,18 @@ def _make_crop(
     pyramid = image.opened.pyramid
     box = _surround(part, pyramid.width, pyramid.height)
     x1, y1, x2, y2 = box
+    shape = (y2 - y1, x2 - x1)
     pixels = pyramid.read(x1, y1, x2 - x1, y2 - y1)
     yield "image.tif", np.ascontiguousarray(pixels[..., ::-1])
     known = _draw_reviewed(image.regions, part, box)
     taught = known.copy()
-    labels = np.zeros((num_classes, *known.shape), dtype=np.uint16)
+    labels = np.zeros((num_classes, *shape), dtype=np.uint16)
     others = np.zeros_like(known)
     inside = [c for c in image.cells if _meets(c.box, box)]
     for number, cell in enumerate(inside, 1):
         crop = decode_rings(cell.rings)
         area = crop.mask.sum()
-        drawn = _paste(Crop(crop.mask, crop.x0 - x1, crop.y0 - y1), known.shape)
+        drawn = _paste(Crop(crop.mask, crop.x0 - x1, crop.y0 - y1), shape)
         if 2 * (drawn & taught).sum() >= max(area, 1):
             labels[cell.label][drawn & (labels[cell.label] == 0)] = number
             known |= drawn

@@ -70,18 +70,19 @@ class Corrector:
         mistakes: list[tuple[int, dict[str, Any]]] = []
         nuclei = Cells.from_label_map(self.truth)
         shown = {cell.key: cell for cell in self.shown()}
-        best = self.match()
+        best, used = self.match(), set()
         for index, outline in enumerate(encode_masks(nuclei.get_masks())):
             key, left = int(best[index, 0]), int(nuclei.boxes[index, 0])
             points = _trace(outline[0])
-            if best[index, 1] < MISSED:
+            if best[index, 1] < MISSED or key in used:
                 mistakes.append((left, {"do": "draw", "label": 0, "points": points}))
-            elif best[index, 1] < ROUGH:
+                continue
+            used.add(key)
+            if best[index, 1] < ROUGH:
                 left = min(left, shown[key].box[0])
                 mistakes.append((left, {"do": "redraw", "keys": [key], "points": points}))
-        matched = {int(key) for key, iou in best if iou >= MISSED}
         for key, cell in shown.items():
-            if key not in matched:
+            if key not in used:
                 mistakes.append((cell.box[0], {"do": "delete", "keys": [key]}))
         return mistakes
 
