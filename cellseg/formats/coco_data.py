@@ -21,11 +21,12 @@ from cellseg.formats.conversion.annotations import (
     Source,
     UnusableAnnotationError,
 )
-from cellseg.formats.conversion.drawing import draw_polygons, draw_rle
+from cellseg.formats.conversion.drawing import Ring, draw_polygons, draw_rle
 from cellseg.formats.conversion.fingerprints import fingerprint_files
 from cellseg.formats.conversion.image_pairs import find_nearest
 from cellseg.formats.conversion.json_files import read_json
 from cellseg.formats.conversion.names import find_inside, name_folder
+from cellseg.formats.conversion.ring_batches import RingBatches
 from cellseg.images import read_stored_image
 
 _PARTS = ("images", "annotations", "categories")
@@ -259,14 +260,15 @@ def _load(
             f"{file}: is {height} x {width} pixels but the COCO file says {declared[0]} x "
             f"{declared[1]}; give the images that were annotated, at their own size."
         )
+    batches = RingBatches([row.get("segmentation") for row in own], _find_ring, _draw)
     annotations = [
         Annotation(
             annotation["label"],
             annotation["class_name"],
-            partial(_draw, annotation.get("segmentation")),
+            partial(batches.draw, place),
             annotation["is_ignored"],
         )
-        for annotation in own
+        for place, annotation in enumerate(own)
     ]
     return pixels, annotations
 
@@ -275,13 +277,23 @@ def _draw(segmentation: Any, height: int, width: int) -> Drawing:
     """Draw a segmentation: a run-length encoding, or a list of polygons x1, y1, x2, y2, ..."""
     if isinstance(segmentation, dict):
         return draw_rle(segmentation, height, width)
+    return draw_polygons([[ring] for ring in _read_rings(segmentation)], height, width)
+
+
+def _find_ring(segmentation: Any) -> Ring | None:
+    """Return the ring of a segmentation that is a single polygon; None for others."""
+    rings = [] if isinstance(segmentation, dict) else _read_rings(segmentation)
+    return rings[0] if len(rings) == 1 else None
+
+
+def _read_rings(segmentation: Any) -> list[Ring]:
+    """Read the polygons of a segmentation; raise UnusableAnnotationError if there are none."""
     if not isinstance(segmentation, list) or not segmentation:
         raise UnusableAnnotationError("has no mask, only a box")
     polygons = segmentation if isinstance(segmentation[0], list) else [segmentation]
     if any(not isinstance(polygon, list) or len(polygon) % 2 for polygon in polygons):
         raise UnusableAnnotationError("outline must be a list of x, y positions")
-    rings = [list(zip(polygon[::2], polygon[1::2], strict=True)) for polygon in polygons]
-    return draw_polygons([[ring] for ring in rings], height, width)
+    return [list(zip(polygon[::2], polygon[1::2], strict=True)) for polygon in polygons]
 
 
 def to_coco(data_list: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,21 +51,42 @@ def draw_polygons(polygons: Sequence[Sequence[Ring]], height: int, width: int) -
     """
     pieces, changes = _read_polygons(polygons)
     corners = np.concatenate([rings[0] for rings in pieces]) if len(pieces) > 1 else pieces[0][0]
-    (left, top), (right, bottom) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
-    x1, y1 = min(max(math.floor(left), 0), width), min(max(math.floor(top), 0), height)
-    x2, y2 = min(max(math.ceil(right), 0), width), min(max(math.ceil(bottom), 0), height)
-    mask = np.zeros((max(y2 - y1, 0), max(x2 - x1, 0)), dtype=bool)
-    if not mask.size and right > left and bottom > top:
-        raise UnusableAnnotationError("lies outside the image")
+    frame = find_frame(corners, height, width)
+    mask = np.zeros((frame.height, frame.width), dtype=bool)
     for rings in pieces:
-        exterior, *holes = (ring - (x1, y1) for ring in rings)
+        exterior, *holes = (ring - (frame.x0, frame.y0) for ring in rings)
         inside = fill_ring(exterior, *mask.shape)
         for hole in holes:
             inside &= ~fill_ring(hole, *mask.shape)
         mask |= inside
-    if min(left, top) < -_EDGE_MARGIN_PX or max(right - width, bottom - height) > _EDGE_MARGIN_PX:
-        changes.append("cut at the image's edge")
-    return Drawing(_trim(mask, x1, y1), tuple(changes))
+    return Drawing(trim(mask, frame.x0, frame.y0), (*changes, *frame.changes))
+
+
+class Frame(NamedTuple):
+    """The part of an image, in pixels, that a shape can lie in, and whether it was cut for it."""
+
+    height: int
+    width: int
+    x0: int
+    y0: int
+    changes: tuple[str, ...]
+
+
+def find_frame(corners: NDArray[np.float64], height: int, width: int) -> Frame:
+    """Find the part of an image of so many pixels that a shape with corners (K, 2) lies in.
+
+    Raises:
+        UnusableAnnotationError: If it lies outside.
+    """
+    (left, top), (right, bottom) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
+    x1, y1 = min(max(math.floor(left), 0), width), min(max(math.floor(top), 0), height)
+    x2, y2 = min(max(math.ceil(right), 0), width), min(max(math.ceil(bottom), 0), height)
+    rows, columns = max(y2 - y1, 0), max(x2 - x1, 0)
+    if not rows * columns and right > left and bottom > top:
+        raise UnusableAnnotationError("lies outside the image")
+    is_cut = min(left, top) < -_EDGE_MARGIN_PX
+    is_cut |= max(right - width, bottom - height) > _EDGE_MARGIN_PX
+    return Frame(rows, columns, x1, y1, ("cut at the image's edge",) if is_cut else ())
 
 
 def fill_ring(ring: NDArray[np.float64], height: int, width: int) -> NDArray[np.bool_]:
@@ -151,7 +172,7 @@ def _read_polygons(
     changes: list[str] = []
     pieces = []
     for polygon in polygons:
-        rings = [_read_ring(ring) for ring in polygon]
+        rings = [read_ring(ring) for ring in polygon]
         if not rings or len(rings[0]) < 3:
             changes.append("a piece with fewer than 3 points left out")
             continue
@@ -164,8 +185,8 @@ def _read_polygons(
     return pieces, changes
 
 
-def _read_ring(ring: Ring) -> NDArray[np.float64]:
-    """Read a ring as (K, 2) without a repeated last position."""
+def read_ring(ring: Ring) -> NDArray[np.float64]:
+    """Read a ring as (K, 2) without a repeated last position; UnusableAnnotationError if none."""
     try:
         points = np.array([(position[0], position[1]) for position in ring], dtype=np.float64)
     except (TypeError, ValueError, IndexError, KeyError, OverflowError) as error:
@@ -223,7 +244,7 @@ def _read_runs(counts: Any, num_pixels: int) -> Runs:
     return join_touching(Runs(np.zeros_like(starts), starts, ends))
 
 
-def _trim(mask: NDArray[np.bool_], x0: int, y0: int) -> Crop:
+def trim(mask: NDArray[np.bool_], x0: int, y0: int) -> Crop:
     """Cut a mask to its tight box; raise UnusableAnnotationError where no pixel is set."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):

@@ -89,7 +89,7 @@ def _draw_all(
 ) -> tuple[_Drawn, list[Loss]]:
     """Draw annotations: cells by class, and those that repeat another; add what was left out."""
     drawn: _Drawn = {}
-    seen: set[tuple[int, int, int, int, bytes]] = set()
+    seen: set[tuple[int, int, int, int, int, bytes]] = set()
     doubles: list[Loss] = []
     covered = 0
     most = max(shape[0] * shape[1], _FEW)
@@ -103,7 +103,8 @@ def _draw_all(
         for piece in _draw_pieces(annotation, place, shape, image, split_pieces, losses):
             height, width = piece.mask.shape
             covered += height * width
-            facts = place, piece.x0, piece.y0, width, hashlib.sha256(piece.mask.tobytes()).digest()
+            packed = hashlib.sha256(np.packbits(piece.mask).tobytes()).digest()
+            facts = place, piece.x0, piece.y0, height, width, packed
             if place != IGNORED and facts in seen:
                 doubles.append(_hide(annotation, image, int(np.count_nonzero(piece.mask))))
                 continue
