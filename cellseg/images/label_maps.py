@@ -14,6 +14,8 @@ from cellseg.images.kinds import PICTURE_SUFFIXES, find_kind, require_file
 from cellseg.images.picture_image import read_picture_labels
 from cellseg.images.tiff_pages import as_data_error, check_page, decode_page, open_tiff
 
+_TOO_LARGE = 2**31
+
 
 def read_label_map(path: str | Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDArray[np.int32]:
     """Read a label map: 0 is background, each other value one cell.
@@ -41,11 +43,29 @@ def read_label_map(path: str | Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> ND
         raise CellDataError(
             f"{path}: label values of type {values.dtype} cannot be used; save whole numbers."
         )
-    with np.errstate(invalid="ignore"):
-        label_map = values.astype(np.int32)
-    if label_map.size and (label_map.min() < 0 or not np.array_equal(label_map, values)):
+    if not _fits_int32(values):
         return _read_unusual_labels(path, values)
-    return label_map
+    return _to_int32(values)
+
+
+def _fits_int32(values: NDArray[Any]) -> bool:
+    """Return whether values are whole numbers from 0 to the largest int32; needs little memory."""
+    if not values.size:
+        return True
+    if not (float(values.min()) >= 0 and float(values.max()) < _TOO_LARGE):  # false for NaN, too
+        return False
+    return values.dtype.kind != "f" or all((np.trunc(row) == row).all() for row in values)
+
+
+def _to_int32(values: NDArray[Any]) -> NDArray[np.int32]:
+    """Turn values that fit into int32, in their own memory where that is as large: it is much."""
+    is_alike = values.dtype.itemsize == 4 and values.dtype.isnative
+    if not is_alike or not values.flags.c_contiguous or not values.flags.writeable:
+        return values.astype(np.int32)
+    converted = values.view(np.int32)
+    for row, stored in zip(converted, values, strict=True):
+        row[:] = stored.astype(np.int32)
+    return converted
 
 
 def check_labels(values: NDArray[Any], origin: str) -> NDArray[np.int64]:

@@ -44,7 +44,7 @@ def test_read_label_map_when_more_than_65535_ids_then_all_kept(tiff):
     assert len(np.unique(read_label_map(tiff(ids, compression="lzw")))) == 90_000
 
 
-@pytest.mark.parametrize("dtype", ["u4", "u8", "f8"])
+@pytest.mark.parametrize("dtype", ["u4", "u8", "f4", "f8"])
 def test_read_label_map_when_ids_exceed_int32_then_renumbered_in_order(tiff, dtype):
     ids = np.array([[0, 2**31], [5, 2**32 - 1]], dtype=dtype)
     np.testing.assert_array_equal(read_label_map(tiff(ids)), [[0, 2], [1, 3]])

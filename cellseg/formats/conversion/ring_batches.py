@@ -77,7 +77,7 @@ class RingBatches:
 class _PlacedRing(NamedTuple):
     """A ring (K, 2) of x, y in pixels of the image, and the part of the image that it lies in."""
 
-    index: int
+    place: int
     points: NDArray[np.float64]
     frame: Frame
 
@@ -96,7 +96,7 @@ def _draw_batch(rings: Sequence[_PlacedRing]) -> dict[int, Drawing]:
             crop = trim(mask, ring.frame.x0, ring.frame.y0)
         except UnusableAnnotationError:
             continue
-        drawn[ring.index] = Drawing(crop, ring.frame.changes)
+        drawn[ring.place] = Drawing(crop, ring.frame.changes)
     return drawn
 
 
