@@ -52,6 +52,24 @@ def test_score_label_maps_when_images_differ_then_pooled_and_averaged_do_too() -
     assert values["PQ_image_mean"] == pytest.approx((2 / 5 + 1) / 2)
 
 
+def test_score_label_maps_when_a_prediction_spans_two_cells_then_as_kumar_and_hover_net() -> None:
+    """A case worked out by hand, as Kumar et al. 2017 define AJI and HoVer-Net's code PQ.
+
+    Prediction 5 covers cell 1 (IoU 4/7) and a part of cell 2 (IoU 2/9); cell 3 is missed,
+    prediction 6 is false, and prediction 7 has an IoU of exactly 1/2 with cell 4. AJI takes the
+    best prediction of each cell, one twice where need be, and adds the missed cell and the false
+    prediction to the union: (4 + 2 + 1) / (7 + 9 + 2 + 2 + 2). One to one it would be 5 / 17.
+    """
+    truth = np.array([[1, 1, 1, 1, 0, 2, 2, 2, 2, 0, 3, 3, 0, 0, 4, 4]])
+    found = np.array([[5, 5, 5, 5, 5, 5, 5, 0, 0, 0, 0, 0, 6, 6, 7, 0]])
+    values = score_label_maps(truth, found).any_class.values
+    assert values["AJI"] == values["AJI_image_mean"] == pytest.approx(7 / 22)
+    # One match; two predictions and three cells without: an IoU of 1/2 is none.
+    assert values["DQ"] == pytest.approx(1 / (1 + 2 / 2 + 3 / 2))
+    assert values["SQ"] == pytest.approx(4 / 7)
+    assert values["PQ"] == values["PQ_image_mean"] == pytest.approx(8 / 49)
+
+
 def test_score_label_maps_when_a_class_is_left_out_of_an_image_then_it_has_none_there() -> None:
     truth = [{"a": draw_squares(0)}, {"a": draw_squares(0), "b": draw_squares(10)}]
     prediction = [{"b": draw_squares(10)}, {"a": draw_squares(0)}]
