@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from mmdet.models.dense_heads import RPNHead
-from mmdet.models.roi_heads.bbox_heads import Shared2FCBBoxHead
+from mmdet.models.roi_heads.bbox_heads import Shared2FCBBoxHead, Shared4Conv1FCBBoxHead
 from mmdet.registry import MODELS
 from torch import Tensor
 
@@ -30,6 +30,11 @@ class Fp32RPNHead(Fp32PredictionsMixin, RPNHead):
 @MODELS.register_module()
 class Fp32Shared2FCBBoxHead(Fp32PredictionsMixin, Shared2FCBBoxHead):
     """Shared2FCBBoxHead whose boxes and losses are float32 under mixed precision."""
+
+
+@MODELS.register_module()
+class Fp32Shared4Conv1FCBBoxHead(Fp32PredictionsMixin, Shared4Conv1FCBBoxHead):
+    """Shared4Conv1FCBBoxHead whose boxes and losses are float32 under mixed precision."""
 
 
 def _widen(predictions: Any) -> Any:

@@ -9,7 +9,7 @@ Test:  python tools/test.py configs/cell/cascade-mask-rcnn_swin-s_coco.py CHECKP
 
 _base_ = [
     "../_base_/cascade-mask-rcnn_cell.py",
-    "../_base_/cell_coco_finetune.py",
+    "../_base_/cell_gpu.py",
 ]
 
 model = dict(

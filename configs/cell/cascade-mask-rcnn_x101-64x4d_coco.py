@@ -10,7 +10,7 @@ Test:  python tools/test.py configs/cell/cascade-mask-rcnn_x101-64x4d_coco.py CH
 
 _base_ = [
     "../_base_/cascade-mask-rcnn_cell.py",
-    "../_base_/cell_coco_finetune.py",
+    "../_base_/cell_gpu.py",
 ]
 
 model = dict(

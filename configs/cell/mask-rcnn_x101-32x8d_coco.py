@@ -8,8 +8,8 @@ Test:  python tools/test.py configs/cell/mask-rcnn_x101-32x8d_coco.py CHECKPOINT
 """
 
 _base_ = [
-    "../_base_/mask-rcnn_cell.py",
-    "../_base_/cell_coco_finetune.py",
+    "../_base_/mask-rcnn_cell_coco.py",
+    "../_base_/cell_gpu.py",
 ]
 
 model = dict(
@@ -26,18 +26,6 @@ model = dict(
         groups=32,
         base_width=8,
         norm_cfg=dict(type="BN", requires_grad=False),
-        init_cfg=None,  # load_from brings the backbone too
-    ),
-    rpn_head=dict(
-        # 8 to 128 px in 3 ratios: as many anchors a point as in COCO, so that its RPN still fits
-        # (peers: 0.10 without a pretrained RPN, 0.52 with one).
-        anchor_generator=dict(
-            _delete_=True,
-            type="AnchorGenerator",
-            strides=[4, 8, 16, 32, 64],
-            scales=[2],
-            ratios=[0.5, 1.0, 2.0],
-        ),
     ),
 )
 

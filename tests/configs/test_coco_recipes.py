@@ -6,6 +6,7 @@ from unittest import mock
 
 import pytest
 import torch
+import yaml
 from mmdet.registry import MODELS, OPTIM_WRAPPERS
 from mmengine.config import Config
 from mmengine.hooks import EMAHook, Hook
@@ -15,7 +16,7 @@ from mmengine.runner import Runner
 
 from cellseg.cli.arguments import add_runner_arguments
 from cellseg.engine.run_config import enable_amp, load_config
-from tests.configs.small_models import shrink_model, write_image
+from tests.configs.small_models import shrink_model, skip_without_backbone, write_image
 from tests.engine.toy_training import ToyModel
 
 CONFIG_DIR = Path(__file__).resolve().parents[2] / "configs" / "cell"
@@ -25,6 +26,10 @@ RECIPES = {  # the COCO model whose weights each starts from
         "cascade_rcnn/cascade-mask-rcnn_x101-64x4d_fpn_ms-3x_coco.py"
     ),
     "cascade-mask-rcnn_swin-s_coco": "swin/mask-rcnn_swin-s-p4-w7_fpn_amp-ms-crop-3x_coco.py",
+    "cascade-mask-rcnn_convnext-s_coco": (
+        "convnext/cascade-mask-rcnn_convnext-s-p4-w7_fpn_4conv1fc-giou_amp-ms-crop-3x_coco.py"
+    ),
+    "mask-rcnn_r50-rsb_coco": "resnet_strikes_back/mask-rcnn_r50-rsb-pre_fpn_1x_coco.py",
 }
 
 
@@ -32,12 +37,16 @@ def load(name: str) -> Config:
     return Config.fromfile(CONFIG_DIR / f"{name}.py")
 
 
-def load_stock(name: str) -> Config:
-    """Read mmdet's config of the weights that a recipe starts from."""
+def find_stock(name: str) -> Path:
+    """Find mmdet's config of the weights that a recipe starts from."""
     import mmdet
 
-    path = Path(mmdet.__file__).parent / ".mim" / "configs" / RECIPES[name]
-    return Config.fromfile(path)
+    return Path(mmdet.__file__).parent / ".mim" / "configs" / RECIPES[name]
+
+
+def load_stock(name: str) -> Config:
+    """Read that config, without the packages that it wants."""
+    return Config.fromfile(find_stock(name), import_custom_modules=False)
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -45,6 +54,17 @@ def test_recipe_always_normalizes_as_its_weights_were_trained(name: str) -> None
     ours, stock = (cfg.model.data_preprocessor for cfg in (load(name), load_stock(name)))
     for key in ("mean", "std", "bgr_to_rgb"):
         assert ours[key] == stock[key]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipe_always_starts_from_the_weights_that_mmdet_publishes_for_that_config(
+    name: str,
+) -> None:
+    stock = find_stock(name)
+    (listing,) = stock.parent.glob("metafile.yml")
+    models = yaml.safe_load(listing.read_text("utf-8"))["Models"]
+    (model,) = (model for model in models if Path(model["Config"]).name == stock.name)
+    assert load(name).load_from == model["Weights"]
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -85,6 +105,7 @@ def test_recipe_when_there_is_no_gpu_then_the_flags_that_it_names_work(
     cfg = load_config(args)
     if args.amp:
         enable_amp(cfg)
+    cfg.optim_wrapper.pop("constructor", None)  # ConvNeXt's wants a ConvNeXt, not a toy
     with OPTIM_WRAPPERS.switch_scope_and_registry("mmdet"):
         built = build_optim_wrapper(ToyModel(), cfg.optim_wrapper)
     assert type(built).__name__ == wrapper
@@ -149,6 +170,7 @@ def build_runner(name: str, work_dir: Path, weights: Path) -> Runner:
 def test_recipe_when_trained_on_a_cpu_then_starts_from_coco_takes_two_steps_and_tests(
     name: str, tmp_path: Path
 ) -> None:
+    skip_without_backbone(load(name).model)
     path, loaded = tmp_path / "coco.pth", LoadedWeights()
     stock = save_stock_weights(name, path)
     runner = build_runner(name, tmp_path, path)
@@ -173,9 +195,12 @@ def check_steps(runner: Runner, stock: dict[str, torch.Tensor]) -> None:
     optimizer = runner.optim_wrapper.optimizer
     assert type(optimizer) is torch.optim.AdamW
     assert {int(state["step"]) for state in optimizer.state.values()} == {2}
-    assert 0.009e-4 < optimizer.param_groups[0]["lr"] < 0.02e-4  # a hundredth, at the start
+    rates = [group["lr"] for group in optimizer.param_groups]
+    assert 0.009e-4 < max(rates) < 0.02e-4  # a hundredth, at the start
+    is_convnext = "convnext" in runner.experiment_name
+    assert (min(rates) == max(rates)) == (not is_convnext)  # its deeper layers learn faster
     undecayed = {group["weight_decay"] for group in optimizer.param_groups}
-    assert undecayed == ({0.0, 0.05} if "swin" in runner.experiment_name else {0.05})
+    assert undecayed == ({0.05} if "x101" in runner.experiment_name else {0.0, 0.05})
     average = next(hook for hook in runner.hooks if isinstance(hook, EMAHook)).ema_model
     assert int(average.steps) == 2
     for model in (runner.model, average.module):

@@ -9,7 +9,9 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from cellseg.datasets.resize_factors import find_constant_factor, find_resize_factors
 from cellseg.engine.configs import list_datasets
+from tests.configs.small_models import skip_without_backbone
 
 CONFIG_DIR = Path(__file__).resolve().parents[2] / "configs"
 CONFIGS = sorted((CONFIG_DIR / "cell").glob("*.py"))
@@ -30,6 +32,7 @@ def _as_list(parts: Any) -> list:
 def test_config_when_built_then_has_one_class_count(path: Path) -> None:
     """Model and data agree on the classes; the model builds."""
     cfg = Config.fromfile(path)
+    skip_without_backbone(cfg.model)
     init_default_scope("mmdet")
     cfg.model.backbone.init_cfg = None
     model = MODELS.build(cfg.model)
@@ -79,6 +82,29 @@ def test_headline_always_keeps_the_reports_schedule() -> None:
     assert cfg.model.data_preprocessor.batch_augments[0]["size"] == (1024, 1024)
     assert cfg.model.test_cfg.rpn.max_per_img >= 4000
     assert cfg.default_hooks.checkpoint.save_best == "coco/segm_mAP_50"
+
+
+def test_strong_main_model_always_has_the_main_models_network() -> None:
+    """Weights of one fit the other; only how it is trained and tested differs."""
+    main, strong = load("mask-rcnn_r101_small-anchor"), load("mask-rcnn_r101_small-anchor_strong")
+    assert strong.model.test_cfg.rcnn.max_per_img == 3000
+    strong.model.test_cfg.rcnn.max_per_img = main.model.test_cfg.rcnn.max_per_img
+    assert strong.model == main.model
+
+
+def test_strong_main_model_always_has_what_its_docstring_promises() -> None:
+    """Images enlarged 1.6 times, crops of one size, weight average, cosine, up to 3000 cells."""
+    cfg = load("mask-rcnn_r101_small-anchor_strong")
+    training = cfg.train_dataloader.dataset.pipeline
+    for height, width in ((33, 300), (1000, 1000), (2500, 1700)):
+        assert find_resize_factors(training, height, width) == pytest.approx((1.0, 2.0), rel=0.02)
+    assert find_constant_factor(cfg.test_dataloader.dataset.pipeline) == 1.6
+    steps = [step.type for step in training]
+    assert {"RandomTranspose", "RandomFlip", "StainJitter"} < set(steps)
+    assert training[steps.index("LimitedResize") + 1].crop_size == (1024, 1024)
+    assert "EMAHook" in [hook.type for hook in cfg.custom_hooks]
+    assert cfg.param_scheduler[-1].type == "CosineAnnealingLR"
+    assert cfg.val_evaluator.max_dets == cfg.test_evaluator.max_dets == 3000
 
 
 @pytest.mark.parametrize("name", ["demo", "dsb2018"])

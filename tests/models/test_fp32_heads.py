@@ -3,12 +3,16 @@
 import pytest
 import torch
 from mmdet.models.dense_heads import RPNHead
-from mmdet.models.roi_heads.bbox_heads import Shared2FCBBoxHead
+from mmdet.models.roi_heads.bbox_heads import Shared2FCBBoxHead, Shared4Conv1FCBBoxHead
 from mmdet.registry import MODELS
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 
-from cellseg.models.fp32_heads import Fp32RPNHead, Fp32Shared2FCBBoxHead
+from cellseg.models.fp32_heads import (
+    Fp32RPNHead,
+    Fp32Shared2FCBBoxHead,
+    Fp32Shared4Conv1FCBBoxHead,
+)
 
 META = dict(img_shape=(64, 1280), pad_shape=(64, 1280), scale_factor=(1.0, 1.0))
 PROPOSALS = ConfigDict(
@@ -80,8 +84,9 @@ def test_rpn_loss_under_autocast_then_is_float32(dtype):
     assert head.rpn_reg.weight.grad.any()
 
 
-def test_box_head_under_autocast_then_boxes_are_float32():
-    head = build_box_head(Fp32Shared2FCBBoxHead).eval()
+@pytest.mark.parametrize("kind", [Fp32Shared2FCBBoxHead, Fp32Shared4Conv1FCBBoxHead])
+def test_box_head_under_autocast_then_boxes_are_float32(kind):
+    head = build_box_head(kind).eval()
     rois = torch.tensor([[0, 1017.2, 20, 1037.7, 41.3]])
     torch.nn.init.zeros_(head.fc_reg.weight)
     torch.nn.init.zeros_(head.fc_reg.bias)
@@ -97,6 +102,12 @@ def test_box_head_under_autocast_then_boxes_are_float32():
     [
         (Fp32RPNHead, RPNHead, build_rpn, ((torch.ones(1, 4, 16, 32),),)),
         (Fp32Shared2FCBBoxHead, Shared2FCBBoxHead, build_box_head, (torch.ones(2, 4, 7, 7),)),
+        (
+            Fp32Shared4Conv1FCBBoxHead,
+            Shared4Conv1FCBBoxHead,
+            build_box_head,
+            (torch.ones(2, 4, 7, 7),),
+        ),
     ],
 )
 def test_forward_without_autocast_then_equals_stock(ours, stock, build, inputs):
@@ -107,6 +118,8 @@ def test_forward_without_autocast_then_equals_stock(ours, stock, build, inputs):
         assert torch.equal(torch.stack(list(our_part)), torch.stack(list(stock_part)))
 
 
-@pytest.mark.parametrize("name", ["Fp32RPNHead", "Fp32Shared2FCBBoxHead"])
+@pytest.mark.parametrize(
+    "name", ["Fp32RPNHead", "Fp32Shared2FCBBoxHead", "Fp32Shared4Conv1FCBBoxHead"]
+)
 def test_build_when_named_in_a_config_then_is_known(name):
     assert MODELS.get(name).__module__ == "cellseg.models.fp32_heads"

@@ -1,4 +1,4 @@
-"""What the recipes that start from COCO weights share: data at native resolution, schedule, hooks.
+"""What the recipes for a GPU share: crops of 1024 px, augmentation, schedule, weight average.
 
 Inherit it beside a model, in place of cell_dataset.py, cell_schedule.py and cell_runtime.py.
 """
