@@ -55,6 +55,7 @@ from cellseg.inference.tile_plan import (
     plan_tiles,
     read_tiles,
 )
+from cellseg.models.fused_convolutions import can_fuse, fuse_activations
 from cellseg.structures.cells import Cells
 
 _MOST_READERS = 8  # threads that decode tiles for a GPU; a CPU's time is all in the network
@@ -154,7 +155,7 @@ class Predictor:
         check_tiling(self.tiling, self._pipeline.input_size)
         self.scale_options = ScaleOptions(self.tiling.scale, diameter_px, is_resampled)
         self.settle_scale()  # what contradicts itself is said before the weights are loaded
-        single = fold_batch_norms(
+        single = self._speed_up(
             build_detector(self.cfg, self.model_source.path, self.model_source.checkpoint)
         )
         self.model_source = replace(self.model_source, checkpoint=None)  # its weights are copied
@@ -370,7 +371,14 @@ class Predictor:
                 f"The models of an ensemble must know the same classes; {cfg.filename} has "
                 f"{', '.join(names)} in place of {', '.join(self.class_names)}."
             )
-        return fold_batch_norms(build_detector(cfg, checkpoint))
+        return self._speed_up(build_detector(cfg, checkpoint))
+
+    def _speed_up(self, model: torch.nn.Module) -> torch.nn.Module:
+        """Fold batch norms and fuse activations into convolutions, where that can be done."""
+        model = fold_batch_norms(model)
+        if self.device.type == "cpu" and can_fuse(torch.bfloat16 if self.amp else torch.float32):
+            fuse_activations(model)
+        return model
 
     def _find_roughly(self, image: NDArray[np.uint8], scale: float) -> Cells:
         """Find cells for an estimate, low scores included."""

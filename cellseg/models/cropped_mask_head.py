@@ -2,12 +2,14 @@
 
 import numpy as np
 import torch
+from mmcv.cnn import ConvModule
 from mmdet.models.roi_heads.mask_heads import FCNMaskHead
 from mmdet.registry import MODELS
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
-from torch import Tensor
+from torch import Tensor, nn
 
+from cellseg.models.fused_convolutions import FusedConv2d
 from cellseg.models.mask_pasting import paste_and_encode
 
 
@@ -23,6 +25,15 @@ class CroppedMaskHead(FCNMaskHead):
     def forward(self, x: Tensor) -> Tensor:
         """Predict float32 mask logits (n, num_classes, h, w) from RoI features."""
         return super().forward(x).float()
+
+    def fuse(self) -> None:
+        """Fuse convolutions with the ReLU after each; see `fuse_activations`."""
+        for index, layer in enumerate(self.convs):
+            if isinstance(layer, ConvModule) and _can_fuse(layer):
+                self.convs[index] = FusedConv2d(layer.conv, "relu")
+        if isinstance(upsample := self.upsample, nn.ConvTranspose2d):
+            self.upsample: nn.Module = FusedConv2d(upsample, "relu")
+            self.relu = nn.Identity()
 
     def predict_by_feat(
         self,
@@ -78,6 +89,18 @@ class CroppedMaskHead(FCNMaskHead):
         else:
             preds = preds[torch.arange(len(preds), device=preds.device), results.labels]
         return preds if activate_map else preds.sigmoid()
+
+
+def _can_fuse(layer: ConvModule) -> bool:
+    """Return whether a layer is a convolution and a ReLU, with no norm but a folded one."""
+    return (
+        type(layer.conv) is nn.Conv2d
+        and not layer.with_explicit_padding
+        and layer.order == ("conv", "norm", "act")
+        and (not layer.with_norm or isinstance(layer.norm, nn.Identity))
+        and layer.with_activation
+        and isinstance(layer.activate, nn.ReLU)
+    )
 
 
 def _place_boxes(results: InstanceData, meta: dict, rescale: bool) -> tuple[int, int]:

@@ -7,7 +7,7 @@ weights (Apache-2.0) load by name. Inputs are RGB, normalized as (x - 127) / 128
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -16,6 +16,8 @@ from mmengine.model import BaseModule
 from torch import nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from cellseg.models.fused_convolutions import FusedConv2d
 
 
 class _Stage(NamedTuple):
@@ -41,6 +43,7 @@ _OUTPUT_STAGES = (0, 1, 2, 4, 6)  # the last stage at each of the strides 2, 4, 
 _WIDTH_AND_DEPTH = {"lite0": (1.0, 1.0), "lite1": (1.0, 1.1), "lite2": (1.1, 1.2)}
 _STEM_CHANNELS = 32
 _NORM_EPS = 1e-3
+_Activation = Callable[[torch.Tensor], torch.Tensor]
 
 
 @MODELS.register_module()
@@ -79,8 +82,9 @@ class EfficientNetLite(BaseModule):
         if not out_indices or not set(out_indices) <= set(range(len(_OUTPUT_STAGES))):
             raise ValueError(f"out_indices must be positions from 0 to 4, not {out_indices}.")
         width, depth = _WIDTH_AND_DEPTH[arch]
-        self._conv_stem = _SamePadConv2d(3, _STEM_CHANNELS, 3, stride=2)
+        self._conv_stem: nn.Module = _SamePadConv2d(3, _STEM_CHANNELS, 3, stride=2)
         self._bn0 = _batch_norm(_STEM_CHANNELS, norm_momentum)
+        self._activate: _Activation = functional.relu6
         blocks: list[nn.Module] = []
         ends: list[int] = []
         channels = _STEM_CHANNELS
@@ -109,12 +113,19 @@ class EfficientNetLite(BaseModule):
         Returns:
             One (B, C, H / stride, W / stride) tensor for each of `out_indices`.
         """
-        features = functional.relu6(self._bn0(self._conv_stem(images)))
+        features = self._activate(self._bn0(self._conv_stem(images)))
         outputs = {}
         for index, block in enumerate(self._blocks):
             features = block(features)
             outputs[index] = features
         return tuple(outputs[index] for index in self._output_blocks)
+
+    def fuse(self) -> None:
+        """Fuse the convolutions with the activations after them; see `fuse_activations`."""
+        self._conv_stem = _fuse(self._conv_stem, "hardtanh")
+        self._activate = _pass_on
+        for block in self._blocks:
+            block.fuse_layers()
 
 
 class _InvertedResidual(nn.Module):
@@ -135,22 +146,33 @@ class _InvertedResidual(nn.Module):
         wide = in_channels * expansion
         self._expands = expansion > 1
         if self._expands:
-            self._expand_conv = nn.Conv2d(in_channels, wide, 1, bias=False)
+            self._expand_conv: nn.Module = nn.Conv2d(in_channels, wide, 1, bias=False)
             self._bn0 = _batch_norm(wide, norm_momentum)
-        self._depthwise_conv = _SamePadConv2d(wide, wide, kernel, stride=stride, groups=wide)
+        self._depthwise_conv: nn.Module = _SamePadConv2d(
+            wide, wide, kernel, stride=stride, groups=wide
+        )
         self._bn1 = _batch_norm(wide, norm_momentum)
-        self._project_conv = nn.Conv2d(wide, out_channels, 1, bias=False)
+        self._project_conv: nn.Module = nn.Conv2d(wide, out_channels, 1, bias=False)
         self._bn2 = _batch_norm(out_channels, norm_momentum)
         self._adds_input = stride == 1 and in_channels == out_channels
+        self._activate: _Activation = functional.relu6
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Map (B, in_channels, H, W) to (B, out_channels, H / stride, W / stride)."""
         features = inputs
         if self._expands:
-            features = functional.relu6(self._bn0(self._expand_conv(features)))
-        features = functional.relu6(self._bn1(self._depthwise_conv(features)))
+            features = self._activate(self._bn0(self._expand_conv(features)))
+        features = self._activate(self._bn1(self._depthwise_conv(features)))
         features = self._bn2(self._project_conv(features))
         return features + inputs if self._adds_input else features
+
+    def fuse_layers(self) -> None:
+        """Fuse the convolutions with the activations after them."""
+        if self._expands:
+            self._expand_conv = _fuse(self._expand_conv, "hardtanh")
+        self._depthwise_conv = _fuse(self._depthwise_conv, "hardtanh")
+        self._project_conv = _fuse(self._project_conv, "none")
+        self._activate = _pass_on
 
 
 class _SamePadConv2d(nn.Conv2d):
@@ -161,24 +183,36 @@ class _SamePadConv2d(nn.Conv2d):
     ) -> None:
         """Pad inside the convolution where both sides are alike, else before it."""
         total = kernel - stride
-        self._before, self._after = total // 2, total - total // 2
-        is_even = self._before == self._after
+        before, after = total // 2, total - total // 2
+        is_even = before == after
         super().__init__(
             in_channels,
             out_channels,
             kernel,
             stride=stride,
-            padding=self._before if is_even else 0,
+            padding=before if is_even else 0,
             groups=groups,
             bias=False,
         )
-        self._pads_before = not is_even
+        self.padding_before = None if is_even else (before, after)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Pad and convolve (B, C, H, W)."""
-        if self._pads_before:
-            inputs = functional.pad(inputs, (self._before, self._after) * 2)
+        if self.padding_before is not None:
+            inputs = functional.pad(inputs, self.padding_before * 2)
         return super().forward(inputs)
+
+
+def _fuse(layer: nn.Module, activation: str) -> nn.Module:
+    """Make one layer of a convolution, its padding and an activation; a fused one stays."""
+    if isinstance(layer, _SamePadConv2d):
+        return FusedConv2d(layer, activation, layer.padding_before)
+    return FusedConv2d(layer, activation) if isinstance(layer, nn.Conv2d) else layer
+
+
+def _pass_on(features: torch.Tensor) -> torch.Tensor:
+    """Return features as they are: a fused convolution has applied the activation."""
+    return features
 
 
 def _batch_norm(channels: int, momentum: float) -> _BatchNorm:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from mmcv.cnn.utils.fuse_conv_bn import fuse_conv_bn
 from mmdet.models.roi_heads.mask_heads import FCNMaskHead
 from mmdet.registry import MODELS
 from mmengine.config import ConfigDict
@@ -10,6 +11,7 @@ from mmengine.structures import InstanceData
 from pycocotools import mask as mask_api
 
 from cellseg.models.cropped_mask_head import CroppedMaskHead
+from cellseg.models.fused_convolutions import FusedConv2d, can_fuse, fuse_activations
 
 CLASSES = 3
 
@@ -117,3 +119,24 @@ def test_forward_under_autocast_then_logits_are_float32():
 def test_build_when_named_in_a_config_then_gives_the_cropped_head():
     config = dict(type="CroppedMaskHead", num_convs=1, in_channels=4, num_classes=CLASSES)
     assert isinstance(MODELS.build(config), CroppedMaskHead)
+
+
+@pytest.mark.skipif(not can_fuse(), reason="this torch or CPU has no fused kernels")
+@pytest.mark.parametrize("norm", [None, dict(type="BN")])
+@pytest.mark.parametrize("upsampling", ["deconv", "bilinear"])
+def test_head_when_fused_then_logits_stay(norm, upsampling):
+    upsample_cfg = dict(type=upsampling, scale_factor=2)
+    head = fuse_conv_bn(build_head(norm_cfg=norm, upsample_cfg=upsample_cfg).eval())
+    features = torch.randn(5, 4, 14, 14)
+    with torch.inference_mode():
+        expected = head(features)
+        fuse_activations(head)
+        values = head(features)
+    assert any(isinstance(part, FusedConv2d) for part in head.modules())
+    torch.testing.assert_close(values, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_head_with_batch_norms_then_is_not_fused():
+    head = build_head(norm_cfg=dict(type="BN"))
+    fuse_activations(head)
+    assert not any(isinstance(part, FusedConv2d) for part in head.modules())

@@ -4,7 +4,7 @@ import pytest
 import torch
 from mmdet.models.dense_heads import RPNHead
 from mmdet.models.roi_heads.bbox_heads import Shared2FCBBoxHead, Shared4Conv1FCBBoxHead
-from mmdet.registry import MODELS
+from mmdet.registry import MODELS, TASK_UTILS
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 
@@ -116,6 +116,43 @@ def test_forward_without_autocast_then_equals_stock(ours, stock, build, inputs):
     for our_part, stock_part in zip(ours(*inputs), stock(*inputs), strict=True):
         assert type(our_part) is type(stock_part)
         assert torch.equal(torch.stack(list(our_part)), torch.stack(list(stock_part)))
+
+
+@pytest.mark.parametrize("levels", [[(9, 16)], [(9, 16), (4, 8), (1, 1)]])
+@pytest.mark.parametrize("nms_pre", [-1, 1, 2, 40, 144, 1000])
+@pytest.mark.parametrize("steps", [3, 10**6])
+def test_proposals_when_only_the_best_are_sorted_then_equal_stock(
+    levels, nms_pre, steps, monkeypatch
+):
+    # Stock leaves the order of equal scores open; ours is that of the anchors, as in a stable sort.
+    sort = torch.Tensor.sort
+    monkeypatch.setattr(
+        torch.Tensor,
+        "sort",
+        lambda self, descending: sort(self, descending=descending, stable=True),
+    )
+    ours, stock = build_rpn(Fp32RPNHead), build_rpn(RPNHead)
+    for head in (ours, stock):
+        strides = [4, 8, 16][: len(levels)]
+        head.prior_generator = TASK_UTILS.build(
+            dict(
+                type="AnchorGenerator",
+                strides=strides,
+                base_sizes=[18] * len(strides),
+                ratios=[0.5, 1.0],
+                scales=[1.0],
+            )
+        )
+    generator = torch.Generator().manual_seed(0)
+    scores = [torch.randint(0, steps, (1, 2, *level), generator=generator) / 3 for level in levels]
+    deltas = [torch.randn(1, 8, *level, generator=generator) for level in levels]
+    cfg = ConfigDict({**PROPOSALS, "nms_pre": nms_pre})
+    results = [
+        head.predict_by_feat(scores, deltas, batch_img_metas=[META], cfg=cfg)[0]
+        for head in (ours, stock)
+    ]
+    assert torch.equal(results[0].bboxes, results[1].bboxes)
+    assert torch.equal(results[0].scores, results[1].scores)
 
 
 @pytest.mark.parametrize(
