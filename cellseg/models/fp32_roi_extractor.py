@@ -81,7 +81,13 @@ class Fp32SingleRoIExtractor(SingleRoIExtractor):
             if len(inds):
                 parts.append(layer(features, rois[inds]))
                 places.append(inds)
-        sampled = parts[0].new_empty(len(rois), *parts[0].shape[1:])
+        is_last = parts[0].is_contiguous(memory_format=torch.channels_last)
+        sampled = torch.empty(
+            (len(rois), *parts[0].shape[1:]),
+            dtype=parts[0].dtype,
+            device=parts[0].device,
+            memory_format=torch.channels_last if is_last else torch.contiguous_format,
+        )
         for inds, part in zip(places, parts, strict=True):
             sampled[inds] = part
         return sampled

@@ -56,6 +56,7 @@ def roi_align(
 
     Returns:
         (n, C, *output_size) in the features' type. float16 and bfloat16 are computed in float32.
+        Channels-last features without gradients give channels-last values.
     """
     grid = Grid(*output_size, spatial_scale, sampling_ratio, aligned)
     exact = torch.promote_types(features.dtype, torch.float32)
@@ -76,7 +77,13 @@ class _RoIAlign(torch.autograd.Function):
         ctx.grid, ctx.shape = grid, features.shape
         ctx.is_plain = features.is_contiguous()
         channels = features.shape[1]
-        out = features.new_empty(len(rois), channels, grid.rows, grid.columns)
+        is_last = not ctx.is_plain and not ctx.needs_input_grad[0]
+        out = torch.empty(
+            (len(rois), channels, grid.rows, grid.columns),
+            dtype=features.dtype,
+            device=features.device,
+            memory_format=torch.channels_last if is_last else torch.contiguous_format,
+        )
         parts, used = _plan(rois, grid, features.shape, ctx.is_plain, _MAX_TAPS_FORWARD)
         table = _read_pixels(features, used)
         for part, taps in parts:

@@ -81,7 +81,8 @@ def test_roi_align_when_features_are_channels_last_then_equals_contiguous(batch)
     last = features.contiguous(memory_format=torch.channels_last)
     values = roi_align(last, rois, (7, 7), SCALE)
     assert torch.equal(values, roi_align(features, rois, (7, 7), SCALE))
-    assert values.is_contiguous()
+    assert values.is_contiguous(memory_format=torch.channels_last)  # as a mask head wants them
+    assert roi_align(last.requires_grad_(), rois, (7, 7), SCALE).is_contiguous()
 
 
 @pytest.mark.parametrize("images", [(0, 1), (1, 1)])
