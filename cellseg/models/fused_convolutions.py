@@ -19,8 +19,8 @@ _ACTIVATIONS: dict[str, list[float]] = {"none": [], "relu": [], "hardtanh": [0.0
 class FusedConv2d(nn.Module):
     """A convolution, or a transposed one, and the activation after it.
 
-    Under autocast it computes in autocast's type, as a convolution does. The weights are copied, in
-    the kernels' own order, and are no parameters.
+    Under autocast it computes in autocast's type, as a convolution does. The weights are copied,
+    and are no parameters.
 
     Args:
         convolution: The convolution.
@@ -50,9 +50,9 @@ class FusedConv2d(nn.Module):
         if self._is_transposed:
             self._geometry = (pads, list(convolution.output_padding), *strides)
         self._after = (activation, _ACTIVATIONS[activation], "")
-        self._weight = weight.to(memory_format=_LAST)
-        self._bias = None if convolution.bias is None else convolution.bias.detach().float()
-        self._ready: dict[torch.dtype, tuple[Tensor, Tensor | None]] = {}
+        bias = convolution.bias
+        self._weights = {torch.float32: weight.to(memory_format=_LAST)}  # a copy in each type used
+        self._biases = {torch.float32: None if bias is None else bias.detach().float()}
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features (B, C, H, W) to channels-last ones of the convolution's size."""
@@ -65,26 +65,25 @@ class FusedConv2d(nn.Module):
             if self._is_transposed
             else ops._convolution_pointwise
         )
-        values: Tensor = fused(features, *self._prepare(dtype), *self._geometry, *self._after)
+        values: Tensor = fused(features, *self._take_weights(dtype), *self._geometry, *self._after)
         return values
 
-    def _prepare(self, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
-        """Return weights and bias in a type, in the order that the kernels want."""
-        if dtype not in self._ready:
-            weight = self._weight.to(dtype)
-            if not self._is_transposed:
-                weight = torch.ops.mkldnn._reorder_convolution_weight(weight, *self._geometry)
-            self._ready[dtype] = weight, None if self._bias is None else self._bias.to(dtype)
-        return self._ready[dtype]
+    def _take_weights(self, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
+        """Return weights and bias in a type."""
+        if dtype not in self._weights:
+            bias = self._biases[torch.float32]
+            self._weights[dtype] = self._weights[torch.float32].to(dtype)
+            self._biases[dtype] = None if bias is None else bias.to(dtype)
+        return self._weights[dtype], self._biases[dtype]
 
 
 def can_fuse(dtype: torch.dtype = torch.float32) -> bool:
     """Return whether this torch and processor have the fused kernels, as a small example shows."""
     if not torch.backends.cpu.get_cpu_capability().startswith("AVX"):
         return False  # oneDNN is made for these; elsewhere its kernels may be slow ones
-    generator = torch.Generator().manual_seed(0)
-    features = torch.randn(1, 16, 6, 6, generator=generator)
-    convolution = nn.Conv2d(16, 16, 3, padding=1, groups=16)
+    with torch.random.fork_rng(devices=[]):  # others' random numbers stay
+        features = torch.randn(1, 16, 6, 6)
+        convolution = nn.Conv2d(16, 16, 3, padding=1, groups=16)
     is_lower = dtype != torch.float32
     try:
         with torch.inference_mode(), torch.autocast("cpu", dtype=dtype, enabled=is_lower):
