@@ -9,6 +9,7 @@ from collections import Counter
 from tqdm import tqdm
 
 from cellseg.engine.configs import parse_cfg_options
+from cellseg.engine.cpu_amp import suggest_bfloat16
 from cellseg.engine.process_group import set_thread_counts
 from cellseg.errors import CellsegError
 from cellseg.formats.outputs import FORMATS, check_formats
@@ -167,6 +168,8 @@ def predict_here(
     set_thread_counts()
     recipe = make_recipe(args)
     predictor = recipe.build()
+    if predictor.device.type == "cpu" and not args.amp:
+        suggest_bfloat16()
     job = PredictionJob(predictor, images, options, recipe.describe(predictor))
     found = 0
     with tqdm(unit="tile", desc="predicting", disable=None) as bar:
