@@ -15,9 +15,6 @@ model = dict(
     data_preprocessor=dict(
         batch_augments=[dict(type="BatchFixedSizePad", size=_input_size, pad_mask=True)],
     ),
-    # Some 65 cells lie on 256 x 256 px. Of 1000 proposals the box head took a third of a prediction's
-    # time; mask AP of the validation images is 0.632 with 1000, 0.634 with 600, 0.631 with 300.
-    test_cfg=dict(rpn=dict(max_per_img=600)),
 )
 
 # The inherited pipelines, at this input size.
