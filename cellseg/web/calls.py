@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import mimetypes
 import re
 import tempfile
@@ -20,7 +19,7 @@ from cellseg.web.cell_edits import EditError, make_step, read_points
 from cellseg.web.edit_log import EditLog, EditStep, Outline
 from cellseg.web.guard import RefusedError
 from cellseg.web.inbox import Inbox
-from cellseg.web.page_images import OpenImage, PageImage
+from cellseg.web.page_images import OpenImage, PageImage, make_printable
 from cellseg.web.prediction import PredictionQueue
 from cellseg.web.sessions import Session, SessionStore, make_token
 from cellseg.web.takeaway import (
@@ -200,7 +199,7 @@ class PageCalls:
         token = _read_token(request)
         if token is None:
             raise RefusedError(403, "Reload the page: it needs a cookie to tell its readers apart.")
-        name = request.query_params.get("name", "")[:1000] or "image"
+        name = make_printable(request.query_params.get("name", "")[:1000]) or "image"
         inbox = self._service.inbox
         with inbox.place():
             session = await run_in_threadpool(self._service.store.open, token)
@@ -275,7 +274,7 @@ class PageCalls:
         if scale is not None:
             is_number = isinstance(scale, int | float) and not isinstance(scale, bool)
             low, high = _SCALES
-            if not is_number or not math.isfinite(scale) or not low <= scale <= high:
+            if not is_number or not low <= scale <= high:  # false for NaN, too
                 raise EditError(f"The scale must be a number from {low:g} to {high:g}.")
         model = values.get("model")
         if model is not None and model not in self._service.queue.models:

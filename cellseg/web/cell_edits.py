@@ -5,7 +5,6 @@ Points are x, y in pixels of the image; pixel i covers i to i + 1.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -26,6 +25,7 @@ MOST_KEYS = 100_000
 MOST_REGIONS = 200
 _LARGEST_CELL_PX = 2**24
 _LARGEST_BRUSH_PX = 500.0
+_FURTHEST_PX = 1e7
 _FEWEST_PX = 3  # what a brush or knife leaves of fewer pixels is dropped
 _CLOSING_PX = 25  # merged cells are joined across gaps up to this
 
@@ -71,7 +71,7 @@ def read_points(value: Any, canvas: Canvas, least: int = 3) -> NDArray[np.float6
     for number in (number for point in value for number in point):
         if isinstance(number, bool) or not isinstance(number, int | float):
             raise EditError("A point must be two numbers.")
-        if not math.isfinite(number) or abs(number) > 1e7:
+        if not abs(number) <= _FURTHEST_PX:  # false for NaN, too; no float holds a huge integer
             raise EditError("A point must be two finite numbers.")
     points = np.array(value, dtype=np.float64)
     return points.clip((-1.0, -1.0), (canvas.width + 1.0, canvas.height + 1.0))
@@ -108,7 +108,7 @@ def _brush(log: EditLog, canvas: Canvas, action: Mapping[str, Any]) -> EditStep:
     points = read_points(action.get("points"), canvas, least=1)
     radius = action.get("radius")
     is_number = isinstance(radius, int | float) and not isinstance(radius, bool)
-    if not is_number or not 0.5 <= float(radius or 0) <= _LARGEST_BRUSH_PX:
+    if not is_number or not 0.5 <= (radius or 0) <= _LARGEST_BRUSH_PX:
         raise EditError(f"The brush must have 0.5 to {_LARGEST_BRUSH_PX:g} pixels.")
     stroke = _paint_stroke(points, float(radius or 0), canvas)
     if not action.get("keys"):

@@ -6,6 +6,7 @@ it gives the cells again; a last line that a kill cut off is left out.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,6 +18,8 @@ from cellseg.errors import CellDataError
 from cellseg.web.rings import Rings, measure_rings
 
 VERSION = 1
+MOST_BYTES = 2**30
+"""Up to this size, a log is added to; who sends steps without end cannot fill the disk."""
 
 
 @dataclass(frozen=True)
@@ -227,9 +230,20 @@ class EditLog:
             self.next_key = max([self.next_key, *(cell.key + 1 for cell in added)])
 
     def _write(self, entry: Mapping[str, Any], counts: bool = True) -> None:
-        """Append a line; it is on disk when this returns."""
-        with self.path.open("ab") as file:
-            file.write(json.dumps(entry, separators=(",", ":")).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        """Append a line; it is on disk when this returns, and where it fails nothing of it is."""
+        line = json.dumps(entry, separators=(",", ":")).encode() + b"\n"
+        with self.path.open("ab", buffering=0) as file:
+            begin = file.seek(0, os.SEEK_END)
+            if begin + len(line) > MOST_BYTES:
+                raise CellDataError(
+                    f"There are {MOST_BYTES / 2**20:,.0f} MiB of steps for this image, as many as "
+                    "are kept; download the cells, or remove the image and upload it again."
+                )
+            try:
+                if file.write(line) != len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                os.fsync(file.fileno())
+            except OSError:
+                file.truncate(begin)
+                raise
         self.revision += counts

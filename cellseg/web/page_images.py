@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 import threading
@@ -203,6 +204,11 @@ def make_stem(name: str) -> str:
     return plain[:_NAME_LENGTH] or "image"
 
 
+def make_printable(name: str) -> str:
+    """Replace what would control a terminal, or is no text at all, as names of files can hold."""
+    return "".join(letter if letter.isprintable() else "_" for letter in name)
+
+
 def list_given(paths: Mapping[str, Path], keep: Path) -> list[PageImage]:
     """Make the images that were given at start.
 
@@ -215,7 +221,8 @@ def list_given(paths: Mapping[str, Path], keep: Path) -> list[PageImage]:
     """
     images = []
     for index, (name, path) in enumerate(paths.items()):
-        digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
+        digest = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]
         folder = keep / f"{make_stem(name)}-{digest}"
-        images.append(PageImage(f"g{index}", name, path, folder, is_given=True))
+        shown = make_printable(name)
+        images.append(PageImage(f"g{index}", shown, path, folder, is_given=True))
     return images

@@ -1,8 +1,11 @@
 """The page's answers, by the requests that it makes."""
 
+import errno
 import hashlib
 import json
 import re
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -68,3 +71,16 @@ def test_cookie_then_scripts_and_other_sites_do_not_see_it(served: Served) -> No
     assert "samesite=strict" in cookie
     own = answer.headers["set-cookie"].partition(";")[0]
     assert "set-cookie" not in served.ask("GET", "/", Cookie=own).headers
+
+
+def test_call_when_the_disk_is_full_then_one_sentence(
+    served: Served, draw: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/srv/secret/place")
+
+    monkeypatch.setattr(served.service.store, "open", fail)
+    answer = served.visit().upload(draw(1))
+    assert answer.status == 507
+    assert "No space left on device" in answer.json()["error"]
+    assert "secret" not in answer.json()["error"]

@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -150,6 +151,63 @@ def test_change_that_is_no_object_then_400(
     image = visitor.send(draw(1))
     assert visitor.post(f"{image}/edit", body).status == 400
     visitor.change(f"{image}/remove")
+
+
+HUGE = 10**400
+
+
+@pytest.mark.parametrize(
+    ("call", "values"),
+    [
+        ("predict", {"scale": HUGE}),
+        ("predict", {"points": [[HUGE, 0], [9, 9], [0, 90]]}),
+        ("predict", {"points": [[1e999, 0], [9, 9], [0, 90]]}),
+        ("predict", {"model": {"a": []}}),
+        ("edit", {"do": "draw", "label": 0, "points": [[-HUGE, 0], [9, 9], [0, 90]]}),
+        ("edit", {"do": "draw", "label": HUGE, "points": WHOLE}),
+        ("edit", {"do": "brush", "label": 0, "points": WHOLE, "radius": HUGE}),
+        ("edit", {"do": "brush", "label": 0, "points": WHOLE, "radius": float("nan")}),
+        ("edit", {"do": "delete", "keys": [HUGE]}),
+        ("edit", {"do": "unreview", "region": HUGE}),
+        ("edit", {"do": ["draw"]}),
+    ],
+)
+def test_change_when_a_number_is_absurd_then_400(
+    served: Served, draw: Callable[..., Path], call: str, values: dict[str, Any]
+) -> None:
+    visitor = served.visit()
+    image = visitor.send(draw(1))
+    answer = visitor.change(f"{image}/{call}", revision=0, **values)
+    assert (answer.status, list(answer.json())) == (400, ["error"])
+    visitor.change(f"{image}/remove")
+
+
+def test_name_of_an_upload_then_no_character_of_it_controls_a_terminal(
+    served: Served, draw: Callable[..., Path]
+) -> None:
+    visitor = served.visit()
+    name = quote("a\x1b]0;owned\x07\n\u202egpj.png")
+    for content, status in ((draw(1).read_bytes(), 200), (b"notes", 422)):
+        answer = visitor.post(f"/api/images?name={name}", content)
+        assert answer.status == status
+        words = answer.json()["name" if status == 200 else "error"]
+        assert words.startswith("a_]0;owned___gpj.png")
+        if status == 200:
+            visitor.change(f"/api/images/{answer.json()['key']}/remove")
+
+
+@pytest.mark.skipif(os.name == "nt" or sys.platform == "darwin", reason="names are UTF-8 there")
+def test_image_given_when_its_name_is_not_utf8_then_shown(
+    tmp_path: Path, draw: Callable[..., Path]
+) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.tif"))
+    draw(2).rename(path)
+    with serve_page(tmp_path / "web", given=[path]) as served:
+        visitor = served.visit()
+        assert visitor.read("/api/state").json()["images"][0]["name"] == "caf_"
+        assert visitor.read("/api/images/g0").status == 200
+        visitor.predict("/api/images/g0")
+        assert visitor.read("/api/images/g0/export/csv").status == 200
 
 
 def test_change_when_too_long_then_413(served: Served, draw: Callable[..., Path]) -> None:

@@ -1,10 +1,12 @@
 """Steps are on disk before they are answered, and every one can be undone."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from cellseg.errors import CellDataError
+from cellseg.web import edit_log
 from cellseg.web.edit_log import EditLog, EditStep
 
 SIZE = (100, 80)
@@ -98,3 +100,29 @@ def test_log_when_empty_then_it_begins_again(path: Path) -> None:
     path.write_bytes(b"")
     add(EditLog.open(path, SIZE))
     assert len(EditLog.open(path, SIZE).cells) == 1
+
+
+def test_log_when_the_disk_is_full_then_no_half_line_stays(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = EditLog.open(path, SIZE)
+    add(log)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left")))
+        with pytest.raises(OSError, match="No space left"):
+            add(log)
+    add(log)
+    again = EditLog.open(path, SIZE)
+    assert (again.cells, again.revision) == (log.cells, 2)
+
+
+def test_log_when_it_would_become_too_long_then_said_and_as_before(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = EditLog.open(path, SIZE)
+    add(log)
+    monkeypatch.setattr(edit_log, "MOST_BYTES", path.stat().st_size + 20)
+    with pytest.raises(CellDataError, match="MiB of steps"):
+        add(log)
+    assert log.undo() is not None
+    assert EditLog.open(path, SIZE).cells == {}
