@@ -113,6 +113,8 @@ def _as_answer(call: Answer) -> Answer:
             return send_json({"error": str(error)}, 503)
         except CellsegError as error:
             return send_json({"error": str(error)}, 422)
+        except TimeoutError:
+            return send_json({"error": "The request took too long; try again."}, 408)
         except OSError as error:
             words = f"The disk of the server cannot be used ({error.strerror}); tell who runs it."
             return send_json({"error": words}, 507)
