@@ -3,6 +3,8 @@
     python benchmarks/models.py nuclei-he configs/cell/mask-rcnn_lite0_small-anchor_nuclei-he.py
     python benchmarks/models.py models/nuclei-cc0 data/dsb2018/val --scales 1.6 --quick
     python benchmarks/models.py nuclei-he data/dsb2018/val --sizes    # the estimate of cell sizes
+    python benchmarks/models.py nuclei-he data/dsb2018/val --scales 1.6 --scores 0.5 \
+        --pictures docs/images/nuclei_he_dsb2018.jpg    # best, median, worst and densest image
 
 The data is a config, whose validation images are taken, or a folder in this project's layout. Cells
 are scored whatever their class; figures are means over the images. Writes docs/model_scores.md and
@@ -37,8 +39,13 @@ from cellseg.inference.cell_size import estimate_cell_size
 from cellseg.scoring.results import ImageResult
 from cellseg.scoring.scores import score_results
 from cellseg.structures.cells import Cells
+from cellseg.visualization.cell_visualizer import write_image
+from cellseg.visualization.overlays import draw_outlines
+from cellseg.visualization.panels import CaptionEntry, join_panels, resize_for_display
+from cellseg.visualization.sample_page import arrange_page
 
 FIGURES = {"AJI": "AJI", "PQ": "PQ", "F1_50": "DQ", "Dice": "Dice"}  # DQ is F1 at IoU 0.5
+TRUTH_COLOR, FOUND_COLOR = (40, 110, 255), (255, 245, 25)
 NUM_SIZED, FACTORS = 5, (0.25, 0.5, 1, 2, 4)
 HEAD = ("model", "data", "scale", "minimum score", *FIGURES, "cells / truth", "s per megapixel")
 
@@ -57,8 +64,14 @@ def main() -> None:
     parser.add_argument(
         "--sizes", action="store_true", help="print how well cell sizes are estimated, no more"
     )
+    parser.add_argument(
+        "--pictures", type=Path, help="draw the best, median, worst and densest image, no more"
+    )
     args = parser.parse_args()
     set_thread_counts()
+    if args.pictures:
+        draw_pictures(args)
+        return
     if args.sizes:
         print_sizes(args)
         return
@@ -133,6 +146,41 @@ def print_sizes(args: Namespace) -> None:
             )
     good = sum(1 / 1.25 <= ratio <= 1.25 for ratio in ratios)
     print(f"{good} of {len(ratios)} estimates are within 25%")
+
+
+def draw_pictures(args: Namespace) -> None:
+    """Draw four images with the outlines of the truth and of the model's cells.
+
+    The first of `--scales` and of `--scores` is taken.
+    """
+    images, truths = read_images(args)
+    scale, score = args.scales[0], args.scores[0]
+    tiling = TileOptions(scale=scale, whole=True)
+    predictor = Predictor(args.model, device="cpu", score_thr=score, tiling=tiling)
+    found, _ = predict_all(predictor, images)
+    figures = [score_all([c], [t], score)["AJI"] for c, t in zip(found, truths, strict=True)]
+    tiles = []
+    for index, name in pick_images(figures, [len(truth) for truth in truths]).items():
+        shown, factor = resize_for_display(images[index][..., ::-1], min_side_px=640)
+        sides = {"labelled": (truths[index], TRUTH_COLOR), "found": (found[index], FOUND_COLOR)}
+        for cells, color in sides.values():
+            labels = np.zeros(len(cells), int)
+            shown = draw_outlines(shown, cells.crops, labels, [color], scale=factor)
+        entries = [CaptionEntry(f"{len(c)} {side}", color) for side, (c, color) in sides.items()]
+        tiles.append(join_panels([(shown, f"{name}: AJI {figures[index]:.2f}", entries)]))
+    write_image(args.pictures, arrange_page(tiles, columns=2))
+    print(f"Wrote {args.pictures}")
+
+
+def pick_images(figures: list[float], num_cells: list[int]) -> dict[int, str]:
+    """Pick the best, median, worst and densest image; one that is two of them has both names."""
+    order = np.argsort(figures, kind="stable")[::-1]
+    picked = {"best": order[0], "median": order[len(order) // 2], "worst": order[-1]}
+    picked["densest"] = np.argmax(num_cells)
+    names: dict[int, list[str]] = {}
+    for name, index in picked.items():
+        names.setdefault(int(index), []).append(name)
+    return {index: " and ".join(own) for index, own in names.items()}
 
 
 def predict_all(predictor: Predictor, images: list[np.ndarray]) -> tuple[list[Cells], float]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.models import FIGURES, score_all
+from benchmarks.models import FIGURES, pick_images, score_all
 from cellseg.structures.cells import Cells
 
 
@@ -33,3 +33,17 @@ def test_cells_below_the_minimum_score_do_not_count_and_images_weigh_alike():
     figures = score_all(found, truths, 0.5)
     assert figures["AJI"] == pytest.approx((0.5 + 1) / 2)
     assert figures["F1_50"] == pytest.approx((2 / 3 + 1) / 2)
+
+
+def test_pictures_are_of_the_best_median_worst_and_densest_image():
+    figures, num_cells = [0.5, 0.9, 0.1, 0.6, 0.4], [3, 20, 4, 2, 30]
+    expected = {1: "best", 0: "median", 2: "worst", 4: "densest"}
+    assert pick_images(figures, num_cells) == expected
+
+
+def test_an_image_that_is_worst_and_densest_is_drawn_once():
+    assert pick_images([0.9, 0.5, 0.1], [1, 2, 3]) == {
+        0: "best",
+        1: "median",
+        2: "worst and densest",
+    }
