@@ -159,17 +159,23 @@ def draw_pictures(args: Namespace) -> None:
     predictor = Predictor(args.model, device="cpu", score_thr=score, tiling=tiling)
     found, _ = predict_all(predictor, images)
     figures = [score_all([c], [t], score)["AJI"] for c, t in zip(found, truths, strict=True)]
-    tiles = []
-    for index, name in pick_images(figures, [len(truth) for truth in truths]).items():
-        shown, factor = resize_for_display(images[index][..., ::-1], min_side_px=640)
-        sides = {"labelled": (truths[index], TRUTH_COLOR), "found": (found[index], FOUND_COLOR)}
-        for cells, color in sides.values():
-            labels = np.zeros(len(cells), int)
-            shown = draw_outlines(shown, cells.crops, labels, [color], scale=factor)
-        entries = [CaptionEntry(f"{len(c)} {side}", color) for side, (c, color) in sides.items()]
-        tiles.append(join_panels([(shown, f"{name}: AJI {figures[index]:.2f}", entries)]))
+    picked = pick_images(figures, [len(truth) for truth in truths])
+    tiles = [
+        draw_tile(images[index], truths[index], found[index], f"{name}: AJI {figures[index]:.2f}")
+        for index, name in picked.items()
+    ]
     write_image(args.pictures, arrange_page(tiles, columns=2))
     print(f"Wrote {args.pictures}")
+
+
+def draw_tile(image: np.ndarray, truth: Cells, found: Cells, title: str) -> np.ndarray:
+    """Draw an image (B, G, R), both outlines on it, under a caption; returns R, G, B."""
+    shown, scale = resize_for_display(image[..., ::-1], min_side_px=640)
+    entries = []
+    for cells, side, color in ((truth, "labelled", TRUTH_COLOR), (found, "found", FOUND_COLOR)):
+        shown = draw_outlines(shown, cells.crops(), np.zeros(len(cells), int), [color], scale=scale)
+        entries.append(CaptionEntry(f"{len(cells)} {side}", color))
+    return join_panels([(shown, title, entries)])
 
 
 def pick_images(figures: list[float], num_cells: list[int]) -> dict[int, str]:

@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from benchmarks.models import FIGURES, pick_images, score_all
+from benchmarks.models import (
+    FIGURES,
+    FOUND_COLOR,
+    TRUTH_COLOR,
+    draw_tile,
+    pick_images,
+    score_all,
+)
 from cellseg.structures.cells import Cells
 
 
@@ -47,3 +54,13 @@ def test_an_image_that_is_worst_and_densest_is_drawn_once():
         1: "median",
         2: "worst and densest",
     }
+
+
+def test_tile_always_has_both_outlines_and_a_caption():
+    truth = draw_truth(3)
+    tile = draw_tile(np.zeros((40, 40, 3), np.uint8), truth, truth[:1], "best: AJI 0.33")
+    picture = tile[-160:]  # 40 px enlarged four times, below the caption
+    assert tile.shape[1:] == (160, 3)
+    for color in (TRUTH_COLOR, FOUND_COLOR):
+        assert (picture == color).all(axis=-1).any()
+    assert (tile[:-160] == 255).all(axis=-1).any()
