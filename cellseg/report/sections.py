@@ -36,7 +36,12 @@ COLUMNS = {
 }
 """The columns of the result table and what they mean."""
 
-_VAL_MARKS = ("segm_mAP_50", "segm_mAP", "bbox_mAP_50", "mPQ")
+_VAL_MARKS = {
+    "segm_mAP_50": "AP50",
+    "segm_mAP": "AP",
+    "bbox_mAP_50": "AP50 of boxes",
+    "mPQ": "PQ",
+}
 _VAL_COLORS = ("accent", "second", "third", "quiet")
 _AXIS_WORDS = {"iter": "iteration", "epoch": "epoch"}
 _NOISY_RECORDS = 150
@@ -217,12 +222,12 @@ def _draw_scores(run: TrainingRun, axis: Axis) -> Chart | None:
     """Draw the scores of validation; None where there were none."""
     word, summary = _AXIS_WORDS[axis], "Scores on the validation images during training."
     series: list[Series] = []
-    for place, mark in enumerate(_VAL_MARKS):
+    for place, (mark, name) in enumerate(_VAL_MARKS.items()):
         key = next((key for key in run.keys()[1] if key.endswith(mark)), None)
         drawn = [] if key is None else make_curves([run], key, 0.0, axis)
         if key is None or not drawn:
             continue
-        places, values, name = drawn[0].places, drawn[0].values, key.split("/")[-1]
+        places, values = drawn[0].places, drawn[0].values
         series.append(Series(name, _VAL_COLORS[place], places, values, place))
         if len(series) == 1:
             best = int(np.argmax(values))

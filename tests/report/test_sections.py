@@ -112,7 +112,7 @@ def test_draw_training_when_little_was_logged_then_draws_what_there_is() -> None
     assert draw_training(TrainingRun("r", one, [], None)) == []
     val = [{"coco/segm_mAP_50": 0.4, "iter": 4}, {"coco/segm_mAP_50": 0.3, "iter": 8}]
     (chart,) = draw_training(TrainingRun("r", one, val, None))
-    assert chart.summary == "segm_mAP_50 is best at iteration 4, with 0.400."
+    assert chart.summary == "AP50 is best at iteration 4, with 0.400."
     noisy = [{"loss": 2.0 + k % 2, "iter": k} for k in range(1, 200)]
     (chart,) = draw_training(TrainingRun("r", noisy, [], None))
     assert [line.faint for line in chart.lines] == [True, False]
