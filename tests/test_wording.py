@@ -29,6 +29,10 @@ PHRASES = {
     r"\bto be had\b": "available",
     r"\b(a|one) (folder|file|PNG) an? (image|nucleus|class)\b": "one ... per ...",
     r"\b(cells|detections|nuclei|proposals) an? (image|tile)\b": "... per image",
+    r"\bjudge[sd]?\b": "evaluate",
+    r"\bhand(s|ed)? in\b": "submit",
+    r"\b(help|all|none), but (?!not)": "except",
+    r"\b(steps|images|crops|cells) an? (step|image|tile|class)\b": "... per ...",
     r"\b(colour|centre|neighbour|behaviour|normalise|initialise)": "American spelling",
 }
 

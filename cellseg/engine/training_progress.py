@@ -190,7 +190,7 @@ def describe_training(runner: Runner, start: str | None = None) -> list[tuple[st
         ("data", f"{_count_cells(train)}; {_count_cells(val)} validate"),
         ("classes", ", ".join((runner.train_dataloader.dataset.metainfo or {}).get("classes", ()))),
         ("model", f"{type(model).__name__} with {backbone}, {millions:.1f} million parameters"),
-        ("device", f"{machine.describe()}, {batch} images a step"),
+        ("device", f"{machine.describe()}, {batch} images per step"),
         ("steps", f"{runner.max_iters}{epochs}{validated}"),
         ("folder", show_path(runner.work_dir)),
         ("log", show_path(dated / f"{dated.name}.log")),
