@@ -1,6 +1,7 @@
 """Train: build the Runner from the config and the flags."""
 
 import argparse
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,10 +10,11 @@ from pathlib import Path
 from mmengine import dist
 from mmengine.config import Config
 from mmengine.hooks import Hook
+from mmengine.logging import print_log
 from mmengine.runner import Runner
 
 from cellseg.cli.tasks.training_end import finish_training
-from cellseg.engine.checkpoints import configure_resume
+from cellseg.engine.checkpoints import configure_resume, find_resumable_checkpoint
 from cellseg.engine.class_counts import check_class_counts, list_class_names
 from cellseg.engine.exact_resume_hook import ExactResumeHook
 from cellseg.engine.fine_tuning import make_fine_tuning_config
@@ -72,6 +74,7 @@ def train(args: argparse.Namespace) -> None:
     configure_resume(cfg, "auto" if args.resume is None and restarts else args.resume)
     request_results(cfg)
     init_process_group(cfg, args.launcher)
+    warn_of_earlier_training(cfg)
     progress = TrainingProgressHook(write_line, describe_start(cfg))
     with _own_work_dir(Path(cfg.work_dir)):
         runner = (Runner if args.verbose else QuietRunner).from_cfg(cfg)
@@ -130,6 +133,21 @@ def list_hooks(cfg: Config, start: ModelRecord | None, minutes: float | None = N
         ExactResumeHook(),
         PreemptionHook(minutes),
     ]
+
+
+def warn_of_earlier_training(cfg: Config) -> None:
+    """Warn where a training that starts from the beginning will overwrite an earlier one."""
+    if cfg.get("resume") or dist.get_rank() != 0:
+        return
+    earlier = find_resumable_checkpoint(cfg.work_dir)
+    if earlier is not None:
+        print_log(
+            f"{show_path(earlier)} is from an earlier training, whose checkpoints will be "
+            "overwritten. Stop with Ctrl-C, and add --resume to continue it, or --work-dir to "
+            "train in another folder.",
+            "current",
+            logging.WARNING,
+        )
 
 
 def request_results(cfg: Config) -> None:

@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from mmengine.config import Config
 
 from cellseg.cli.main import main
 from cellseg.cli.running import build_parser
+from cellseg.cli.tasks import train
 from cellseg.cli.train import add_arguments, check
 from cellseg.engine.checkpoint_loading import load_checkpoint_file
 from cellseg.engine.model_record import RECORD_KEY
@@ -27,6 +29,22 @@ from ...inference.test_publishing import checkpoint, folder  # noqa: F401
 def test_train_when_flags_contradict_then_one_sentence(words, reason):
     with pytest.raises(CellsegError, match=reason):
         check(build_parser("", add_arguments).parse_args(words))
+
+
+def test_train_when_the_folder_holds_an_earlier_training_then_warns_unless_resumed(
+    tmp_path, monkeypatch
+):
+    said = []
+    monkeypatch.setattr(train, "print_log", lambda text, *_: said.append(text))
+    train.warn_of_earlier_training(Config({"work_dir": str(tmp_path)}))
+    assert not said
+    torch.save({"state_dict": {}}, tmp_path / "epoch_2.pth")
+    train.warn_of_earlier_training(Config({"work_dir": str(tmp_path), "resume": True}))
+    assert not said
+    train.warn_of_earlier_training(Config({"work_dir": str(tmp_path), "resume": False}))
+    (text,) = said
+    assert "epoch_2.pth" in text
+    assert "--resume" in text
 
 
 @pytest.mark.slow
