@@ -64,11 +64,13 @@ class Schedule:
         epochs: Passes over the repeated images.
         val_interval: Epochs between validations.
         times: How often the images are repeated in an epoch.
+        epoch_steps: About how many steps an epoch has.
     """
 
     epochs: int
     val_interval: int
     times: int
+    epoch_steps: int
 
 
 def open_training_folder(data: Path, classes: Sequence[str] | None = None) -> TrainingFolder:
@@ -103,8 +105,9 @@ def plan_schedule(num_images: int, steps: int, batch_size: int = BATCH_SIZE) -> 
         batch_size: Crops of a step.
     """
     epochs = max(round(steps / _STEPS_PER_EPOCH), 1)
-    times = math.ceil(batch_size * _STEPS_PER_EPOCH / num_images)
-    return Schedule(epochs, max(epochs // _VALIDATIONS, 1), times)
+    epoch_steps = math.ceil(steps / epochs)
+    times = math.ceil(batch_size * epoch_steps / num_images)
+    return Schedule(epochs, max(epochs // _VALIDATIONS, 1), times, epoch_steps)
 
 
 def make_fine_tuning_config(

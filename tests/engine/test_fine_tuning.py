@@ -7,7 +7,7 @@ import pytest
 from cellseg.datasets.folder_facts import FACTS_NAME
 from cellseg.engine.class_counts import check_class_counts
 from cellseg.engine.configs import read_config
-from cellseg.engine.fine_tuning import make_fine_tuning_config
+from cellseg.engine.fine_tuning import make_fine_tuning_config, plan_schedule
 from cellseg.engine.model_record import ModelRecord
 from cellseg.engine.record_hook import make_record
 from cellseg.engine.run_config import load_config
@@ -46,6 +46,14 @@ def test_config_when_made_of_model_and_folder_then_trains_its_classes_at_its_sca
     assert resize.scale_factor == pytest.approx(1.5, rel=0.03)  # disks of 20 px look like 30 px
     splits = {config[f"{split}_dataloader"].dataset.get("split") for split in ("val", "test")}
     assert splits == {"val"}
+
+
+@pytest.mark.parametrize(
+    ("steps", "epochs", "times"), [(500, 10, 20), (80, 2, 16), (30, 1, 12), (1, 1, 1)]
+)
+def test_schedule_when_steps_are_few_then_no_more_are_trained(steps, epochs, times):
+    plan = plan_schedule(10, steps)
+    assert (plan.epochs, plan.times) == (epochs, times)
 
 
 @pytest.mark.parametrize(("steps", "warm_up"), [(500, 50), (50, 5), (1, 1)])

@@ -26,6 +26,11 @@ LOADED = (
 )
 READY = "document.body.dataset.ready"
 NOTICE = "document.getElementById('notice').textContent"
+OUTLINED = (  # the area of the last cell's outline as it is drawn
+    "[...cellseg.store.byKey.values()].at(-1).outline(LEVEL).reduce((all, p) => {"
+    " for (let i = 0; i < p.length; i += 2) { const j = (i + 2) % p.length;"
+    " all += (p[i] * p[j + 1] - p[j] * p[i + 1]) / 2; } return all; }, 0)"
+)
 COUNT = "document.querySelector('#counts tfoot td:last-child').textContent"
 
 
@@ -232,6 +237,8 @@ def test_page_when_cells_are_corrected_then_every_tool_works_and_is_undone(
     reader.press("Enter")
     reader.await_revision(3)
     assert reader.areas()[-1] == pytest.approx(400, abs=40)
+    for level in (1, 2):  # as it is drawn, its corners are nearly where they were set
+        assert reader.ask(OUTLINED.replace("LEVEL", str(level))) == pytest.approx(400, abs=40)
 
     reader.press("w")  # the new cell is selected; draw it again, larger
     reader.drag((36, 36), (64, 36), (64, 64), (36, 64), (36, 37))

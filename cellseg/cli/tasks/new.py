@@ -13,6 +13,7 @@ from cellseg.config_files import configs_folder
 from cellseg.datasets.folder_facts import FolderFacts, read_folder_facts, write_folder_facts
 from cellseg.engine.fine_tuning import (
     BASE_NAME,
+    Schedule,
     TrainingFolder,
     choose_scale,
     open_training_folder,
@@ -159,16 +160,19 @@ def write_config(
         f"cell_scale = {scale}  # {size}",
         f'work_dir = "{{{{ fileDirname }}}}/{RUN_NAME}"',
         "",
-        *describe_data(project, folder, machine, plan.times),
+        *describe_data(project, folder, machine, plan),
         "",
         f"# {machine.describe()}",
-        f"# {plan.epochs} epochs of 50 steps; {describe_interval(plan.val_interval)}.",
+        f"# {plan.epochs} {'epoch' if plan.epochs == 1 else 'epochs'} of {plan.epoch_steps} steps; "
+        f"{describe_interval(plan.val_interval)}.",
         f"train_cfg = dict(max_epochs={plan.epochs}, val_interval={plan.val_interval})",
     ]
     return "\n".join(lines) + "\n"
 
 
-def describe_data(project: Path, folder: TrainingFolder, machine: Machine, times: int) -> list[str]:
+def describe_data(
+    project: Path, folder: TrainingFolder, machine: Machine, plan: Schedule
+) -> list[str]:
     """Write the part of the config that is about data: its lines."""
     count, order = len(folder.data), folder.data.image_format["channel_order"]
     split, reason = "", f"{count} images train, those in val validate"
@@ -186,8 +190,8 @@ def describe_data(project: Path, folder: TrainingFolder, machine: Machine, times
         "train_dataloader = dict(",
         f"    batch_size={machine.batch_size},  # {machine.explain_batch()}",
         f"    num_workers={machine.num_workers},  # {machine.explain_workers()}",
-        f"    # Repeated {times} times, the images make 50 steps an epoch.",
-        f"    dataset=dict(times={times}, dataset=dict(data_root={train_root}, **_data)),",
+        f"    # Repeated {plan.times} times, the images make {plan.epoch_steps} steps an epoch.",
+        f"    dataset=dict(times={plan.times}, dataset=dict(data_root={train_root}, **_data)),",
         ")",
         "val_dataloader = dict(",
         f"    num_workers={min(machine.num_workers, 1)}, "

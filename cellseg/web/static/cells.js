@@ -17,16 +17,22 @@ function decodeRing(ring) {
   return points;
 }
 
-// The middles of the edges: a smoother line than the edges of the pixels.
-function takeMiddles(points) {
-  const middles = new Float32Array(points.length);
+const SHORT = 2; // an edge up to this many pixels is a step of a slanted outline
+
+// Cut the corners: a smoother line than the edges of the pixels. Steps become their middles, while
+// long edges stay up to a pixel from their ends.
+function cutCorners(points) {
+  const cut = [];
   const count = points.length / 2;
   for (let i = 0; i < count; i++) {
     const j = (i + 1) % count;
-    middles[i * 2] = (points[i * 2] + points[j * 2]) / 2;
-    middles[i * 2 + 1] = (points[i * 2 + 1] + points[j * 2 + 1]) / 2;
+    const [x1, y1, x2, y2] = [points[i * 2], points[i * 2 + 1], points[j * 2], points[j * 2 + 1]];
+    const length = Math.abs(x2 - x1) + Math.abs(y2 - y1); // edges run along x or y
+    const part = length > SHORT ? 1 / length : 0.5;
+    cut.push(x1 + (x2 - x1) * part, y1 + (y2 - y1) * part);
+    if (length > SHORT) cut.push(x2 - (x2 - x1) * part, y2 - (y2 - y1) * part);
   }
-  return middles;
+  return new Float32Array(cut);
 }
 
 // Douglas and Peucker's simplification of a closed ring.
@@ -89,7 +95,7 @@ export class Cell {
   outline(level) {
     if (this.levels[level] === null) {
       const tolerance = level === 1 ? 0.4 : 1.5;
-      this.levels[level] = this.rings.map((ring) => simplify(takeMiddles(ring), tolerance));
+      this.levels[level] = this.rings.map((ring) => simplify(cutCorners(ring), tolerance));
     }
     return this.levels[level];
   }
