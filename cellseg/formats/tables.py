@@ -26,8 +26,8 @@ from cellseg.structures.cells import Cells
 
 Table = dict[str, list[Any] | NDArray[Any]]
 
-_BAND_ROWS = 1024  # image rows that are in memory at a time
-_BLOCK_CELLS = 5000
+_SQUARE_PX = 1024  # side of the part of an image that is in memory at a time
+_BLOCK_CELLS = 1000
 _LEAST_LIGHT = 1e-6  # rgb2hed's floor for the logarithm
 
 
@@ -216,10 +216,10 @@ def _measure_stains(cells: Cells, image: ImageSource) -> NDArray[np.float64]:
     areas = np.zeros(len(cells))
     light = np.maximum(np.arange(256) / 255, _LEAST_LIGHT)
     density = (np.log(light) / np.log(_LEAST_LIGHT)).astype(np.float32)
-    for indices, x0, y0, band in _bands(cells, image):
+    for indices, x0, y0, part in _squares(cells, image):
         pixels, boxes = cells[indices].get_masks().draw_columns()
         owners, columns, rows = _list_pixels(pixels, boxes)
-        colors = band[rows + boxes[owners, 1] - y0, columns + boxes[owners, 0] - x0]
+        colors = part[rows + boxes[owners, 1] - y0, columns + boxes[owners, 0] - x0]
         stains = np.maximum(density[colors[:, ::-1]] @ hed_from_rgb[:, :2].astype(np.float32), 0)
         for stain in range(2):
             sums[indices, stain] = np.bincount(owners, stains[:, stain], len(indices))
@@ -227,14 +227,16 @@ def _measure_stains(cells: Cells, image: ImageSource) -> NDArray[np.float64]:
     return sums / areas[:, None]
 
 
-def _bands(
+def _squares(
     cells: Cells, image: ImageSource
 ) -> Iterator[tuple[NDArray[np.int64], int, int, NDArray[np.uint8]]]:
     """Yield groups of cells with the part of the image they lie in: indices, x0, y0, pixels."""
     boxes, _ = cells.measure()
-    groups = boxes[:, 1] // _BAND_ROWS
-    for group in np.unique(groups).tolist():
-        indices = np.flatnonzero(groups == group)
-        x1, y1 = boxes[indices, :2].min(axis=0).tolist()
-        x2, y2 = boxes[indices, 2:].max(axis=0).tolist()
-        yield indices, x1, y1, image.read(x1, y1, x2 - x1, y2 - y1)
+    columns, rows = boxes[:, :2].T // _SQUARE_PX
+    groups = rows * (cells.width // _SQUARE_PX + 1) + columns
+    order = np.argsort(groups, kind="stable")
+    for indices in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1):
+        if len(indices):
+            x1, y1 = boxes[indices, :2].min(axis=0).tolist()
+            x2, y2 = boxes[indices, 2:].max(axis=0).tolist()
+            yield indices, x1, y1, image.read(x1, y1, x2 - x1, y2 - y1)

@@ -56,9 +56,9 @@ def measure_with_skimage(cells, image):
             }
 
 
-@pytest.mark.parametrize("band_rows", [7, 1024])
-def test_measurements_equal_scikit_image(monkeypatch, cells, image, band_rows):
-    monkeypatch.setattr(tables, "_BAND_ROWS", band_rows)
+@pytest.mark.parametrize("square_px", [7, 1024])
+def test_measurements_equal_scikit_image(monkeypatch, cells, image, square_px):
+    monkeypatch.setattr(tables, "_SQUARE_PX", square_px)
     monkeypatch.setattr(tables, "_BLOCK_CELLS", 40)
     table = measure_cells(cells, ArraySource(image))
     for index, expected in enumerate(measure_with_skimage(cells, image)):
