@@ -86,6 +86,24 @@ class Fp32RPNHead(Fp32PredictionsMixin, RPNHead):
 class Fp32Shared2FCBBoxHead(Fp32PredictionsMixin, Shared2FCBBoxHead):
     """Shared2FCBBoxHead whose boxes and losses are float32 under mixed precision."""
 
+    _goes_by_pixel = False
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Predict the class scores and deltas of RoIs from their features (n, C, h, w)."""
+        predictions: tuple[Tensor, Tensor] = super().forward(
+            x.permute(0, 2, 3, 1) if self._goes_by_pixel else x
+        )
+        return predictions
+
+    def fuse(self) -> None:
+        """Let the first layer read channels-last features as they lie; see `fuse_activations`."""
+        if self._goes_by_pixel or self.num_shared_convs or self.with_avg_pool:
+            return
+        first = self.shared_fcs[0]
+        weight = first.weight.detach().unflatten(1, (self.in_channels, -1)).transpose(1, 2)
+        first.weight = nn.Parameter(weight.flatten(1).contiguous(), requires_grad=False)
+        self._goes_by_pixel = True
+
 
 @MODELS.register_module()
 class Fp32Shared4Conv1FCBBoxHead(Fp32PredictionsMixin, Shared4Conv1FCBBoxHead):

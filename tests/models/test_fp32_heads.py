@@ -13,6 +13,7 @@ from cellseg.models.fp32_heads import (
     Fp32Shared2FCBBoxHead,
     Fp32Shared4Conv1FCBBoxHead,
 )
+from cellseg.models.fused_convolutions import fuse_activations
 
 META = dict(img_shape=(64, 1280), pad_shape=(64, 1280), scale_factor=(1.0, 1.0))
 PROPOSALS = ConfigDict(
@@ -153,6 +154,19 @@ def test_proposals_when_only_the_best_are_sorted_then_equal_stock(
     ]
     assert torch.equal(results[0].bboxes, results[1].bboxes)
     assert torch.equal(results[0].scores, results[1].scores)
+
+
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+def test_box_head_when_it_goes_by_pixel_then_predictions_stay(order):
+    head = build_box_head(Fp32Shared2FCBBoxHead).eval()
+    features = torch.randn(3, 4, 7, 7).contiguous(memory_format=order)
+    with torch.inference_mode():
+        expected = head(features)
+        for _ in range(2):  # a second time changes nothing
+            fuse_activations(head)
+            values = head(features)
+            for ours, theirs in zip(values, expected, strict=True):
+                torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(
