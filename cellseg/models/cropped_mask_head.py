@@ -1,5 +1,7 @@
 """A mask head whose predictions are run-length encodings, never full-size bitmaps."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from mmcv.cnn import ConvModule
@@ -9,7 +11,7 @@ from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from cellseg.models.fused_convolutions import FusedConv2d
+from cellseg.models.fused_convolutions import FusedConv2d, FusedUpsampling
 from cellseg.models.mask_pasting import paste_and_encode
 
 
@@ -22,18 +24,26 @@ class CroppedMaskHead(FCNMaskHead):
     only shows with a `mask_thr_binary` under 0.5). Logits are float32 under mixed precision.
     """
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Build the layers of FCNMaskHead."""
+        super().__init__(*args, **kwargs)
+        self._upsampling: FusedUpsampling | None = None
+
     def forward(self, x: Tensor) -> Tensor:
         """Predict float32 mask logits (n, num_classes, h, w) from RoI features."""
-        return super().forward(x).float()
+        if self._upsampling is None:
+            return super().forward(x).float()
+        for layer in self.convs:
+            x = layer(x)
+        return self._upsampling(x).float()
 
     def fuse(self) -> None:
         """Fuse convolutions with the ReLU after each; see `fuse_activations`."""
         for index, layer in enumerate(self.convs):
             if isinstance(layer, ConvModule) and _can_fuse(layer):
                 self.convs[index] = FusedConv2d(layer.conv, "relu")
-        if isinstance(upsample := self.upsample, nn.ConvTranspose2d):
-            self.upsample: nn.Module = FusedConv2d(upsample, "relu")
-            self.relu = nn.Identity()
+        if FusedUpsampling.can_replace(self.upsample, self.conv_logits):
+            self._upsampling = FusedUpsampling(self.upsample, self.conv_logits)
 
     def predict_by_feat(
         self,

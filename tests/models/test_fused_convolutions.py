@@ -10,7 +10,12 @@ from torch.nn import functional
 from cellseg.inference.detector import fold_batch_norms
 from cellseg.models import EfficientNetLite, fused_convolutions
 from cellseg.models.fp32_heads import Fp32RPNHead
-from cellseg.models.fused_convolutions import FusedConv2d, can_fuse, fuse_activations
+from cellseg.models.fused_convolutions import (
+    FusedConv2d,
+    FusedUpsampling,
+    can_fuse,
+    fuse_activations,
+)
 
 needs_kernels = pytest.mark.skipif(not can_fuse(), reason="this torch or CPU has no fused kernels")
 
@@ -22,7 +27,6 @@ needs_kernels = pytest.mark.skipif(not can_fuse(), reason="this torch or CPU has
         (nn.Conv2d(3, 8, 3, stride=2, padding=1), (2, 3, 9, 12)),
         (nn.Conv2d(16, 16, 5, padding=2, groups=16, bias=False), (1, 16, 7, 8)),
         (nn.Conv2d(8, 24, 1), (1, 8, 1, 1)),
-        (nn.ConvTranspose2d(8, 4, 2, stride=2), (3, 8, 7, 7)),
     ],
 )
 @pytest.mark.parametrize("activation", ["none", "relu", "hardtanh"])
@@ -46,6 +50,38 @@ def test_fused_when_padded_unevenly_then_equals_padding_before(kernel, padding, 
         expected = convolution(functional.pad(features, padding * 2))
         values = FusedConv2d(convolution, padding=padding)(features)
     torch.testing.assert_close(values, expected, rtol=1e-5, atol=1e-5)
+
+
+@needs_kernels
+@pytest.mark.parametrize("number", [1, 3])
+@pytest.mark.parametrize(("factor", "classes"), [(2, 1), (3, 4)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_upsampling_when_fused_then_equals_the_layers(number, factor, classes, bias):
+    upsample = nn.ConvTranspose2d(8, 4, factor, stride=factor, bias=bias)
+    last = nn.Conv2d(4, classes, 1)
+    features = torch.randn(number, 8, 5, 7)
+    with torch.inference_mode():
+        expected = last(upsample(features).relu())
+        fused = FusedUpsampling(upsample, last)
+        for given in (features, features.contiguous(memory_format=torch.channels_last)):
+            torch.testing.assert_close(fused(given), expected, rtol=1e-5, atol=1e-5)
+    assert FusedUpsampling.can_replace(upsample, last)
+
+
+@pytest.mark.parametrize(
+    "upsample",
+    [
+        nn.ConvTranspose2d(8, 4, 3, stride=2),
+        nn.ConvTranspose2d(8, 4, 2, stride=2, padding=1),
+        nn.ConvTranspose2d(8, 4, 2, stride=2, groups=2),
+        nn.Upsample(scale_factor=2),
+        None,
+    ],
+)
+def test_upsampling_when_its_kernels_overlap_then_is_not_replaced(upsample):
+    assert not FusedUpsampling.can_replace(upsample, nn.Conv2d(4, 1, 1))
+    plain = nn.ConvTranspose2d(8, 4, 2, stride=2)
+    assert not FusedUpsampling.can_replace(plain, nn.Conv2d(4, 1, 3))
 
 
 @pytest.mark.skipif(not can_fuse(torch.bfloat16), reason="no fused kernels of bfloat16")
