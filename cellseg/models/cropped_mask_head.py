@@ -11,7 +11,11 @@ from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from cellseg.models.fused_convolutions import FusedConv2d, FusedUpsampling
+from cellseg.models.fused_convolutions import (
+    FusedConv2d,
+    FusedUpsampling,
+    is_plain_convolution,
+)
 from cellseg.models.mask_pasting import paste_and_encode
 
 
@@ -104,7 +108,7 @@ class CroppedMaskHead(FCNMaskHead):
 def _can_fuse(layer: ConvModule) -> bool:
     """Return whether a layer is a convolution and a ReLU, with no norm but a folded one."""
     return (
-        type(layer.conv) is nn.Conv2d
+        is_plain_convolution(layer.conv)
         and not layer.with_explicit_padding
         and layer.order == ("conv", "norm", "act")
         and (not layer.with_norm or isinstance(layer.norm, nn.Identity))

@@ -7,6 +7,7 @@ or a processor does not have them, networks stay as they are.
 
 from __future__ import annotations
 
+import mmcv.cnn
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -105,7 +106,7 @@ class FusedUpsampling(nn.Module):
             and upsample.kernel_size == upsample.stride == upsample.stride[:1] * 2
             and upsample.groups == 1
             and tuple(upsample.padding) == tuple(upsample.output_padding) == (0, 0)
-            and type(last) is nn.Conv2d
+            and is_plain_convolution(last)
             and last.kernel_size == (1, 1)
         )
 
@@ -122,6 +123,11 @@ class FusedUpsampling(nn.Module):
         values = values.view(number, height, width, self._factor, self._factor, -1)
         sides = (height * self._factor, width * self._factor)
         return values.permute(0, 5, 1, 3, 2, 4).reshape(number, -1, *sides)
+
+
+def is_plain_convolution(layer: nn.Module) -> bool:
+    """Return whether a layer is a convolution, and no kind of it that computes its weights."""
+    return type(layer) in (nn.Conv2d, mmcv.cnn.Conv2d)
 
 
 def _find_dtype() -> torch.dtype:
