@@ -106,7 +106,7 @@ def _read_parts(path: Path, images: Path, crowds_as_cells: bool) -> _Parts:
         if isinstance(error, CellDataError):
             raise
         raise CellDataError(
-            f"{path}: is not a whole COCO file ({error!r}); it must hold lists of images (id, "
+            f"{path}: is not a whole COCO file ({error!r:.200}); it must hold lists of images (id, "
             "file_name, height, width), annotations (image_id, category_id, segmentation) and "
             "categories (id, name)."
         ) from error
@@ -126,7 +126,7 @@ def _group(
     losses = []
     for place, annotation in enumerate(annotations, start=1):
         row = dict(annotation)
-        row["label"] = f"annotation {annotation.get('id', f'number {place}')}"
+        row["label"] = f"annotation {annotation.get('id', f'number {place}')!s:.80}"
         what = f"{path}: {row['label']}:"
         image_id = read_id(annotation["image_id"], f"{what} image_id")
         row["is_crowd"] = read_flag(row.get("iscrowd"), f"{what} iscrowd")
@@ -151,7 +151,7 @@ def _name_category(category_id: Any, categories: Mapping[CocoId, str]) -> str:
     try:
         return categories[read_id(category_id, "")]
     except (CellDataError, KeyError):
-        return f"category {category_id}"
+        return f"category {category_id!s:.80}"
 
 
 def _read_categories(rows: list[dict[str, Any]], path: Path) -> dict[CocoId, str]:
@@ -160,12 +160,12 @@ def _read_categories(rows: list[dict[str, Any]], path: Path) -> dict[CocoId, str
     for row in rows:
         key, name = read_id(row["id"], f"{path}: the category id"), row["name"]
         if isinstance(name, bool) or not isinstance(name, str | int) or not str(name).strip():
-            raise CellDataError(f"{path}: the category id {key} has no name; give it one.")
+            raise CellDataError(f"{path}: the category id {key!s:.80} has no name; give it one.")
         name = str(name).strip()
         if found.setdefault(key, name) != name:
             raise CellDataError(
-                f"{path}: the category id {key} stands for {found[key]} and for {name}; give each "
-                "category its own."
+                f"{path}: the category id {key!s:.80} stands for {found[key]:.80} and for "
+                f"{name:.80}; give each category its own."
             )
     return {key: found[key] for key in sorted(found, key=sort_key)}
 
@@ -257,8 +257,9 @@ def _load(
     declared = tuple(size if given is None else read_size(given) for given, size in sizes)
     if declared != (height, width):
         raise CellDataError(
-            f"{file}: is {height} x {width} pixels but the COCO file says {declared[0]} x "
-            f"{declared[1]}; give the images that were annotated, at their own size."
+            f"{file}: is {height} x {width} pixels but the COCO file says "
+            f"{declared[0]!s:.40} x {declared[1]!s:.40}; give the images "
+            "that were annotated, at their own size."
         )
     batches = RingBatches([row.get("segmentation") for row in own], _find_ring, _draw)
     annotations = [

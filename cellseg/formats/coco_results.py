@@ -97,13 +97,13 @@ def _check_row(
     image_id, category_id, score = (row[key] for key in _ROW_KEYS[:3])
     if type(image_id) is not int or image_id not in by_id:
         raise CellsegError(
-            f"{where} is of image_id {image_id!r}, which is not among the {len(by_id)} images of "
-            f"this data set (ids {min(by_id, default=0)} to {max(by_id, default=0)}). Evaluate it "
-            "against the data and split that it was made for."
+            f"{where} is of image_id {image_id!r:.80}, which is not among the {len(by_id)} images "
+            f"of this data set (ids {min(by_id, default=0)} to {max(by_id, default=0)}). Evaluate "
+            "it against the data and split that it was made for."
         )
     if type(category_id) is not int or not 1 <= category_id <= num_classes:
         raise CellsegError(
-            f"{where} has category_id {category_id!r}; the classes are 1 to {num_classes}."
+            f"{where} has category_id {category_id!r:.80}; the classes are 1 to {num_classes}."
         )
     if type(score) not in (int, float) or not abs(score) <= sys.float_info.max:
         raise CellsegError(f"{where} has the score {score!r:.40}; it must be a finite number.")
@@ -136,7 +136,7 @@ def _parse_mask(path: Path, image: TruthImage, mask: Any) -> RLE:
     if isinstance(mask, dict):
         if mask["size"] != size:
             raise CellsegError(
-                f"{where} has size {mask['size']}, but the image has {size} (height, width); "
+                f"{where} has size {mask['size']!s:.80}, but the image has {size} (height, width); "
                 "predictions must be in the coordinates of the original image."
             )
         if isinstance(mask["counts"], str):

@@ -8,7 +8,7 @@ from typing import Any
 from cellseg.errors import CellDataError
 
 CocoId = int | str
-_WHOLE = re.compile(r"(-?(?:0|[1-9]\d*))(?:\.0+)?")
+_WHOLE = re.compile(r"(-?(?:0|[1-9]\d{0,99}))(?:\.0+)?")
 _FLAGS = {"0": False, "1": True, "false": False, "true": True, "": False, "none": False}
 
 
@@ -25,7 +25,7 @@ def read_id(value: Any, what: str) -> CocoId:
     if isinstance(value, str) and value.strip():
         whole = _WHOLE.fullmatch(value.strip())
         return int(whole.group(1)) if whole else value.strip()
-    raise CellDataError(f"{what} {value!r} is neither a whole number nor a text; correct it.")
+    raise CellDataError(f"{what} {value!r:.80} is neither a whole number nor a text; correct it.")
 
 
 def sort_key(identity: CocoId) -> tuple[bool, int, str]:
@@ -44,7 +44,7 @@ def read_flag(value: Any, what: str) -> bool:
         return bool(value)
     flag = _FLAGS.get(value.strip().lower()) if isinstance(value, str) else None
     if flag is None:
-        raise CellDataError(f"{what} is {value!r}; write 0 or 1.")
+        raise CellDataError(f"{what} is {value!r:.80}; write 0 or 1.")
     return flag
 
 

@@ -181,7 +181,7 @@ def _load(
         elif kind in NEVER_TAKEN:
             draw = partial(_refuse, left_out)
         annotations.append(
-            Annotation(f"object {feature.get('id', place)}", name, draw, False, left_out)
+            Annotation(f"object {feature.get('id', place)!s:.80}", name, draw, False, left_out)
         )
     check_planes(path, planes, plane)
     return _read_image(image, channel_order), annotations

@@ -62,10 +62,16 @@ class PageService:
         """Open an image."""
         return self.queue.images.open(image)
 
-    def close(self) -> None:
-        """Stop predicting and close all files; what is on disk stays."""
-        self.queue.close()
-        self.queue.images.close_all()
+    def close(self) -> bool:
+        """Stop predicting and close all files; what is on disk stays.
+
+        Returns:
+            Whether nothing is being computed any more; a network cannot be stopped in between.
+        """
+        is_idle = self.queue.close()
+        if is_idle:
+            self.queue.images.close_all()
+        return is_idle
 
 
 class PageCalls:

@@ -28,6 +28,7 @@ from cellseg.web.sessions import FullError
 from cellseg.web.tile_pyramid import PyramidRegion
 
 MOST_WAITING = 32
+_LONGEST_END_S = 1.0
 
 
 class CellFinder(Protocol):
@@ -207,15 +208,16 @@ class PredictionQueue:
         with self._change:
             self._jobs.pop(image, None)
 
-    def close(self) -> None:
-        """Stop everything."""
+    def close(self) -> bool:
+        """Stop everything; return whether nothing is being computed any more."""
         with self._change:
             self._closed = True
             for job in self._jobs.values():
                 job.cancelled = True
             self._waiting.clear()
             self._change.notify_all()
-        self._thread.join(1.0)
+        self._thread.join(_LONGEST_END_S)
+        return not self._thread.is_alive()
 
     def _work(self) -> None:
         """Do jobs until closed."""

@@ -7,6 +7,8 @@ import pytest
 from cellseg.errors import CellDataError
 from cellseg.formats.coco_values import read_flag, read_id, read_size, sort_key
 
+DIGITS = "9" * 5000  # which Python refuses to make a number of
+
 
 @pytest.mark.parametrize("value", [7, 7.0, "7", " 7 ", "7.0", "7.00"])
 def test_id_when_it_is_seven_in_any_spelling_then_seven(value: Any) -> None:
@@ -15,7 +17,8 @@ def test_id_when_it_is_seven_in_any_spelling_then_seven(value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "expected"), [("07", "07"), ("img_1 ", "img_1"), ("-3", -3), ("1e3", "1e3"), (0, 0)]
+    ("value", "expected"),
+    [("07", "07"), ("img_1 ", "img_1"), ("-3", -3), ("1e3", "1e3"), (0, 0), (DIGITS, DIGITS)],
 )
 def test_id_when_it_is_text_then_its_own(value: Any, expected: Any) -> None:
     assert read_id(value, "x") == expected
@@ -46,3 +49,10 @@ def test_flag_when_neither_then_refused(value: Any) -> None:
 
 def test_ids_when_sorted_then_numbers_by_value_before_texts() -> None:
     assert sorted(["b", 10, "a", 9, -1], key=sort_key) == [-1, 9, 10, "a", "b"]
+
+
+def test_value_when_endless_then_the_message_is_not() -> None:
+    for read in (read_id, read_flag):
+        with pytest.raises(CellDataError) as caught:
+            read(["x" * 10_000], "it")
+        assert len(str(caught.value)) < 200

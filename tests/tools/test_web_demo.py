@@ -218,3 +218,19 @@ def test_web_demo_when_another_server_uses_the_folder_then_words_say_so(tool, tm
     (tmp_path / "file").write_text("")
     with pytest.raises(CellsegError, match="--keep"):
         tool.take_folder(tmp_path / "file")
+
+
+@pytest.mark.parametrize(("is_idle", "codes"), [(True, []), (False, [0])])
+def test_page_when_ended_while_the_network_computes_then_the_process_ends_at_once(
+    tool: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    is_idle: bool,
+    codes: list[int],
+) -> None:
+    ended: list[int] = []
+    monkeypatch.setattr(tool.os, "_exit", ended.append)
+    monkeypatch.setattr(tool, "serve", lambda _: is_idle)
+    monkeypatch.setattr(tool.signal, "signal", lambda *_: None)
+    assert tool.run(argparse.Namespace(keep=tmp_path / "keep")) == 0
+    assert ended == codes

@@ -174,3 +174,18 @@ def test_job_with_another_model_then_it_is_loaded_once_and_its_cells_replace_the
     assert (len(finder.calls), len(other.calls), len(loads)) == (1, 2, 1)
     assert areas(queue, image) == [144, 144, 144]
     assert set(image.choices) == {"blobs", "other"}
+
+
+def test_queue_when_closed_while_the_network_computes_then_it_says_so(
+    queue: PredictionQueue,
+    finder: BlobFinder,
+    image: PageImage,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    finder.may_finish.clear()
+    queue.start(image, None, None)
+    assert finder.busy.wait(60)
+    assert queue.close() is False
+    monkeypatch.setattr(module, "_LONGEST_END_S", 60.0)
+    finder.may_finish.set()
+    assert queue.close() is True

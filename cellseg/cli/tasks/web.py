@@ -2,6 +2,8 @@
 
 import argparse
 import importlib.util
+import logging
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -140,8 +142,8 @@ def take_folder(keep: Path) -> FolderLock:
     return lock
 
 
-def serve(args: argparse.Namespace) -> None:
-    """Serve the page until a signal."""
+def serve(args: argparse.Namespace) -> bool:
+    """Serve the page until a signal; return whether nothing is being computed any more."""
     from cellseg.web.app import build_app
     from cellseg.web.server import address_of, is_loopback, listen, make_server
 
@@ -152,9 +154,11 @@ def serve(args: argparse.Namespace) -> None:
         end_on_hang_up(server)
         write_result(f"Open {address_of(listener)} in a browser; Ctrl-C ends it.")
         try:
-            server.run(sockets=[listener])
+            with suppress(KeyboardInterrupt):  # which Uvicorn raises again once it has ended
+                server.run(sockets=[listener])
         finally:
-            service.close()
+            is_idle = service.close()
+    return bool(is_idle)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -163,10 +167,22 @@ def run(args: argparse.Namespace) -> int:
     set_thread_counts()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
     lock = take_folder(args.keep)
+    is_idle = True
     try:
         with suppress(KeyboardInterrupt):
-            serve(args)
+            is_idle = serve(args)
     finally:
         lock.release()
     write_result(f"The page is closed; what was done is kept in {args.keep}.")
+    if not is_idle:
+        end_process()
     return 0
+
+
+def end_process() -> None:
+    """End at once: Python would abort, with a core dump, where a thread still computes."""
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    os._exit(0)
