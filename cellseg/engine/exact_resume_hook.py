@@ -41,8 +41,10 @@ class ExactResumeHook(Hook):
             transforms = dataset.pipeline.transforms
             transforms[:] = [step for step in transforms if not isinstance(step, SeedSample)]
             transforms.insert(0, SeedSample(self._state))
-        if hasattr(loader.sampler, "seed"):
-            loader.sampler.seed = int(runner.seed or 0)
+        # beside a batch sampler, the loader's own is one of torch's that nobody asks
+        sampler = getattr(loader.batch_sampler, "sampler", loader.sampler)
+        if hasattr(sampler, "seed"):
+            sampler.seed = int(runner.seed or 0)
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Tell the samples the epoch, and skip what a resumed run has seen of it."""
