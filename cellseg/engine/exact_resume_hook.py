@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ from mmdet.registry import HOOKS
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
+from torch.utils.data import get_worker_info
 
 _DATA, _STEP = 1, 2  # keep the random numbers of samples and of steps apart
 
@@ -20,7 +22,8 @@ _DATA, _STEP = 1, 2  # keep the random numbers of samples and of steps apart
 class ExactResumeHook(Hook):
     """Make every random number follow from the run's seed and the step, not from what came before.
 
-    A sample's augmentation follows from seed, epoch and its place in the data set; what the model
+    A sample's augmentation follows from seed, epoch, its place in the data set, and how often its
+    data loader's process has drawn it in the epoch; what the model
     draws (the proposals it learns from) from seed, step and process. A checkpoint then needs no
     random state, and a run that resumes within an epoch skips the batches it has seen.
     """
@@ -78,11 +81,22 @@ class SeedSample:
     def __init__(self, state: torch.Tensor) -> None:
         """Keep the state."""
         self.state = state
+        self._epoch = -1
+        self._draws: Counter[int] = Counter()
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Seed by the sample's place in its data set."""
+        """Seed by the sample's place in its data set, and by how often it was drawn before.
+
+        RepeatDataset draws a sample many times in an epoch; each time it must look different.
+        """
         seed, epoch = self.state.tolist()
-        seed_everything(seed, _DATA, epoch, int(results.get("sample_idx", 0)))
+        if epoch != self._epoch:
+            self._epoch, self._draws = epoch, Counter()
+        place = int(results.get("sample_idx", 0))
+        turn, worker = self._draws[place], get_worker_info()
+        self._draws[place] += 1
+        again = [turn, 0 if worker is None else worker.id] if turn else []
+        seed_everything(seed, _DATA, epoch, place, *again)
         return results
 
 

@@ -173,6 +173,25 @@ def test_seed_sample_when_epoch_or_place_changes_then_so_do_the_numbers() -> Non
     assert len(drawn) == 4
 
 
+def test_seed_sample_when_a_sample_is_repeated_then_differs_each_time_and_again_in_the_same_way():
+    state = torch.tensor([5, 0])
+
+    def draw_epoch(seed_sample: SeedSample) -> list[float]:
+        values = []
+        for _ in range(3):
+            seed_sample({"sample_idx": 2})
+            values.append(float(torch.rand(1)))
+        return values
+
+    kept = SeedSample(state)
+    first = draw_epoch(kept)
+    state[1] = 1
+    assert not set(first) & set(draw_epoch(kept))
+    state[1] = 0
+    assert len(set(first)) == 3
+    assert draw_epoch(SeedSample(state)) == first
+
+
 def test_rest_of_loader_always_keeps_the_length_of_the_epoch() -> None:
     rest = RestOfLoader([1, 2, 3], 2)
     assert (len(rest), list(rest)) == (3, [3])
