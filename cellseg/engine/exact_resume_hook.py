@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from mmdet.registry import HOOKS
+from mmengine.dataset import ClassBalancedDataset, RepeatDataset
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
-from torch.utils.data import get_worker_info
 
 _DATA, _STEP = 1, 2  # keep the random numbers of samples and of steps apart
 
@@ -22,10 +21,10 @@ _DATA, _STEP = 1, 2  # keep the random numbers of samples and of steps apart
 class ExactResumeHook(Hook):
     """Make every random number follow from the run's seed and the step, not from what came before.
 
-    A sample's augmentation follows from seed, epoch, its place in the data set, and how often its
-    data loader's process has drawn it in the epoch; what the model
-    draws (the proposals it learns from) from seed, step and process. A checkpoint then needs no
-    random state, and a run that resumes within an epoch skips the batches it has seen.
+    A sample's augmentation follows from seed, epoch and its place in the data set, also in one that
+    repeats samples; what the model draws (the proposals it learns from) from seed, step and
+    process. A checkpoint then needs no random state, and a run that resumes within an epoch skips
+    the batches it has seen.
     """
 
     priority = "VERY_HIGH"  # before others draw
@@ -44,6 +43,7 @@ class ExactResumeHook(Hook):
             transforms = dataset.pipeline.transforms
             transforms[:] = [step for step in transforms if not isinstance(step, SeedSample)]
             transforms.insert(0, SeedSample(self._state))
+        _tell_places(loader.dataset)
         # beside a batch sampler, the loader's own is one of torch's that nobody asks
         sampler = getattr(loader.batch_sampler, "sampler", loader.sampler)
         if hasattr(sampler, "seed"):
@@ -81,23 +81,48 @@ class SeedSample:
     def __init__(self, state: torch.Tensor) -> None:
         """Keep the state."""
         self.state = state
-        self._epoch = -1
-        self._draws: Counter[int] = Counter()
+        self.outer_place: int | None = None  # in a data set that repeats samples of this one
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Seed by the sample's place in its data set, and by how often it was drawn before.
-
-        RepeatDataset draws a sample many times in an epoch; each time it must look different.
-        """
+        """Seed by the sample's place in its data set, and in one that repeats it."""
         seed, epoch = self.state.tolist()
-        if epoch != self._epoch:
-            self._epoch, self._draws = epoch, Counter()
         place = int(results.get("sample_idx", 0))
-        turn, worker = self._draws[place], get_worker_info()
-        self._draws[place] += 1
-        again = [turn, 0 if worker is None else worker.id] if turn else []
-        seed_everything(seed, _DATA, epoch, place, *again)
+        outer = [] if self.outer_place in (None, place) else [int(self.outer_place or 0)]
+        seed_everything(seed, _DATA, epoch, place, *outer)
         return results
+
+
+class _PlaceTeller:
+    """Finds a sample for a data set that repeats some, and tells where it was asked for.
+
+    Args:
+        dataset: MMEngine's RepeatDataset or ClassBalancedDataset.
+        seeds: First steps of the pipelines behind it.
+    """
+
+    def __init__(self, dataset: Any, seeds: list[SeedSample]) -> None:
+        """Keep the parts."""
+        self._dataset, self._seeds = dataset, seeds
+
+    def __call__(self, index: int) -> int:
+        """Return the place in the inner data set."""
+        for seed in self._seeds:
+            seed.outer_place = index
+        place: int = type(self._dataset)._get_ori_dataset_idx(self._dataset, index)
+        return place
+
+
+def _tell_places(dataset: Any) -> None:
+    """Let data sets that repeat samples tell the pipelines which repetition is drawn.
+
+    Without this, all repetitions of an image within an epoch would be the same crop.
+    """
+    for part in getattr(dataset, "datasets", None) or [getattr(dataset, "dataset", None)]:
+        if part is not None:
+            _tell_places(part)
+    if isinstance(dataset, RepeatDataset | ClassBalancedDataset):
+        seeds = [inner.pipeline.transforms[0] for inner in _list_datasets(dataset)]
+        dataset._get_ori_dataset_idx = _PlaceTeller(dataset, seeds)  # type: ignore[method-assign]
 
 
 class RestOfLoader:

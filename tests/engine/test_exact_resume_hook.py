@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.dataset import BaseDataset, DefaultSampler
+from mmengine.dataset import BaseDataset, DefaultSampler, RepeatDataset
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from mmengine.runner import EpochBasedTrainLoop, Runner
@@ -27,10 +27,10 @@ STEPS = 5  # an epoch
 
 
 class NoisyData(BaseDataset):
-    """Ten numbers; each sample is one of them and noise."""
+    """Five numbers; each sample is one of them and noise."""
 
     def load_data_list(self) -> list[dict[str, Any]]:
-        return [{"number": float(number)} for number in range(2 * STEPS)]
+        return [{"number": float(number)} for number in range(STEPS)]
 
 
 def add_noise(results: dict[str, Any]) -> dict[str, Any]:
@@ -76,6 +76,7 @@ def train(
         several = {key: processes[key] for key in ("launcher", "custom_hooks", "env_cfg")}
         several["cfg"] = processes  # the model's wrapper
     dataset = NoisyData(pipeline=[add_noise], serialize_data=False)
+    dataset = RepeatDataset(dataset, times=2)
     runner = Runner(
         NoisyModel(),
         str(folder),
@@ -173,23 +174,24 @@ def test_seed_sample_when_epoch_or_place_changes_then_so_do_the_numbers() -> Non
     assert len(drawn) == 4
 
 
-def test_seed_sample_when_a_sample_is_repeated_then_differs_each_time_and_again_in_the_same_way():
-    state = torch.tensor([5, 0])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_samples_when_a_data_set_repeats_them_then_each_repetition_differs(workers: int) -> None:
+    repeated = RepeatDataset(NoisyData(pipeline=[add_noise], serialize_data=False), times=6)
+    loader = DataLoader(repeated, num_workers=workers, persistent_workers=workers > 0)
+    loop = EpochBasedTrainLoop.__new__(EpochBasedTrainLoop)
+    hook = ExactResumeHook()
+    hook.before_train(SimpleNamespace(train_loop=loop, train_dataloader=loader, seed=5))
 
-    def draw_epoch(seed_sample: SeedSample) -> list[float]:
-        values = []
-        for _ in range(3):
-            seed_sample({"sample_idx": 2})
-            values.append(float(torch.rand(1)))
-        return values
+    def draw_noise(epoch: int) -> list[float]:
+        hook._state[1] = epoch
+        values = [float(batch["inputs"]) for batch in loader]
+        numbers = list(range(STEPS)) * 6
+        return [round(value - number, 4) for value, number in zip(values, numbers, strict=True)]
 
-    kept = SeedSample(state)
-    first = draw_epoch(kept)
-    state[1] = 1
-    assert not set(first) & set(draw_epoch(kept))
-    state[1] = 0
-    assert len(set(first)) == 3
-    assert draw_epoch(SeedSample(state)) == first
+    first = draw_noise(0)
+    assert len(set(first)) == len(first)
+    assert draw_noise(0) == first
+    assert len({*first, *draw_noise(1)}) == 2 * len(first)
 
 
 def test_rest_of_loader_always_keeps_the_length_of_the_epoch() -> None:
