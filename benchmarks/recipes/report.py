@@ -145,22 +145,25 @@ def write_report(name: str, path: Path, raw: Raw) -> str:
         What was written.
     """
     groups = {group: read_outcomes(group, raw) for group in GROUPS if group.page == name}
-    begun = {
-        group: outcomes
-        for group, outcomes in groups.items()
-        if group.published or any(outcome.runs for outcome in outcomes)
-    }
+    begun, above = {}, list[Row]()
+    for group, outcomes in groups.items():
+        if group.published or any(own.runs and own.row not in above for own in outcomes):
+            begun[group] = outcomes  # more than the row that it is compared with was run
+        above += group.rows
     tables = [tabulate(group, outcomes) for group, outcomes in begun.items()]
     tables += list_later([group for group in groups if group not in begun])
     before = path.read_text(encoding="utf-8") if path.exists() else ""
-    body = "\n\n".join([TEXT, *tables, *draw(name, list(groups.values()), path.parent), BY_HAND])
+    body = "\n\n".join([TEXT, *tables, *draw(name, list(begun.values()), path.parent), BY_HAND])
     body += before.partition(BY_HAND)[2]
     return write_page(path, TITLES[name], "results.py", body, raw=raw)
 
 
 def draw(page: str, groups: Sequence[Sequence[Outcome]], folder: Path) -> list[str]:
     """Draw what there are runs for; returns the lines that show the pictures."""
-    done = [outcome for group in groups for outcome in group if outcome.runs]
+    done: list[Outcome] = []
+    for outcome in (outcome for group in groups for outcome in group):
+        if outcome.runs and outcome not in done:  # a row may stand in several groups
+            done.append(outcome)
     if not done:
         return []
     pictures = {page: ("AP50 of every run", draw_outcomes(done))} if len(done) > 1 else {}
@@ -188,7 +191,11 @@ def draw_outcomes(outcomes: Sequence[Outcome]) -> Figure:
         values = outcome.values()
         ax.plot(values, [place] * len(values), "o", color="#0072b2", alpha=0.7)
         ax.plot([statistics.mean(values)] * 2, [place - 0.3, place + 0.3], color="#d55e00")
-    ax.set_yticks(range(len(outcomes)), [outcome.row.name for outcome in outcomes])
+    where = [EVALUATED_ON[source_of(outcome.row).evaluated] for outcome in outcomes]
+    names = [outcome.row.name for outcome in outcomes]
+    if len(set(where)) > 1:
+        names = [f"{name}, on {place}" for name, place in zip(names, where, strict=True)]
+    ax.set_yticks(range(len(outcomes)), names)
     ax.invert_yaxis()
     ax.set_xlabel("segm AP50; dots: runs, lines: means")
     ax.grid(axis="x", alpha=0.3)
