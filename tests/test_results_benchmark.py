@@ -217,6 +217,12 @@ def test_report_when_nothing_was_run_then_every_row_is_named_and_published_ones_
     assert not (tmp_path / "images").exists()
 
 
+def test_report_when_only_the_compared_row_was_run_then_one_table_has_it(tmp_path) -> None:
+    text = write_report("results", tmp_path / "results.md", make_runs(ROWS["lite0"], 0.5, 0.6))
+    assert text.count("| lite0 |") == 1
+    assert "(`--only parts`)" in text.partition("## Not run")[2]
+
+
 def test_summary_when_seeds_are_few_then_no_spread_is_made_up() -> None:
     assert (describe([]), describe([0.5])) == ("-", "0.500")
     baseline = Outcome(DSB, tuple(make_runs(DSB, 0.5).values()))

@@ -166,7 +166,9 @@ def draw(page: str, groups: Sequence[Sequence[Outcome]], folder: Path) -> list[s
             done.append(outcome)
     if not done:
         return []
-    pictures = {page: ("AP50 of every run", draw_outcomes(done))} if len(done) > 1 else {}
+    pictures = {}
+    if len(done) > 1 and len({source_of(outcome.row).evaluated for outcome in done}) == 1:
+        pictures[page] = "AP50 of every run", draw_outcomes(done)  # of the same images
     curves = [run for outcome in groups[0] for run in read_curves(outcome)]
     if curves:
         figure = plot_runs(curves, weight=0.8, group_pattern=SEED_PATTERN)
@@ -191,11 +193,7 @@ def draw_outcomes(outcomes: Sequence[Outcome]) -> Figure:
         values = outcome.values()
         ax.plot(values, [place] * len(values), "o", color="#0072b2", alpha=0.7)
         ax.plot([statistics.mean(values)] * 2, [place - 0.3, place + 0.3], color="#d55e00")
-    where = [EVALUATED_ON[source_of(outcome.row).evaluated] for outcome in outcomes]
-    names = [outcome.row.name for outcome in outcomes]
-    if len(set(where)) > 1:
-        names = [f"{name}, on {place}" for name, place in zip(names, where, strict=True)]
-    ax.set_yticks(range(len(outcomes)), names)
+    ax.set_yticks(range(len(outcomes)), [outcome.row.name for outcome in outcomes])
     ax.invert_yaxis()
     ax.set_xlabel("segm AP50; dots: runs, lines: means")
     ax.grid(axis="x", alpha=0.3)
