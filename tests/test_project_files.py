@@ -21,7 +21,7 @@ def test_project_when_the_folder_is_that_of_a_run_then_is_none(tmp_path: Path) -
     (tmp_path / "20260101_000000" / "vis_data").mkdir(parents=True)
     assert not is_project(tmp_path)
     assert find_source(tmp_path) == tmp_path
-    with pytest.raises(CellsegError, match="no config"):
+    with pytest.raises(CellsegError, match="without a config.py"):
         find_config(tmp_path)
 
 

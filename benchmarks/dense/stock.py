@@ -19,6 +19,7 @@ STOCK_TYPES = {
     "RleCascadeRoIHead": "CascadeRoIHead",
     "Fp32RPNHead": "RPNHead",
     "Fp32Shared2FCBBoxHead": "Shared2FCBBoxHead",
+    "Fp32Shared4Conv1FCBBoxHead": "Shared4Conv1FCBBoxHead",
     "Fp32SingleRoIExtractor": "SingleRoIExtractor",
 }
 

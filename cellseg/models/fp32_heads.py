@@ -34,7 +34,8 @@ class Fp32RPNHead(Fp32PredictionsMixin, RPNHead):
     """RPNHead whose anchors, proposals and losses are float32 under mixed precision.
 
     The stock head sorts the scores of all anchors, half a million on 1024 x 1024 px, to take the
-    best 4,000 of a level. Here, on a CPU, the best are picked out first; the proposals are equal.
+    best 4,000 of a level. Here, in prediction on a CPU, the best are picked out first; the
+    proposals are equal.
     """
 
     def forward_single(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -64,7 +65,8 @@ class Fp32RPNHead(Fp32PredictionsMixin, RPNHead):
         """Make one image's proposals as the stock head does, of the best anchors of each level."""
         settings = self.test_cfg if cfg is None else cfg
         most = settings.get("nms_pre", -1)
-        if most > 1 and self.use_sigmoid_cls and is_on_cpu(cls_score_list[0]):
+        is_plain = not self.training and self.use_sigmoid_cls
+        if most > 1 and is_plain and is_on_cpu(cls_score_list[0]):
             triples = zip(cls_score_list, bbox_pred_list, mlvl_priors, strict=True)
             kept = [_keep_best(*level, most) for level in triples]
             cls_score_list, bbox_pred_list, mlvl_priors = (

@@ -133,7 +133,7 @@ def test_proposals_when_only_the_best_are_sorted_then_equal_stock(
         lambda self, descending: sort(self, descending=descending, stable=True),
     )
     ours, stock = build_rpn(Fp32RPNHead), build_rpn(RPNHead)
-    for head in (ours, stock):
+    for head in (ours.eval(), stock.eval()):
         strides = [4, 8, 16][: len(levels)]
         head.prior_generator = TASK_UTILS.build(
             dict(
