@@ -122,7 +122,7 @@ def _tell_places(dataset: Any) -> None:
             _tell_places(part)
     if isinstance(dataset, RepeatDataset | ClassBalancedDataset):
         seeds = [inner.pipeline.transforms[0] for inner in _list_datasets(dataset)]
-        dataset._get_ori_dataset_idx = _PlaceTeller(dataset, seeds)  # type: ignore[method-assign]
+        dataset._get_ori_dataset_idx = _PlaceTeller(dataset, seeds)
 
 
 class RestOfLoader:
