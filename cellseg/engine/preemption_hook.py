@@ -52,12 +52,13 @@ class PreemptionHook(Hook):
         self._before: dict[int, Any] = {}
         self._buffers: list[dict[str, torch.Tensor]] = []
 
-    def before_train(self, runner: Runner) -> None:
-        """Listen to the signals."""
+    def before_run(self, runner: Runner) -> None:
+        """Listen to the signals, in all processes before one of them trains."""
         self._saved_at = time.monotonic()
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
                 self._before[number] = signal.signal(number, self._note)
+        dist.barrier()
 
     def after_train(self, runner: Runner) -> None:
         """Leave the signals as they were."""
