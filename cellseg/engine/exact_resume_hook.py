@@ -44,7 +44,7 @@ class ExactResumeHook(Hook):
             transforms[:] = [step for step in transforms if not isinstance(step, SeedSample)]
             transforms.insert(0, SeedSample(self._state))
         _tell_places(loader.dataset)
-        # beside a batch sampler, the loader's own is one of torch's that nobody asks
+        # with a batch sampler, the loader's own sampler is torch's default, which is not used
         sampler = getattr(loader.batch_sampler, "sampler", loader.sampler)
         if hasattr(sampler, "seed"):
             sampler.seed = int(runner.seed or 0)

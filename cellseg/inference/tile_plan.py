@@ -182,4 +182,4 @@ def read_tiles(
                 waiting += [readers.submit(read, later) for later in ahead]
                 yield batch, waiting.popleft().result()
         finally:
-            readers.shutdown(cancel_futures=True)  # what nobody will ask for after an error
+            readers.shutdown(cancel_futures=True)  # after an error, no more is read

@@ -205,7 +205,7 @@ def make_stem(name: str) -> str:
 
 
 def make_printable(name: str) -> str:
-    """Replace what would control a terminal, or is no text at all, as names of files can hold."""
+    """Replace unprintable characters, such as those that control a terminal, with underscores."""
     return "".join(letter if letter.isprintable() else "_" for letter in name)
 
 
