@@ -8,8 +8,9 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -20,6 +21,7 @@ from mmengine import dist
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.runner import EpochBasedTrainLoop, Runner
+from torch.utils.data import DataLoader
 
 from cellseg.fileio import write_atomically
 from cellseg.stopping import StoppedError
@@ -59,6 +61,14 @@ class PreemptionHook(Hook):
             for number in _SIGNALS:
                 self._before[number] = signal.signal(number, self._note)
         dist.barrier()
+
+    def before_train(self, runner: Runner) -> None:
+        """Let the loader's processes live until the step that is saved."""
+        _outlast_signals(runner.train_dataloader)
+
+    def before_val(self, runner: Runner) -> None:
+        """Let the loader's processes live until the validation ends."""
+        _outlast_signals(runner.val_dataloader)
 
     def after_train(self, runner: Runner) -> None:
         """Leave the signals as they were."""
@@ -158,6 +168,29 @@ class PreemptionHook(Hook):
     def _path(self, runner: Runner) -> Path:
         """Name the checkpoint."""
         return Path(runner.work_dir) / CHECKPOINT_NAME
+
+
+def _outlast_signals(loader: DataLoader) -> None:
+    """Let a loader's processes outlast a signal to all processes, as `timeout` and SLURM send it."""
+    begin = loader.worker_init_fn
+    if not isinstance(begin, partial) or begin.func is not _begin_worker:
+        loader.worker_init_fn = partial(_begin_worker, begin)
+
+
+def _begin_worker(begin: Callable[[int], None] | None, number: int) -> None:
+    """Begin a loader's process."""
+    if hasattr(signal, "sigwaitinfo"):  # not on macOS and Windows
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        threading.Thread(target=_wait_for_parent, daemon=True).start()
+    if begin is not None:
+        begin(number)
+
+
+def _wait_for_parent() -> None:
+    """End this process when its parent says so, and not when another process does."""
+    while signal.sigwaitinfo(_SIGNALS).si_pid != os.getppid():
+        pass
+    os._exit(0)
 
 
 def _gather_buffers(model: torch.nn.Module) -> list[dict[str, torch.Tensor]]:

@@ -61,20 +61,24 @@ def test_training_when_killed_then_nothing_is_left_and_it_goes_on(folder: Path, 
     with (folder / f"{name}.log").open("w") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "cellseg", *train],
-            cwd=folder, env=make_environment(), stdout=log, stderr=log,
+            cwd=folder, env=make_environment(), stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
         until = time.monotonic() + 1200
         while not (folder / work_dir / "epoch_1.pth").exists():
             assert process.poll() is None, (folder / f"{name}.log").read_text()[-2000:]
             assert time.monotonic() < until
             time.sleep(0.2)
-        process.send_signal(getattr(signal, name))
+        if name == "SIGTERM":  # SLURM and `timeout` send it to all processes, loaders' too
+            os.killpg(process.pid, signal.SIGTERM)
+        else:
+            process.kill()
         process.wait(300)
     until = time.monotonic() + 60
     while list_processes(work_dir) and time.monotonic() < until:
         time.sleep(0.2)
     assert list_processes(work_dir) == []
     assert "Traceback" not in (folder / f"{name}.log").read_text()
+    assert (folder / work_dir / "interrupted.pth").exists() == (name == "SIGTERM")
     said = run(folder, *train, "--resume")
     assert "epoch_" in said
     assert (folder / work_dir / "epoch_3.pth").exists()
