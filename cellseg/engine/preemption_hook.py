@@ -171,7 +171,7 @@ class PreemptionHook(Hook):
 
 
 def _outlast_signals(loader: DataLoader) -> None:
-    """Let a loader's processes outlast a signal to all processes, as `timeout` and SLURM send it."""
+    """Let a loader's processes outlast a signal to all processes, as `timeout` sends it."""
     begin = loader.worker_init_fn
     if not isinstance(begin, partial) or begin.func is not _begin_worker:
         loader.worker_init_fn = partial(_begin_worker, begin)
