@@ -14,6 +14,7 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 _LAST = torch.channels_last
+_CELLS_AT_A_TIME = 32  # all of an image need 100 MB and more, of another size in each image
 _ACTIVATIONS: dict[str, list[float]] = {"none": [], "relu": [], "hardtanh": [0.0, 6.0]}
 
 
@@ -112,6 +113,11 @@ class FusedUpsampling(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features (n, C, h, w) to (n, K, factor * h, factor * w)."""
+        parts = [self._enlarge(part) for part in features.split(_CELLS_AT_A_TIME)]
+        return torch.cat(parts) if len(parts) > 1 else parts[0]
+
+    def _enlarge(self, features: Tensor) -> Tensor:
+        """Map the features of a few cells."""
         dtype = _find_dtype()
         number, channels, height, width = features.shape
         pixels = features.to(dtype).permute(0, 2, 3, 1).reshape(-1, channels)
@@ -120,9 +126,9 @@ class FusedUpsampling(nn.Module):
         )
         weight, bias = self._last.take(dtype)
         values = functional.linear(enlarged.view(-1, weight.shape[1]), weight, bias)
-        values = values.view(number, height, width, self._factor, self._factor, -1)
+        values = values.view(number, height, width, self._factor, self._factor, len(weight))
         sides = (height * self._factor, width * self._factor)
-        return values.permute(0, 5, 1, 3, 2, 4).reshape(number, -1, *sides)
+        return values.permute(0, 5, 1, 3, 2, 4).reshape(number, len(weight), *sides)
 
 
 def is_plain_convolution(layer: nn.Module) -> bool:

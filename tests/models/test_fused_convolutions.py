@@ -53,7 +53,7 @@ def test_fused_when_padded_unevenly_then_equals_padding_before(kernel, padding, 
 
 
 @needs_kernels
-@pytest.mark.parametrize("number", [1, 3])
+@pytest.mark.parametrize("number", [0, 3, 70])
 @pytest.mark.parametrize(("factor", "classes"), [(2, 1), (3, 4)])
 @pytest.mark.parametrize("bias", [True, False])
 def test_upsampling_when_fused_then_equals_the_layers(number, factor, classes, bias):
