@@ -100,26 +100,31 @@ def call(work: Callable[[], int | None]) -> int:
             raise
         _say(f"error: {describe_os_error(error)}")
         return 1
-    except KeyboardInterrupt as stop:
-        _say("; ".join(["interrupted", *map(str, stop.args)]))
-        return INTERRUPTED
-    except StoppedError as stop:
+    except (KeyboardInterrupt, StoppedError) as stop:
+        return _say_why_it_ends(stop)
+    except Exception as error:
+        hidden = _find_hidden_stop(error)
+        if hidden is None:
+            raise
+        return _say_why_it_ends(hidden)
+
+
+def _say_why_it_ends(stop: BaseException) -> int:
+    """Say that Ctrl-C or a signal ended the command; returns its status."""
+    if isinstance(stop, StoppedError):
         _say(f"ended by {stop.name}")
         return int(str(stop.code))
-    except Exception as error:
-        if not _hides_interrupt(error):
-            raise
-        _say("interrupted")
-        return INTERRUPTED
+    _say("; ".join(["interrupted", *map(str, stop.args)]))
+    return INTERRUPTED
 
 
-def _hides_interrupt(error: BaseException) -> bool:
-    """Return whether an error took the place of Ctrl-C, as MMEngine's while it formats a config."""
+def _find_hidden_stop(error: BaseException) -> BaseException | None:
+    """Return the stop whose place an error took, as MMEngine's while it formats a config."""
     while (earlier := error.__context__) is not None:
-        if isinstance(earlier, KeyboardInterrupt):
-            return True
+        if isinstance(earlier, KeyboardInterrupt | StoppedError):
+            return earlier
         error = earlier
-    return False
+    return None
 
 
 def describe_os_error(error: OSError) -> str:

@@ -13,6 +13,7 @@ import pytest
 
 from cellseg.cli.running import INTERRUPTED, call, first_line, run_tool, write_result
 from cellseg.errors import CellsegError
+from cellseg.stopping import StoppedError
 
 ROOT = Path(__file__).resolve().parents[2]
 OWN = (
@@ -141,17 +142,24 @@ def test_call_when_an_os_error_is_a_mistake_of_the_program_then_it_is_not_hidden
         call(fail)
 
 
-def test_error_that_hides_ctrl_c_ends_as_ctrl_c_and_others_are_raised(capsys):
-    def format_config():
+@pytest.mark.parametrize(
+    ("stop", "status", "said"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (StoppedError(signal.SIGTERM), 143, "ended by SIGTERM"),
+    ],
+)
+def test_error_that_hides_a_stop_ends_as_the_stop_and_others_are_raised(capsys, stop, status, said):
+    def load():
         try:
-            raise KeyboardInterrupt
-        except BaseException:  # as MMEngine does
-            raise SyntaxError("Failed to format the config file")  # noqa: B904
+            raise stop
+        except BaseException:  # as MMEngine does, and torch's loaders whose processes ended first
+            raise RuntimeError("DataLoader worker is killed by signal")  # noqa: B904
 
     def fail():
         raise SyntaxError("a fault of the program")
 
-    assert call(format_config) == 130
-    assert "interrupted" in capsys.readouterr().err
+    assert call(load) == status
+    assert capsys.readouterr().err == f"\n{said}\n"
     with pytest.raises(SyntaxError, match="a fault"):
         call(fail)
