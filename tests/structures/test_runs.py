@@ -6,12 +6,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from cellseg.structures.rle import RLE, crops_to_runs, decode_runs, rles_to_label_map
+from cellseg.structures.rle import RLE, crops_to_runs, decode_runs
 from cellseg.structures.runs import (
     Runs,
     concatenate_runs,
     overlap_runs,
     overlap_within,
+    paint_runs,
     resolve_overlaps,
     run_areas,
     select_runs,
@@ -82,12 +83,25 @@ def test_union_runs_when_masks_overlap_then_equals_any(masks: NDArray[np.bool_])
 
 @settings(max_examples=60, deadline=None)
 @given(bitmaps(), st.lists(st.sampled_from([0.1, 0.5, 0.9]), min_size=5, max_size=5))
+def test_paint_runs_when_masks_overlap_then_the_higher_score_wins(
+    masks: NDArray[np.bool_], scores: list[float]
+) -> None:
+    got = paint_runs(decode_runs(encode(masks)), np.array(scores[: len(masks)]), HEIGHT, WIDTH)
+    expected = np.zeros((HEIGHT, WIDTH), dtype=np.int32)
+    for index in sorted(range(len(masks)), key=lambda i: (scores[i], -i)):
+        expected[masks[index]] = index + 1
+    assert got.dtype == np.int32
+    np.testing.assert_array_equal(got, expected)
+
+
+@settings(max_examples=60, deadline=None)
+@given(bitmaps(), st.lists(st.sampled_from([0.1, 0.5, 0.9]), min_size=5, max_size=5))
 def test_resolve_overlaps_when_one_group_then_equals_the_painted_label_map(
     masks: NDArray[np.bool_], scores: list[float]
 ) -> None:
-    rles, score = encode(masks), np.array(scores[: len(masks)])
-    label_map = rles_to_label_map(rles, score, shape=(HEIGHT, WIDTH))
-    runs = resolve_overlaps(decode_runs(rles), score, np.zeros(len(masks), dtype=np.int64))
+    given_runs, score = decode_runs(encode(masks)), np.array(scores[: len(masks)])
+    label_map = paint_runs(given_runs, score, HEIGHT, WIDTH)
+    runs = resolve_overlaps(given_runs, score, np.zeros(len(masks), dtype=np.int64))
     expected = label_map == np.arange(1, len(masks) + 1)[:, None, None]
     np.testing.assert_array_equal(paint(runs, len(masks)), expected)
     assert (np.diff(runs.owners) >= 0).all()
