@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.dataset import DefaultSampler
 from mmengine.registry import init_default_scope
 from numpy.typing import NDArray
 
@@ -325,12 +324,6 @@ class Predictor:
             if len(plan.tiles) > 1:
                 cells = merge_tiles(cells, ids, plan.tiles)
         return replace(cells, pixel_size_um=source.pixel_size_um, downsample=source.downsample)
-
-    def share_of(self, work: Sequence[Any]) -> list[int]:
-        """Choose which of a list of works this process does, as MMEngine's sampler shards data."""
-        return (
-            list(DefaultSampler(work, shuffle=False, seed=0, round_up=False)) if len(work) else []
-        )
 
     def _read_dataset(self, dataset: Mapping[str, Any]) -> None:
         """Take over what the test data set of the config says of images and classes."""
