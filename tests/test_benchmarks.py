@@ -1,12 +1,9 @@
 """Both sides of every benchmark run and agree; how fast they are is for the benchmark to say."""
 
-import importlib
 import subprocess
 import sys
 from dataclasses import asdict, replace
-from datetime import date
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,7 +17,6 @@ from benchmarks.dense.report import Series, compare_sides, pair, write_report
 from benchmarks.dense.scenes import Scene
 from benchmarks.dense.stock import CONFIGS, STOCK_TYPES, read_model_config
 from benchmarks.dense.workloads import WORKLOADS
-from benchmarks.frame import describe_machine
 from benchmarks.proposal_recall import measure_coverage, tabulate
 from benchmarks.tiled.agreement import compare_predictions
 from benchmarks.timing import read_memory_gb
@@ -186,33 +182,6 @@ def test_stock_config_names_no_part_of_ours(name):
     assert stock == {STOCK_TYPES.get(kind, kind) for kind in ours}
 
 
-@pytest.fixture
-def profile_step(monkeypatch):
-    """Import the command, which finds its parts beside itself."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    return importlib.import_module("profile_step")
-
-
-@pytest.mark.parametrize(
-    ("names", "part"),
-    [
-        (["aten::_fused_adam_", "Optimizer.step#AdamW.step", "part: {step}"], "optimizer"),
-        (["aten::_foreach_mul_", "Optimizer.step#Adam.step"], "optimizer"),
-        (["aten::_foreach_norm", "part: {step}"], "optimizer"),
-        (["aten::mm", "MmBackward0", "part: {step}"], "network"),
-        (["aten::convolution_backward", "ConvolutionBackward0"], "network"),
-        (["aten::empty", "part: losses"], "losses"),
-        (["aten::convolution", "part: losses"], "network"),
-        (["aten::add_", "part: {step}"], "other operators"),
-    ],
-)
-def test_profile_when_an_operator_ran_then_names_the_part_it_belongs_to(profile_step, names, part):
-    event = None
-    for name in reversed(names):
-        event = SimpleNamespace(name=name.format(step=profile_step.STEP), cpu_parent=event)
-    assert profile_step.name_of(event) == part
-
-
 def test_coverage_when_more_proposals_are_kept_then_recall_does_not_fall():
     init_default_scope("mmdet")
     config = read_model_config("mask-rcnn_r18_small-anchor_demo", "ours", 128)
@@ -272,18 +241,3 @@ def test_dense_images_when_run_on_small_scenes_then_writes_its_report(tmp_path):
     assert "|---|" in run_command("dense_images.py", "--quick", *rows, *folders)
     assert (tmp_path / "report" / "images" / "benchmarks.png").stat().st_size > 1000
     assert (tmp_path / "report" / "benchmarks.json").exists()
-
-
-@pytest.mark.slow
-def test_profile_when_run_on_a_small_scene_then_prints_and_writes_both_tables(tmp_path):
-    page = tmp_path / "profile.md"
-    folders = ["--drawn", tmp_path / "drawn", "--out", page]
-    printed = run_command("profile_step.py", "--quick", *folders)
-    text = page.read_text()
-    for shown in (printed, text):
-        assert shown.count("| part | s | % |") == 2
-        assert shown.count("| network |") == 2
-        assert shown.count("| optimizer |") == 1
-    assert "mmengine - INFO" not in printed
-    assert date.today().isoformat() in text
-    assert describe_machine() in text
