@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 from mmdet.registry import MODELS, TASK_UTILS
-from mmengine.registry import init_default_scope
 
 from benchmarks.dense.measuring import Case, Measurement, _run_child, tiny_scene
 from benchmarks.dense.plan import CURVES, GROUPS, TARGETS, Target, shrink
@@ -17,7 +16,6 @@ from benchmarks.dense.report import Series, compare_sides, pair, write_report
 from benchmarks.dense.scenes import Scene
 from benchmarks.dense.stock import CONFIGS, STOCK_TYPES, read_model_config
 from benchmarks.dense.workloads import WORKLOADS
-from benchmarks.proposal_recall import measure_coverage, tabulate
 from benchmarks.tiled.agreement import compare_predictions
 from benchmarks.timing import read_memory_gb
 from cellseg.inference import Cells
@@ -180,17 +178,6 @@ def test_stock_config_names_no_part_of_ours(name):
     own -= {"EfficientNetLite", "ConvNeXt"}  # networks; MMDetection has none that they stand for
     assert own <= set(STOCK_TYPES)
     assert stock == {STOCK_TYPES.get(kind, kind) for kind in ours}
-
-
-def test_coverage_when_more_proposals_are_kept_then_recall_does_not_fall():
-    init_default_scope("mmdet")
-    config = read_model_config("mask-rcnn_r18_small-anchor_demo", "ours", 128)
-    model = MODELS.build(config).eval()
-    few, many = measure_coverage(model, cells=8, size_px=128, images=1, limits=[5, 500])
-    assert few.proposals <= 5 < many.proposals
-    assert all(a <= b for a, b in zip(few.recalls, many.recalls, strict=True))
-    assert many.recalls[0] >= many.recalls[1]
-    assert tabulate([few, many]).count("|") == 20
 
 
 def cells_of(*boxes: tuple[int, int, int, int]) -> Cells:
