@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,17 +60,27 @@ def _read_from_data(config: Config) -> tuple[str, ...]:
         CellsegError: If there is no training data, or it names no classes.
     """
     leaves = _list_leaves((config.get("train_dataloader") or {}).get("dataset"))
-    roots = leaves[0].get("data_root") or () if leaves else ()
-    roots = [roots] if isinstance(roots, str | Path) else list(roots)
-    names = join_folder_facts(roots, ["channel_order"]).classes
+    names = read_own_classes(leaves[0]) if leaves else None
     if names is None:
-        where = ", ".join(str(Path(root) / FACTS_NAME) for root in roots) or "The training data"
+        files = [str(Path(root) / FACTS_NAME) for leaf in leaves[:1] for root in _list_roots(leaf)]
+        where = ", ".join(files) or "The training data"
         raise CellsegError(
             f'{where} names no classes, and {KEY} of {config.filename} is "{FROM_DATA}"; correct '
             'data_root, write {"version": 1, "classes": ["nucleus"]} into that file, or set '
             f"{KEY} to the names."
         )
     return names
+
+
+def read_own_classes(dataset: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Read the class names that a data set's folders give; None where they give none."""
+    return join_folder_facts(_list_roots(dataset), ["channel_order"]).classes
+
+
+def _list_roots(dataset: Mapping[str, Any]) -> list[str | Path]:
+    """List the folders of a data set's settings."""
+    roots = dataset.get("data_root") or ()
+    return [roots] if isinstance(roots, str | Path) else list(roots)
 
 
 def find_heads(part: Any, name: str) -> Iterator[tuple[ConfigDict, str]]:
