@@ -20,13 +20,8 @@ model = dict(
             _delete_=True,
             type="AnchorGenerator",
             strides=[4, 8, 16, 32, 64],
-            base_sizes=[
-                16,
-                32,
-                48,
-                64,
-                96,
-            ],  # px of the 1024 px input: one size a level, cells are 16 to 96 px
+            # px of the 1024 px input: one size a level, cells are 16 to 96 px
+            base_sizes=[16, 32, 48, 64, 96],
             scales=[1.0],
             ratios=[0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0],
         ),
