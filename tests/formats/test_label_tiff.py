@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -242,12 +243,9 @@ def test_read_predictions_when_tools_predict_wrote_them_then_perfect_ones_score_
 
 
 def test_read_predictions_when_a_file_is_a_yes_no_mask_then_warned_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, listen: Callable[..., list[str]]
 ) -> None:
-    told: list[str] = []
-    monkeypatch.setattr(
-        "cellseg.formats.label_tiff.print_log", lambda message, *_: told.append(message)
-    )
+    told = listen("cellseg.formats.label_tiff")
     mask = np.zeros(SHAPE, np.uint8)
     mask[2:6, 2:6] = mask[10:14, 20:24] = 255
     write_labels(tmp_path / "b" / "class1.tif", mask)
