@@ -8,16 +8,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from dense.measuring import Case, Measurement, _run_child, tiny_scene
+from dense.plan import CURVES, GROUPS, TARGETS, Target, shrink
+from dense.report import Series, compare_sides, pair, write_report
+from dense.scenes import Scene
+from dense.stock import STOCK_TYPES, read_model_config
+from dense.workloads import WORKLOADS
+from frame import CONFIGS
 from mmdet.registry import MODELS, TASK_UTILS
+from tiled.agreement import compare_predictions
+from timing import read_memory_gb
 
-from benchmarks.dense.measuring import Case, Measurement, _run_child, tiny_scene
-from benchmarks.dense.plan import CURVES, GROUPS, TARGETS, Target, shrink
-from benchmarks.dense.report import Series, compare_sides, pair, write_report
-from benchmarks.dense.scenes import Scene
-from benchmarks.dense.stock import CONFIGS, STOCK_TYPES, read_model_config
-from benchmarks.dense.workloads import WORKLOADS
-from benchmarks.tiled.agreement import compare_predictions
-from benchmarks.timing import read_memory_gb
 from cellseg.inference import Cells
 from cellseg.inference.tiles import make_tile_grid
 from cellseg.structures.rle import encode_crop
@@ -96,9 +97,9 @@ def test_child_when_the_work_fails_then_only_want_of_memory_is_a_result(
     def fail(*_):
         raise error
 
-    monkeypatch.setattr("benchmarks.dense.measuring._limit_memory", lambda limit_gb: None)
-    monkeypatch.setattr("benchmarks.dense.measuring._silence", lambda: None)
-    monkeypatch.setattr("benchmarks.dense.measuring._measure_here", fail)
+    monkeypatch.setattr("dense.measuring._limit_memory", lambda limit_gb: None)
+    monkeypatch.setattr("dense.measuring._silence", lambda: None)
+    monkeypatch.setattr("dense.measuring._measure_here", fail)
     sender = _Sender()
     _run_child(Case("pipeline", "stock", scene, 3.0), sender)
     (outcome,) = sender.sent

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from benchmarks.models import (
+from cellseg.structures.cells import Cells
+from models import (
     FIGURES,
     FOUND_COLOR,
     TRUTH_COLOR,
@@ -11,7 +12,6 @@ from benchmarks.models import (
     pick_images,
     score_all,
 )
-from cellseg.structures.cells import Cells
 
 
 def draw_truth(num_cells: int) -> Cells:

@@ -6,7 +6,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from frame import stamp
+from frame import ROOT, stamp
 from mmengine.config import Config
 
 from cellseg.analysis.confusion import confuse_results
@@ -18,7 +18,7 @@ from cellseg.errors import CellsegError
 from cellseg.scoring.scores import score_results
 
 from .plan import Row, TestRow
-from .runs import ROOT, Training, list_training_sets, make_config, read_scores
+from .runs import Training, list_training_sets, make_config, read_scores
 
 MINIMUM_SCORES = (0.5, 0.3)
 AP50 = "coco/segm_mAP_50"

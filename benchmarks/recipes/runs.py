@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from frame import BASES, CONFIGS, ROOT
 from mmengine.config import Config, ConfigDict
 
 from cellseg.errors import CellsegError
 from cellseg.fileio import write_atomically
 from cellseg.model_files import find_model
 
-from .plan import CONFIGS, Row, TestRow, TrainRow, source_of
+from .plan import Row, TestRow, TrainRow, source_of
 
-ROOT = CONFIGS.parent
 TOOLS = ROOT / "tools"
 NUM_IMAGES = 27  # of CoNSeP to train on, train_1 to train_27
 
@@ -95,7 +95,7 @@ def choose_images(cfg: Config, training: Training) -> None:
     if row.evaluated == "fold":
         own: dict[str, Any] = {"num_folds": row.num_folds, "fold": training.fold}
         if row.groups:
-            own["groups_file"] = str(CONFIGS / "_base_" / row.groups)
+            own["groups_file"] = str(BASES / row.groups)
         sets[0].update(own)
         cfg.val_dataloader.dataset.update(own)
         cfg.test_dataloader = copy.deepcopy(cfg.val_dataloader)
@@ -116,7 +116,7 @@ def make_config(training: Training) -> Config:
     row, steps = training.row, training.steps
     part = max(steps // 4, 1)
     warm_up = min(100, part)
-    cfg = Config.fromfile(CONFIGS / "cell" / f"{row.config}.py")
+    cfg = Config.fromfile(CONFIGS / f"{row.config}.py")
     cfg.merge_from_dict(row.options)
     choose_images(cfg, training)
     for data in list_training_sets(cfg.train_dataloader.dataset):
