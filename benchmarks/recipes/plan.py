@@ -31,7 +31,7 @@ class TrainRow:
         options: Settings that differ from the config, by dotted key.
         without: Types of transforms and hooks to leave out of the training.
         start: Name of the model that the training goes on from.
-        num_images: Take only so many of the 27 training images, drawn anew for each seed.
+        num_images: Take only so many of the 27 training images, drawn again for each seed.
     """
 
     name: str

@@ -165,7 +165,7 @@ def draw_crop(
 def touches_window(
     boxes_xyxy: NDArray[np.floating], window: tuple[int, int, int]
 ) -> NDArray[np.bool_]:
-    """Tell which boxes (N, 4) reach into a window; N may be 0."""
+    """Return which boxes (N, 4) reach into a window, as (N,) bool; N may be 0."""
     left, top, side = window
     x1, y1, x2, y2 = np.asarray(boxes_xyxy, dtype=np.float64).reshape(-1, 4).T
     return (x2 > left) & (x1 < left + side) & (y2 > top) & (y1 < top + side)

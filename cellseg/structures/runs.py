@@ -160,7 +160,7 @@ def overlap_runs(first: Runs, second: Runs) -> tuple[IntArray, IntArray, IntArra
 
     Masks may overlap within either set. Two runs meet in exactly one of two ways: the second
     starts inside the first, or the first starts strictly inside the second. Each way is a search
-    in sorted starts, so that only pairs that do meet are ever looked at.
+    in sorted starts, so that only pairs that do meet are visited.
 
     Args:
         first: Runs of N masks.
@@ -232,7 +232,7 @@ def resolve_overlaps(runs: Runs, scores: NDArray[np.floating], groups: IntArray)
     """Give each pixel to the best mask that claims it, within each group of masks.
 
     A label map holds one cell a pixel, and so do the measures that follow panoptic quality.
-    Only masks that meet another of their group are looked at pixel by pixel.
+    Only masks that meet another of their group are compared pixel by pixel.
 
     Args:
         runs: Runs of N masks.

@@ -1,6 +1,6 @@
 """Draw the outlines of many cells on an image, fast.
 
-A cell is looked at in the crop of its box only, and all outlines of a class are drawn in one call.
+A cell is traced in the crop of its box only, and all outlines of a class are drawn in one call.
 Everything here is RGB.
 """
 

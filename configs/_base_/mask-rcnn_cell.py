@@ -40,6 +40,6 @@ model = dict(
     ),
     test_cfg=dict(
         rpn=_proposals,
-        rcnn=dict(max_per_img=1000),  # images hold up to about 770 cells; stock keeps 100
+        rcnn=dict(max_per_img=1000),  # images hold up to about 770 cells; MMDetection keeps 100
     ),
 )
