@@ -47,7 +47,7 @@ def set_cell_classes(config: Config) -> None:
             f'as ("nucleus",), or "{FROM_DATA}" for those of the data.'
         )
     for split in SPLITS:
-        for dataset in _list_leaves((config.get(f"{split}_dataloader") or {}).get("dataset")):
+        for dataset in list_leaves((config.get(f"{split}_dataloader") or {}).get("dataset")):
             dataset.metainfo = {**(dataset.get("metainfo") or {}), "classes": tuple(names)}
     for head, _ in find_heads(config.get("model"), "model"):
         head.num_classes = len(names)
@@ -59,7 +59,7 @@ def _read_from_data(config: Config) -> tuple[str, ...]:
     Raises:
         CellsegError: If there is no training data, or it names no classes.
     """
-    leaves = _list_leaves((config.get("train_dataloader") or {}).get("dataset"))
+    leaves = list_leaves((config.get("train_dataloader") or {}).get("dataset"))
     names = read_own_classes(leaves[0]) if leaves else None
     if names is None:
         files = [str(Path(root) / FACTS_NAME) for leaf in leaves[:1] for root in _list_roots(leaf)]
@@ -96,9 +96,9 @@ def find_heads(part: Any, name: str) -> Iterator[tuple[ConfigDict, str]]:
             yield from find_heads(value, f"{name}.{place}")
 
 
-def _list_leaves(dataset: ConfigDict | None) -> list[ConfigDict]:
+def list_leaves(dataset: ConfigDict | None) -> list[ConfigDict]:
     """List the data sets inside wrappers, each of a ConcatDataset."""
     if dataset is None:
         return []
     inner = [dataset["dataset"]] if "dataset" in dataset else dataset.get("datasets")
-    return [dataset] if inner is None else [leaf for one in inner for leaf in _list_leaves(one)]
+    return [dataset] if inner is None else [leaf for one in inner for leaf in list_leaves(one)]
