@@ -8,6 +8,7 @@ from pycocotools import mask as coco_mask
 
 from cellseg.structures.rle import RLE, crops_to_runs, decode_runs
 from cellseg.structures.runs import (
+    Crop,
     Runs,
     concatenate_runs,
     overlap_runs,
@@ -44,6 +45,19 @@ def bitmaps(draw: st.DrawFn) -> NDArray[np.bool_]:
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     share = draw(st.sampled_from([0.0, 0.1, 0.5, 0.9, 1.0]))
     return rng.random((count, HEIGHT, WIDTH)) < share
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.tuples(*[st.integers(-3, 9)] * 4), st.tuples(*[st.integers(0, 6)] * 4))
+def test_window_of_a_crop_always_shows_the_image_there(
+    places: tuple[int, int, int, int], sides: tuple[int, int, int, int]
+) -> None:
+    (x0, y0, x1, y1), (width, height, across, down) = places, sides
+    mask = np.random.default_rng(width + 7 * height).random((height, width)) < 0.5
+    image = np.zeros((30, 30), dtype=bool)  # begins at -5, -5
+    image[y0 + 5 : y0 + 5 + height, x0 + 5 : x0 + 5 + width] = mask
+    shown = Crop(mask, x0, y0).window(x1, y1, x1 + across, y1 + down)
+    np.testing.assert_array_equal(shown, image[y1 + 5 :, x1 + 5 :][:down, :across])
 
 
 @settings(max_examples=60, deadline=None)
