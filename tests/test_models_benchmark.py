@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from cellseg.structures.cells import Cells
-from models import (
+from benchmarks.models import (
     FIGURES,
     FOUND_COLOR,
     TRUTH_COLOR,
@@ -12,6 +11,7 @@ from models import (
     pick_images,
     score_all,
 )
+from cellseg.structures.cells import Cells
 
 
 def draw_truth(num_cells: int) -> Cells:
