@@ -19,7 +19,7 @@ from cellseg.scoring.scene import build_result_scene
 from cellseg.scoring.scores import compute_scores
 from cellseg.structures.cells import Cells
 from cellseg.structures.rle import encode_columns, encode_crops, encode_label_map, measure_rles
-from tests.formats.drawn_truth import IMAGES, NAMES, SHAPE, draw_labels, make_truth
+from tests.formats.drawn_truth import IMAGES, NAMES, SHAPE, draw_labels, figures_of, make_truth
 
 
 def random_cells(count=60, height=90, width=70, seed=0):
@@ -167,15 +167,6 @@ def write_labels(path: Path, label_map: NDArray[Any]) -> None:
     """Write a label TIFF and its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     tifffile.imwrite(path, label_map)
-
-
-def figures_of(path: Path, pattern: str | None = None) -> dict[str, float]:
-    """Judge predictions from files."""
-    predictions = read_predictions(path, IMAGES, NAMES, pattern)
-    results = join_results(IMAGES, predictions)
-    return compute_scores(
-        [count_scene(build_result_scene(result, 2)) for result in results], NAMES
-    ).to_dict()
 
 
 @pytest.mark.parametrize("suffix", [".tif", ".tiff"])
