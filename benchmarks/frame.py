@@ -17,7 +17,9 @@ from cellseg.cores import count_cores
 from cellseg.fileio import write_atomically
 
 ROOT = Path(__file__).resolve().parents[1]
-DEMO_CONFIG = ROOT / "configs" / "cell" / "mask-rcnn_r18_small-anchor_demo.py"
+CONFIGS = ROOT / "configs" / "cell"
+BASES = ROOT / "configs" / "_base_"
+DEMO_CONFIG = CONFIGS / "mask-rcnn_r18_small-anchor_demo.py"
 DRAWN = ROOT / "work_dirs" / "benchmarks"  # drawn images, kept between runs
 PACKAGES = ("torch", "onedl-mmdetection", "onedl-mmcv", "numpy", "pycocotools", "faster-coco-eval")
 Raw = dict[str, dict[str, Any]]

@@ -139,7 +139,7 @@ def print_sizes(args: Namespace) -> None:
             how = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
             shown = ArraySource(cv2.resize(part, None, fx=factor, fy=factor, interpolation=how))
             sizes = record.test_scale, record.median_diameter_px
-            found = estimate_cell_size(shown, predictor._find_roughly, *sizes)
+            found = estimate_cell_size(shown, predictor.find_roughly, *sizes)
             ratios.append(found.diameter_px / (diameter * factor) if found else 0.0)
             print(
                 f"{factor:g} times: {diameter * factor:.1f} px, ratio {ratios[-1]:.2f}", flush=True

@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 
 import torch
 from dense.scenes import Scene
-from dense.stock import CONFIGS, build_model, read_config
+from dense.stock import build_model, read_config
 from dense.workloads_model import read_batch
-from frame import find_page, make_parser, run_apart, write_page, write_table
+from frame import CONFIGS, find_page, make_parser, run_apart, write_page, write_table
 from mmengine.config import Config
 from rich.progress import track
 

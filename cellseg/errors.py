@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 
 class CellsegError(Exception):
-    """Something that the person at the keyboard can mend; its text says what and how."""
+    """A mistake that the user can fix; the text says what is wrong and how to fix it."""
 
 
 class CellDataError(CellsegError, ValueError):

@@ -1,7 +1,10 @@
 """Fixtures that every test folder shares."""
 
+import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -30,3 +33,20 @@ def real_data() -> Path:
 def device(request: pytest.FixtureRequest) -> str:
     """Return each device in turn on which a part gives stock's results."""
     return request.param
+
+
+@pytest.fixture
+def listen(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    """Return a function that collects what a module logs by print_log, from a level on."""
+
+    def start(module: str, least: int = logging.INFO) -> list[str]:
+        heard: list[str] = []
+
+        def note(message: str, logger: Any = None, level: int = logging.INFO) -> None:
+            if level >= least:
+                heard.append(message)
+
+        monkeypatch.setattr(f"{module}.print_log", note)
+        return heard
+
+    return start

@@ -1,29 +1,24 @@
 """Both sides of every benchmark run and agree; how fast they are is for the benchmark to say."""
 
-import importlib
 import subprocess
 import sys
 from dataclasses import asdict, replace
-from datetime import date
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from dense.measuring import Case, Measurement, _run_child, tiny_scene
+from dense.plan import CURVES, GROUPS, TARGETS, Target, shrink
+from dense.report import Series, compare_sides, pair, write_report
+from dense.scenes import Scene
+from dense.stock import STOCK_TYPES, read_model_config
+from dense.workloads import WORKLOADS
+from frame import CONFIGS
 from mmdet.registry import MODELS, TASK_UTILS
-from mmengine.registry import init_default_scope
+from tiled.agreement import compare_predictions
+from timing import read_memory_gb
 
-from benchmarks.dense.measuring import Case, Measurement, _run_child, tiny_scene
-from benchmarks.dense.plan import CURVES, GROUPS, TARGETS, Target, shrink
-from benchmarks.dense.report import Series, compare_sides, pair, write_report
-from benchmarks.dense.scenes import Scene
-from benchmarks.dense.stock import CONFIGS, STOCK_TYPES, read_model_config
-from benchmarks.dense.workloads import WORKLOADS
-from benchmarks.frame import describe_machine
-from benchmarks.proposal_recall import measure_coverage, tabulate
-from benchmarks.tiled.agreement import compare_predictions
-from benchmarks.timing import read_memory_gb
 from cellseg.inference import Cells
 from cellseg.inference.tiles import make_tile_grid
 from cellseg.structures.rle import encode_crop
@@ -102,9 +97,9 @@ def test_child_when_the_work_fails_then_only_want_of_memory_is_a_result(
     def fail(*_):
         raise error
 
-    monkeypatch.setattr("benchmarks.dense.measuring._limit_memory", lambda limit_gb: None)
-    monkeypatch.setattr("benchmarks.dense.measuring._silence", lambda: None)
-    monkeypatch.setattr("benchmarks.dense.measuring._measure_here", fail)
+    monkeypatch.setattr("dense.measuring._limit_memory", lambda limit_gb: None)
+    monkeypatch.setattr("dense.measuring._silence", lambda: None)
+    monkeypatch.setattr("dense.measuring._measure_here", fail)
     sender = _Sender()
     _run_child(Case("pipeline", "stock", scene, 3.0), sender)
     (outcome,) = sender.sent
@@ -186,44 +181,6 @@ def test_stock_config_names_no_part_of_ours(name):
     assert stock == {STOCK_TYPES.get(kind, kind) for kind in ours}
 
 
-@pytest.fixture
-def profile_step(monkeypatch):
-    """Import the command, which finds its parts beside itself."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    return importlib.import_module("profile_step")
-
-
-@pytest.mark.parametrize(
-    ("names", "part"),
-    [
-        (["aten::_fused_adam_", "Optimizer.step#AdamW.step", "part: {step}"], "optimizer"),
-        (["aten::_foreach_mul_", "Optimizer.step#Adam.step"], "optimizer"),
-        (["aten::_foreach_norm", "part: {step}"], "optimizer"),
-        (["aten::mm", "MmBackward0", "part: {step}"], "network"),
-        (["aten::convolution_backward", "ConvolutionBackward0"], "network"),
-        (["aten::empty", "part: losses"], "losses"),
-        (["aten::convolution", "part: losses"], "network"),
-        (["aten::add_", "part: {step}"], "other operators"),
-    ],
-)
-def test_profile_when_an_operator_ran_then_names_the_part_it_belongs_to(profile_step, names, part):
-    event = None
-    for name in reversed(names):
-        event = SimpleNamespace(name=name.format(step=profile_step.STEP), cpu_parent=event)
-    assert profile_step.name_of(event) == part
-
-
-def test_coverage_when_more_proposals_are_kept_then_recall_does_not_fall():
-    init_default_scope("mmdet")
-    config = read_model_config("mask-rcnn_r18_small-anchor_demo", "ours", 128)
-    model = MODELS.build(config).eval()
-    few, many = measure_coverage(model, cells=8, size_px=128, images=1, limits=[5, 500])
-    assert few.proposals <= 5 < many.proposals
-    assert all(a <= b for a, b in zip(few.recalls, many.recalls, strict=True))
-    assert many.recalls[0] >= many.recalls[1]
-    assert tabulate([few, many]).count("|") == 20
-
-
 def cells_of(*boxes: tuple[int, int, int, int]) -> Cells:
     """Make cells that fill boxes x1, y1, x2, y2."""
     masks = [np.ones((y2 - y1, x2 - x1), dtype=bool) for x1, y1, x2, y2 in boxes]
@@ -272,18 +229,3 @@ def test_dense_images_when_run_on_small_scenes_then_writes_its_report(tmp_path):
     assert "|---|" in run_command("dense_images.py", "--quick", *rows, *folders)
     assert (tmp_path / "report" / "images" / "benchmarks.png").stat().st_size > 1000
     assert (tmp_path / "report" / "benchmarks.json").exists()
-
-
-@pytest.mark.slow
-def test_profile_when_run_on_a_small_scene_then_prints_and_writes_both_tables(tmp_path):
-    page = tmp_path / "profile.md"
-    folders = ["--drawn", tmp_path / "drawn", "--out", page]
-    printed = run_command("profile_step.py", "--quick", *folders)
-    text = page.read_text()
-    for shown in (printed, text):
-        assert shown.count("| part | s | % |") == 2
-        assert shown.count("| network |") == 2
-        assert shown.count("| optimizer |") == 1
-    assert "mmengine - INFO" not in printed
-    assert date.today().isoformat() in text
-    assert describe_machine() in text

@@ -1,16 +1,21 @@
 """The benchmark for GPUs runs on a CPU in its small mode, and a failing part ends no other."""
 
-import importlib
 import json
 import subprocess
 import sys
 import time
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import gpu
 import pytest
 import torch
+from dense.scenes import Scene, draw_scene
+from gpu_parts import clock, training
+from gpu_parts.device_tests import read_counts
+from gpu_parts.report import Report, Settings
+from gpu_parts.round_trips import find_round_trips
+from timing import PartClock
 from torch import nn
 
 from cellseg.models.box_index import BoxIndex
@@ -18,20 +23,9 @@ from cellseg.models.box_index import BoxIndex
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
 
-@pytest.fixture(autouse=True)
-def _find_benchmarks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the benchmark's modules be imported as its command does."""
-    monkeypatch.syspath_prepend(BENCHMARKS)
-
-
-def load(name: str) -> ModuleType:
-    """Import a module of the benchmark."""
-    return importlib.import_module(name)
-
-
-def make_settings(out: Path, seconds: float = 600.0) -> Any:
+def make_settings(out: Path, seconds: float = 600.0) -> Settings:
     """Make settings for small parts on a CPU."""
-    return load("gpu_parts.report").Settings(
+    return Settings(
         out=out,
         device="cpu",
         small=True,
@@ -47,7 +41,7 @@ def read_rows(out: Path, part: str) -> list[dict[str, Any]]:
 
 
 def test_report_when_a_work_fails_then_the_next_one_still_runs(tmp_path, capsys):
-    report = load("gpu_parts.report").Report(make_settings(tmp_path), "ops")
+    report = Report(make_settings(tmp_path), "ops")
 
     def fail() -> dict[str, Any]:
         raise RuntimeError("no such kernel")
@@ -61,23 +55,21 @@ def test_report_when_a_work_fails_then_the_next_one_still_runs(tmp_path, capsys)
 
 
 def test_report_when_time_is_up_then_starts_no_more_and_says_so(tmp_path):
-    report = load("gpu_parts.report").Report(make_settings(tmp_path, seconds=0), "ops")
+    report = Report(make_settings(tmp_path, seconds=0), "ops")
     report.attempt("late", lambda: pytest.fail("was started"))
     assert read_rows(tmp_path, "ops") == [{"name": "late", "left_out": "no time left"}]
 
 
 def test_report_when_a_part_runs_again_then_its_rows_are_renewed_and_others_kept(tmp_path):
-    report = load("gpu_parts.report").Report
     settings = make_settings(tmp_path)
-    report(settings, "ops").add("old", ms=1)
-    report(settings, "steps").add("step", ms=2)
-    report(settings, "ops").add("new", ms=3)
+    Report(settings, "ops").add("old", ms=1)
+    Report(settings, "steps").add("step", ms=2)
+    Report(settings, "ops").add("new", ms=3)
     assert [row["name"] for row in read_rows(tmp_path, "ops")] == ["new"]
     assert [row["name"] for row in read_rows(tmp_path, "steps")] == ["step"]
 
 
 def test_command_when_a_part_hangs_or_fails_then_says_so_and_ends_its_children(tmp_path):
-    gpu = load("gpu")
     child = tmp_path / "child"
     hang = f"import pathlib, time; time.sleep(2); pathlib.Path({str(child)!r}).touch()"
     script = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {hang!r}])"
@@ -93,7 +85,6 @@ def test_command_when_a_part_hangs_or_fails_then_says_so_and_ends_its_children(t
 def test_main_when_one_part_fails_then_the_others_run_and_the_status_tells(
     tmp_path, monkeypatch, capsys
 ):
-    gpu = load("gpu")
     ran = []
 
     def run_apart(command: list[str], seconds: float) -> str:
@@ -109,7 +100,6 @@ def test_main_when_one_part_fails_then_the_others_run_and_the_status_tells(
 
 
 def test_busy_when_kernels_overlap_then_each_moment_counts_once():
-    clock = load("gpu_parts.clock")
     trace = [
         {"cat": "kernel", "name": "conv", "ts": 0.0, "dur": 1000.0},
         {"cat": "kernel", "name": "conv", "ts": 500.0, "dur": 1000.0},
@@ -134,13 +124,13 @@ def test_part_clock_when_parts_are_nested_then_each_counts_for_itself():
             return self.inner(value)
 
     outer = Outer()
-    clock = load("timing").PartClock("cpu")
-    clock.watch(outer, "forward", "outer")
-    clock.watch(outer.inner, "forward", "inner")
-    spent = clock.run(lambda: outer(torch.zeros(1)), "rest")
+    parts = PartClock("cpu")
+    parts.watch(outer, "forward", "outer")
+    parts.watch(outer.inner, "forward", "inner")
+    spent = parts.run(lambda: outer(torch.zeros(1)), "rest")
     assert set(spent) == {"outer", "inner", "rest"}
     assert min(spent.values()) >= 0
-    clock.release()
+    parts.release()
     assert "forward" not in vars(outer)
 
 
@@ -153,7 +143,7 @@ def test_round_trips_when_the_host_reads_values_then_names_the_lines():
         values + 1
         values[1]
 
-    found = load("gpu_parts.round_trips").find_round_trips(work, "cpu")
+    found = find_round_trips(work, "cpu")
     assert [place.split(" ")[1] for place in found] == ["Tensor.item", "Tensor.__getitem__"]
     assert all("test_gpu_benchmark.py:" in place for place in found)
     assert list(found.values()) == [1, 1]
@@ -165,14 +155,13 @@ def test_box_index_when_built_and_asked_then_the_host_waits_five_times():
     def work() -> None:
         list(BoxIndex(boxes).find_pairs(boxes))
 
-    found = load("gpu_parts.round_trips").find_round_trips(work, "cpu")
+    found = find_round_trips(work, "cpu")
     assert sum(found.values()) == 5, found
 
 
 def test_weights_when_kept_then_the_pieces_join_to_a_half_as_large_checkpoint(
     tmp_path, monkeypatch
 ):
-    training = load("gpu_parts.training")
     monkeypatch.setattr(training, "PIECE_BYTES", 1000)
     monkeypatch.setattr(training, "MOST_PIECES", 9)
     weights = {"weight": torch.randn(1000), "steps": torch.tensor(7)}
@@ -194,12 +183,12 @@ def test_weights_when_kept_then_the_pieces_join_to_a_half_as_large_checkpoint(
 
 def test_logs_when_read_then_scores_and_counts_are_found():
     log = "x - INFO - Epoch(test) [4/4]    coco/segm_mAP: 0.3100  coco/bbox_mAP: -1.0000\n"
-    assert load("gpu_parts.training").read_scores(log) == {
+    assert training.read_scores(log) == {
         "coco/segm_mAP": 0.31,
         "coco/bbox_mAP": -1.0,
     }
     text = "FAILED tests/a.py::test_b - boom\n3 failed, 10 passed, 2 skipped in 2.10s\n"
-    assert load("gpu_parts.device_tests").read_counts(text) == {
+    assert read_counts(text) == {
         "failed": 3,
         "passed": 10,
         "skipped": 2,
@@ -245,8 +234,7 @@ def test_command_when_small_then_every_part_gives_rows_that_agree(tmp_path):
 @pytest.mark.slow
 def test_command_when_training_then_what_is_kept_is_small_and_whole(tmp_path):
     data = tmp_path / "data"
-    scenes = load("dense.scenes")
-    drawn = scenes.draw_scene(scenes.Scene(8, 128, 2, data))
+    drawn = draw_scene(Scene(8, 128, 2, data))
     run_small(
         tmp_path / "out",
         *("--parts", "train", "--minutes", "8", "--cfg-options"),

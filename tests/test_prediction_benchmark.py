@@ -1,23 +1,16 @@
 """The processes of benchmarks/prediction.py run and print what the page needs."""
 
-import importlib
 import sys
 from pathlib import Path
 
 import numpy as np
+import prediction
 import pytest
 
-BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.fixture
-def prediction(monkeypatch):
-    """Import the benchmark as its command does."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    return importlib.import_module("prediction")
-
-
-def test_make_row_when_a_case_has_parts_then_shows_time_per_megapixel_and_ratio(prediction):
+def test_make_row_when_a_case_has_parts_then_shows_time_per_megapixel_and_ratio():
     row = {
         "name": "R18, 2",
         "seconds": [1.0, 2.0, 3.0],
@@ -30,12 +23,12 @@ def test_make_row_when_a_case_has_parts_then_shows_time_per_megapixel_and_ratio(
 
 
 @pytest.mark.slow
-def test_run_case_when_a_shipped_model_predicts_then_gives_seconds_and_parts(prediction, tmp_path):
+def test_run_case_when_a_shipped_model_predicts_then_gives_seconds_and_parts(tmp_path):
     np.save(tmp_path / "image.npy", np.full((128, 160, 3), 230, np.uint8))
     case = {
         "script": "time_cellseg.py",
         "python": sys.executable,
-        "tree": str(BENCHMARKS.parent),
+        "tree": str(ROOT),
         "config": "nuclei-cc0",
         "checkpoint": None,
         "image": str(tmp_path / "image.npy"),

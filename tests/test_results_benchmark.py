@@ -1,6 +1,5 @@
 """The rows of the results: what they train and test, that done ones are skipped, and the tables."""
 
-import importlib
 import json
 import subprocess
 import sys
@@ -8,14 +7,14 @@ from argparse import Namespace
 from pathlib import Path
 
 import pytest
+import results
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-
-from benchmarks.recipes.evaluating import AP50, check_training, describe_images, find_training
-from benchmarks.recipes.plan import GROUPS, LITE, LITE0, ROWS, TestRow, TrainRow, source_of
-from benchmarks.recipes.report import BY_HAND, Outcome, compare, describe, write_report
-from benchmarks.recipes.runs import (
+from recipes.evaluating import AP50, check_training, describe_images, find_training
+from recipes.plan import GROUPS, LITE, LITE0, ROWS, TestRow, TrainRow, source_of
+from recipes.report import BY_HAND, Outcome, compare, describe, write_report
+from recipes.runs import (
     Training,
     make_config,
     name_run,
@@ -23,6 +22,7 @@ from benchmarks.recipes.runs import (
     run_test,
     train,
 )
+
 from cellseg.datasets.synthetic import SamplePlan, draw_sample_set
 from cellseg.engine.class_counts import check_class_counts
 from cellseg.errors import CellsegError
@@ -48,13 +48,6 @@ class StandIn:
 
 def plan(row: TrainRow, folder: Path, seed: int = 0, fold: int = 0) -> Training:
     return Training(row, seed, fold, 8, folder)
-
-
-@pytest.fixture
-def results(monkeypatch):
-    """Import the command, which finds its parts beside itself."""
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    return importlib.import_module("results")
 
 
 @pytest.mark.parametrize("row", TRAIN_ROWS, ids=lambda row: row.name)
@@ -139,7 +132,7 @@ def test_run_when_the_row_has_changed_since_then_error(tmp_path) -> None:
         prepare(training)
 
 
-def test_jobs_when_runs_are_done_then_only_the_others_are_planned(results, tmp_path) -> None:
+def test_jobs_when_runs_are_done_then_only_the_others_are_planned(tmp_path) -> None:
     args = Namespace(only=["test-time"], seeds=None, steps=None, work_dir=tmp_path)
     jobs = results.plan_jobs(args, {})
     assert [(job.training.seed, len(job.rows)) for job in jobs] == [(0, 5), (1, 5)]
@@ -151,9 +144,7 @@ def test_jobs_when_runs_are_done_then_only_the_others_are_planned(results, tmp_p
     assert len(results.plan_jobs(args, done)[0].rows) == 5
 
 
-def test_jobs_when_a_row_stands_on_test_images_then_other_steps_do_not_repeat_it(
-    results, tmp_path
-) -> None:
+def test_jobs_when_a_row_stands_on_test_images_then_other_steps_do_not_repeat_it(tmp_path) -> None:
     args = Namespace(only=[LITE0], seeds=[0], steps=7, work_dir=tmp_path)
     (job,) = results.plan_jobs(args, {})
     done = {results.name_run(job.rows[0], 0, 0): {"steps": 1080}}

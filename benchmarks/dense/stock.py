@@ -2,15 +2,13 @@
 
 import copy
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import torch
+from frame import CONFIGS
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-
-CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "cell"
 
 STOCK_TYPES = {
     "SparseMaxIoUAssigner": "MaxIoUAssigner",

@@ -4,11 +4,11 @@ import re
 import subprocess
 import sys
 import time
-from pathlib import Path
+
+from frame import ROOT
 
 from .report import Report, Row, Settings
 
-ROOT = Path(__file__).resolve().parents[2]
 LOG = "tests.log"
 _KEPT_BYTES = 2 << 20  # of the log, from its end
 _COUNTS = re.compile(r"(\d+) (passed|failed|skipped|errors?|xfailed|deselected)")

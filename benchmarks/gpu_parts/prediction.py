@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 from dense.scenes import Scene
-from dense.stock import CONFIGS
 from dense.workloads_model import prepare_test_step
+from frame import CONFIGS
 from mmdet.structures.mask import encode_mask_results
 from mmengine.logging import MMLogger
 from tiled.slides import write_slide

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from frame import ROOT
 
 from cellseg.engine.checkpoint_loading import load_checkpoint_file
 
 from .report import Report, Row, Settings
 
-ROOT = Path(__file__).resolve().parents[2]
 PIECE_BYTES = 15 << 20
 MOST_PIECES = 3
 _KEPT_BYTES = 8 << 20  # of the log, from its end

@@ -6,19 +6,20 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from frame import stamp
+from frame import ROOT, stamp
 from mmengine.config import Config
 
 from cellseg.analysis.confusion import confuse_results
 from cellseg.analysis.training_logs import Record, read_run
 from cellseg.cli.tasks.comparison import open_comparison
+from cellseg.engine.cell_classes import list_leaves
 from cellseg.engine.checkpoint_loading import load_checkpoint_file
 from cellseg.engine.checkpoints import find_resumable_checkpoint
 from cellseg.errors import CellsegError
 from cellseg.scoring.scores import score_results
 
 from .plan import Row, TestRow
-from .runs import ROOT, Training, list_training_sets, make_config, read_scores
+from .runs import Training, make_config, read_scores
 
 MINIMUM_SCORES = (0.5, 0.3)
 AP50 = "coco/segm_mAP_50"
@@ -150,5 +151,5 @@ def describe_images(cfg: Config) -> list[list[object]]:
             data.get("fold", 0) if data.get("num_folds") else 0,
             data.get("include"),
         ]
-        for data in list_training_sets(cfg.train_dataloader.dataset)
+        for data in list_leaves(cfg.train_dataloader.dataset)
     ]

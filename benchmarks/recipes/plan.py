@@ -1,12 +1,11 @@
 """The rows: what each one trains or tests, for how long, and on which images."""
 
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Literal
 
+from frame import BASES, CONFIGS
 from mmengine.config import Config
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 LITE0, R18 = (f"mask-rcnn_{name}_small-anchor_consep" for name in ("lite0", "r18"))
 MONUSEG = "mask-rcnn_lite0_small-anchor_nuclei-he"
 DSB2018 = "mask-rcnn_r18_small-anchor_dsb2018"
@@ -32,7 +31,7 @@ class TrainRow:
         options: Settings that differ from the config, by dotted key.
         without: Types of transforms and hooks to leave out of the training.
         start: Name of the model that the training goes on from.
-        num_images: Take only so many of the 27 training images, drawn anew for each seed.
+        num_images: Take only so many of the 27 training images, drawn again for each seed.
     """
 
     name: str
@@ -105,8 +104,8 @@ def source_of(row: Row) -> TrainRow:
 
 def make_cascade() -> dict[str, Any]:
     """Make the options that give EfficientNet-Lite0's network Cascade's three box heads."""
-    lite = Config.fromfile(CONFIGS / "cell" / f"{LITE0}.py").model
-    cascade = Config.fromfile(CONFIGS / "_base_" / "cascade-mask-rcnn_cell.py").model
+    lite = Config.fromfile(CONFIGS / f"{LITE0}.py").model
+    cascade = Config.fromfile(BASES / "cascade-mask-rcnn_cell.py").model
     for head in cascade.roi_head.bbox_head:
         head.update(in_channels=96, fc_out_channels=384)
     for stage in cascade.train_cfg.rcnn:

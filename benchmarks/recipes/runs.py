@@ -3,21 +3,22 @@
 import copy
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.config import Config, ConfigDict
+from frame import BASES, CONFIGS, ROOT
+from mmengine.config import Config
 
+from cellseg.engine.cell_classes import list_leaves
 from cellseg.errors import CellsegError
 from cellseg.fileio import write_atomically
 from cellseg.model_files import find_model
 
-from .plan import CONFIGS, Row, TestRow, TrainRow, source_of
+from .plan import Row, TestRow, TrainRow, source_of
 
-ROOT = CONFIGS.parent
 TOOLS = ROOT / "tools"
 NUM_IMAGES = 27  # of CoNSeP to train on, train_1 to train_27
 
@@ -74,19 +75,9 @@ def name_run(row: Row, seed: int, fold: int) -> str:
     return f"{row.name} seed {seed}" + (f" fold {fold}" if has_folds else "")
 
 
-def list_training_sets(settings: ConfigDict) -> Iterator[ConfigDict]:
-    """List the data sets inside the wrappers of a training's data."""
-    inner = settings.get("datasets") or [settings.get("dataset")]
-    if inner == [None]:
-        yield settings
-        return
-    for part in inner:
-        yield from list_training_sets(part)
-
-
 def choose_images(cfg: Config, training: Training) -> None:
     """Set the images to train on and to evaluate on, as the row says."""
-    row, sets = training.row, list(list_training_sets(cfg.train_dataloader.dataset))
+    row, sets = training.row, list_leaves(cfg.train_dataloader.dataset)
     if row.evaluated == "test":
         for data in sets:
             data.num_folds = 0
@@ -95,7 +86,7 @@ def choose_images(cfg: Config, training: Training) -> None:
     if row.evaluated == "fold":
         own: dict[str, Any] = {"num_folds": row.num_folds, "fold": training.fold}
         if row.groups:
-            own["groups_file"] = str(CONFIGS / "_base_" / row.groups)
+            own["groups_file"] = str(BASES / row.groups)
         sets[0].update(own)
         cfg.val_dataloader.dataset.update(own)
         cfg.test_dataloader = copy.deepcopy(cfg.val_dataloader)
@@ -116,10 +107,10 @@ def make_config(training: Training) -> Config:
     row, steps = training.row, training.steps
     part = max(steps // 4, 1)
     warm_up = min(100, part)
-    cfg = Config.fromfile(CONFIGS / "cell" / f"{row.config}.py")
+    cfg = Config.fromfile(CONFIGS / f"{row.config}.py")
     cfg.merge_from_dict(row.options)
     choose_images(cfg, training)
-    for data in list_training_sets(cfg.train_dataloader.dataset):
+    for data in list_leaves(cfg.train_dataloader.dataset):
         data.pipeline = [step for step in data.pipeline if step["type"] not in row.without]
     cfg.custom_hooks = [hook for hook in cfg.custom_hooks if hook["type"] not in row.without]
     if row.start:

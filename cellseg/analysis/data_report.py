@@ -134,7 +134,7 @@ def describe_data(
     tiny_px: int = DEFAULT_TINY_PX,
     palette: Sequence[Sequence[int]] | None = None,
 ) -> DataFacts:
-    """Look at every image and cell of a data set.
+    """Measure every image and cell of a data set.
 
     Args:
         infos: Entries of a CellDataset.

@@ -22,7 +22,22 @@ FORMATS = ("auto", "labels", "geojson", "coco", "monusac", "pannuke", "dsb2018")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of a project."""
     parser.add_argument("project", type=Path, help="folder of the project, which is created")
-    data = parser.add_argument_group("data")
+    _add_data_arguments(parser.add_argument_group("data"))
+    training = parser.add_argument_group("training")
+    training.add_argument(
+        "--from",
+        dest="start",
+        metavar="MODEL",
+        help="start from this model: a name that `cellseg models` lists, a model folder or a "
+        "checkpoint (default: the first one listed)",
+    )
+    training.add_argument(
+        "--steps", type=int, help="training steps (default: 200 on a CPU, 500 on a GPU)"
+    )
+
+
+def _add_data_arguments(data: argparse._ArgumentGroup) -> None:
+    """Add the flags on images and labels."""
     data.add_argument("--images", type=Path, help="folder of images")
     data.add_argument(
         "--labels",
@@ -52,17 +67,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_skip_bad(data)
     add_connected_components(data)
-    training = parser.add_argument_group("training")
-    training.add_argument(
-        "--from",
-        dest="start",
-        metavar="MODEL",
-        help="start from this model: a name that `cellseg models` lists, a model folder or a "
-        "checkpoint (default: the first one listed)",
-    )
-    training.add_argument(
-        "--steps", type=int, help="training steps (default: 200 on a CPU, 500 on a GPU)"
-    )
 
 
 def check(args: argparse.Namespace) -> None:

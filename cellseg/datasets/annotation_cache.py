@@ -115,7 +115,7 @@ def _user_folders() -> list[Path]:
 
 
 def _read_change_time(path: Path) -> int:
-    """Return when a file was last changed, in ns; 0 where it is absent or may not be looked at."""
+    """Return when a file was last changed, in ns; 0 where it is absent or may not be read."""
     try:
         return path.stat().st_mtime_ns if path.is_file() else 0
     except OSError:

@@ -102,10 +102,7 @@ class CellDataset(BaseDetDataset):
         **kwargs: Any,
     ) -> None:
         """Check the options and, unless `lazy_init` is set, read the data."""
-        _check_choice("unknown_labels", unknown_labels, ("error", "ignore"))
-        _check_choice("bad_images", bad_images, ("error", "skip"))
-        _check_choice("split", split, ("train", "val"))
-        _check_fold(fold, num_folds)
+        _check_options(unknown_labels, bad_images, split, fold, num_folds)
         roots = [data_root] if isinstance(data_root, (str, Path)) else list(data_root)
         self.roots = [Path(root) for root in roots]
         facts = _read_missing_facts(self.roots, metainfo, channel_order)
@@ -116,9 +113,8 @@ class CellDataset(BaseDetDataset):
         allow_unknown = unknown_labels == "ignore"
         self.file_names = FileNames(image_name, label_files, ignore_name, allow_unknown)
         order = channel_order or facts.channel_order or "rgb"
-        self.image_format = check_image_format(
-            dict(channel_order=order, intensity_range=intensity_range, max_pixels=max_pixels)
-        )
+        colors = dict(channel_order=order, intensity_range=intensity_range)
+        self.image_format = check_image_format(dict(colors, max_pixels=max_pixels))
         self.min_area_px, self.include, self.test_index = min_area_px, include, test_index
         self.num_folds, self.fold, self.split = num_folds, fold, split
         self.groups_file, self.bad_images = groups_file, bad_images
@@ -368,14 +364,17 @@ def _add_classes(metainfo: Mapping[str, Any] | None, facts: FolderFacts) -> dict
     return given or None
 
 
-def _check_choice(option: str, value: Any, choices: Sequence[str]) -> None:
-    """Raise ValueError unless an option has one of its values."""
-    if value not in choices:
-        raise ValueError(f"{option} must be one of {list(choices)}, not {value!r}.")
-
-
-def _check_fold(fold: Any, num_folds: int) -> None:
-    """Raise ValueError unless the fold is one of those that the images are split into."""
+def _check_options(
+    unknown_labels: str, bad_images: str, split: str, fold: Any, num_folds: int
+) -> None:
+    """Raise ValueError unless each option has one of its values."""
+    for option, value, choices in (
+        ("unknown_labels", unknown_labels, ["error", "ignore"]),
+        ("bad_images", bad_images, ["error", "skip"]),
+        ("split", split, ["train", "val"]),
+    ):
+        if value not in choices:
+            raise ValueError(f"{option} must be one of {choices}, not {value!r}.")
     if num_folds and not (isinstance(fold, int) and 0 <= fold < num_folds):
         raise ValueError(
             f"fold must lie in 0 to {num_folds - 1}, not be {fold}; num_folds=0 takes all."

@@ -140,7 +140,7 @@ class CellCopyPaste(CopyPaste):
     def _find_staying(
         self, dst_results: dict, boxes: NDArray[np.float32], areas: NDArray[np.int64]
     ) -> NDArray[np.bool_]:
-        """Tell which cells below stay (N,), from their new boxes (N, 4) and areas (N,)."""
+        """Return which cells below stay (N,), from their new boxes (N, 4) and areas (N,)."""
         moved = np.abs(boxes - dst_results["gt_bboxes"].numpy())
         recognizable = (moved <= self.bbox_occluded_thr).all(axis=1)
         return (areas > 0) & (recognizable | (areas > self.mask_occluded_thr))

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ def set_cell_classes(config: Config) -> None:
             f'as ("nucleus",), or "{FROM_DATA}" for those of the data.'
         )
     for split in SPLITS:
-        for dataset in _list_leaves((config.get(f"{split}_dataloader") or {}).get("dataset")):
+        for dataset in list_leaves((config.get(f"{split}_dataloader") or {}).get("dataset")):
             dataset.metainfo = {**(dataset.get("metainfo") or {}), "classes": tuple(names)}
     for head, _ in find_heads(config.get("model"), "model"):
         head.num_classes = len(names)
@@ -59,18 +59,28 @@ def _read_from_data(config: Config) -> tuple[str, ...]:
     Raises:
         CellsegError: If there is no training data, or it names no classes.
     """
-    leaves = _list_leaves((config.get("train_dataloader") or {}).get("dataset"))
-    roots = leaves[0].get("data_root") or () if leaves else ()
-    roots = [roots] if isinstance(roots, str | Path) else list(roots)
-    names = join_folder_facts(roots, ["channel_order"]).classes
+    leaves = list_leaves((config.get("train_dataloader") or {}).get("dataset"))
+    names = read_own_classes(leaves[0]) if leaves else None
     if names is None:
-        where = ", ".join(str(Path(root) / FACTS_NAME) for root in roots) or "The training data"
+        files = [str(Path(root) / FACTS_NAME) for leaf in leaves[:1] for root in _list_roots(leaf)]
+        where = ", ".join(files) or "The training data"
         raise CellsegError(
             f'{where} names no classes, and {KEY} of {config.filename} is "{FROM_DATA}"; correct '
             'data_root, write {"version": 1, "classes": ["nucleus"]} into that file, or set '
             f"{KEY} to the names."
         )
     return names
+
+
+def read_own_classes(dataset: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Read the class names that a data set's folders give; None where they give none."""
+    return join_folder_facts(_list_roots(dataset), ["channel_order"]).classes
+
+
+def _list_roots(dataset: Mapping[str, Any]) -> list[str | Path]:
+    """List the folders of a data set's settings."""
+    roots = dataset.get("data_root") or ()
+    return [roots] if isinstance(roots, str | Path) else list(roots)
 
 
 def find_heads(part: Any, name: str) -> Iterator[tuple[ConfigDict, str]]:
@@ -86,9 +96,9 @@ def find_heads(part: Any, name: str) -> Iterator[tuple[ConfigDict, str]]:
             yield from find_heads(value, f"{name}.{place}")
 
 
-def _list_leaves(dataset: ConfigDict | None) -> list[ConfigDict]:
+def list_leaves(dataset: ConfigDict | None) -> list[ConfigDict]:
     """List the data sets inside wrappers, each of a ConcatDataset."""
     if dataset is None:
         return []
     inner = [dataset["dataset"]] if "dataset" in dataset else dataset.get("datasets")
-    return [dataset] if inner is None else [leaf for one in inner for leaf in _list_leaves(one)]
+    return [dataset] if inner is None else [leaf for one in inner for leaf in list_leaves(one)]

@@ -48,7 +48,7 @@ _DOWNLOAD_TIMEOUT_S = 30.0
 
 
 class CheckpointError(CellsegError):
-    """A checkpoint cannot be used; the message names the file and the mend."""
+    """A checkpoint cannot be used; the message names the file and how to fix it."""
 
 
 def load_checkpoint_file(path: str | Path, map_location: MapLocation = None) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from mmdet.registry import DATASETS
 from mmengine.config import Config
 
 from cellseg.defaults import SPLITS
-from cellseg.engine.cell_classes import find_heads
-from cellseg.engine.configs import list_datasets, read_own_classes
+from cellseg.engine.cell_classes import find_heads, read_own_classes
+from cellseg.engine.configs import list_datasets
 from cellseg.errors import CellsegError
 
 

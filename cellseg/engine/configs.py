@@ -10,9 +10,8 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 
 from cellseg.config_files import configs_folder, find_config
-from cellseg.datasets.folder_facts import join_folder_facts
 from cellseg.defaults import SPLITS
-from cellseg.engine.cell_classes import KEY, set_cell_classes
+from cellseg.engine.cell_classes import KEY, read_own_classes, set_cell_classes
 from cellseg.engine.cell_scale import KEY as SCALE_KEY
 from cellseg.engine.cell_scale import set_cell_scale
 from cellseg.engine.option_checks import check_options, settle_workers
@@ -205,13 +204,6 @@ def read_class_names(dataset: Mapping[str, Any]) -> tuple[str, ...]:
     if names is None:
         raise CellsegError("The config's test data set names no classes; set cell_classes = (...).")
     return (names,) if isinstance(names, str) else tuple(names)
-
-
-def read_own_classes(dataset: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """Read the class names that a data set's folders give; None where they give none."""
-    roots = dataset.get("data_root") or ()
-    roots = [roots] if isinstance(roots, str | Path) else roots
-    return join_folder_facts(roots, ["channel_order"]).classes
 
 
 def read_palette(dataset: Mapping[str, Any]) -> list[Color]:

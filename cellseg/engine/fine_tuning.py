@@ -143,14 +143,8 @@ def make_fine_tuning_config(
     config.model = ConfigDict(copy_network(record.network))
     config.cell_classes = tuple(folder.data.metainfo["classes"])
     config.cell_scale = choose_scale(record, folder.data)[0]
-    shared: dict[str, Any] = {
-        "channel_order": folder.data.image_format["channel_order"],
-        "num_folds": folder.num_folds,
-    }
+    _set_data(config, folder)
     config.train_dataloader.dataset.times = schedule.times
-    config.train_dataloader.dataset.dataset.update(shared, data_root=str(folder.train_root))
-    for split in ("val", "test"):
-        config[f"{split}_dataloader"].dataset.update(shared, data_root=str(folder.val_root))
     config.train_cfg.update(max_epochs=schedule.epochs, val_interval=schedule.val_interval)
     warm_up = config.param_scheduler[0]
     warm_up.end = min(warm_up.end, max(steps // 10, 1))  # or a short training would be all warm-up
@@ -160,6 +154,17 @@ def make_fine_tuning_config(
     set_cell_scale(config)
     object.__setattr__(config, "_filename", "fine-tune.py")
     return config
+
+
+def _set_data(config: Config, folder: TrainingFolder) -> None:
+    """Let a config train on a folder's images, and validate and test on the others."""
+    shared: dict[str, Any] = {
+        "channel_order": folder.data.image_format["channel_order"],
+        "num_folds": folder.num_folds,
+    }
+    config.train_dataloader.dataset.dataset.update(shared, data_root=str(folder.train_root))
+    for split in ("val", "test"):
+        config[f"{split}_dataloader"].dataset.update(shared, data_root=str(folder.val_root))
 
 
 def choose_scale(record: ModelRecord, data: CellDataset) -> tuple[float, float | None]:

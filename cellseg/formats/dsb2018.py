@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from cellseg.errors import CellDataError
@@ -18,13 +17,11 @@ from cellseg.formats.conversion.annotations import (
     Drawing,
     Loss,
     Source,
-    UnusableAnnotationError,
 )
-from cellseg.formats.conversion.drawing import NO_PIXEL
+from cellseg.formats.conversion.drawing import trim
 from cellseg.formats.conversion.fingerprints import fingerprint_files
 from cellseg.formats.conversion.names import name_folder
 from cellseg.images import read_label_map, read_stored_image
-from cellseg.structures.runs import Crop
 
 
 def read_dsb2018(folder: Path, class_name: str = "nucleus") -> Source:
@@ -81,8 +78,4 @@ def _draw(path: Path, height: int, width: int) -> Drawing:
             f"{path}: is {mask.shape[0]} x {mask.shape[1]} pixels but its image is {height} x "
             f"{width}; save masks at the image's size."
         )
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not len(rows):
-        raise UnusableAnnotationError(NO_PIXEL)
-    crop = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].copy()
-    return Drawing(Crop(crop, int(columns[0]), int(rows[0])))
+    return Drawing(trim(mask, 0, 0))

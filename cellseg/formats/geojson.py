@@ -77,9 +77,9 @@ def read_geojson(
             be the folder of images.
         channel_order: 'bgr' for TIFFs that store blue first.
         nuclei: Take the nucleus of a cell object in place of the whole cell.
-        objects: Types of objects to take, of OBJECT_TYPES. By default cells and detections where
-            any file has some, otherwise annotations. Tiles, cores of tissue microarrays and root
-            objects are never taken; objects whose type is not given always are.
+        objects: Types of objects to take: "cell", "detection", "annotation". By default cells and
+            detections where any file has some, otherwise annotations. Tiles, cores of tissue
+            microarrays and root objects are never taken; objects without a type always are.
         plane: The z slice and time point to take; needed where a file has objects on several.
 
     Returns:

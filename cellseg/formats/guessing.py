@@ -15,9 +15,6 @@ from cellseg.formats.label_folders import CELLPOSE_ENDINGS, read_label_folders
 from cellseg.formats.monusac import read_monusac
 from cellseg.formats.pannuke import read_pannuke
 
-READ_FORMATS = ("labels", "geojson", "coco", "monusac", "pannuke", "dsb2018")
-"""The formats, by the names of `cellseg convert`."""
-
 _SIMPLE_LABELS = (".tif", ".tiff", ".png")
 
 
@@ -29,7 +26,7 @@ def guess_format(images: Path, labels: Path | None = None) -> str:
         labels: Folder or file of the annotations; None where they lie beside the images.
 
     Returns:
-        One of READ_FORMATS.
+        The format's name, as `cellseg convert` has it.
 
     Raises:
         CellsegError: If a path is absent, or nothing there looks like annotations.
@@ -73,7 +70,7 @@ def open_annotated(
     Args:
         images: Folder of images, or of images and annotations.
         labels: Folder of the annotations, or COCO's file; None where they lie beside the images.
-        data_format: One of READ_FORMATS.
+        data_format: Its name, as `guess_format` gives it.
         class_name: The class of all cells, in formats that name none.
         channel_order: 'bgr' for TIFFs that store blue first.
 

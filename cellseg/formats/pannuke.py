@@ -115,7 +115,7 @@ def _load(images: Path, masks: Path, index: int) -> tuple[NDArray[np.uint8], Ite
 
 
 def _list_cells(channels: NDArray[Any], origin: str) -> Iterator[Annotation]:
-    """List the cells of each class's channel; the background's is not looked at."""
+    """List the cells of each class's channel; the background's is not read."""
     for channel, class_name in enumerate(CLASSES):
         labels = check_labels(channels[..., channel], f"{origin}, {class_name}")
         yield from list_labels(labels, class_name)

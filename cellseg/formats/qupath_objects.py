@@ -14,9 +14,6 @@ _ALL_CHANNELS = -1
 UNCLASSIFIED = "unclassified"
 """Class of objects that have none."""
 
-OBJECT_TYPES = ("cell", "detection", "annotation")
-"""Types of QuPath's objects that can be cells."""
-
 NEVER_TAKEN = {"tmacore": "core of a tissue microarray", "tile": "tile", "root": "root object"}
 """Types that are never cells, and what they are."""
 

@@ -1,4 +1,4 @@
-"""Tell what kind of image a file is: by its content and, for slides, by its name."""
+"""Find out what kind of image a file is: by its content and, for slides, by its name."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Kind = Literal["tiff", "picture"]
 
 
 def find_kind(path: Path) -> Kind | None:
-    """Tell by a file's first bytes whether it is a TIFF or a picture; None for anything else."""
+    """Return whether a file's first bytes are those of a TIFF or a picture; None for others."""
     with path.open("rb") as file:
         head = file.read(_LONGEST_MARK)
     if head.startswith(_TIFF_MARKS):

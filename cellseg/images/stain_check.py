@@ -28,7 +28,7 @@ from cellseg.images.opening import open_image
 
 _MOST_IMAGES = 20
 _FEWEST_VOTES = 3
-_SIDE_PX = 1024  # of the part looked at, in the middle of the image
+_SIDE_PX = 1024  # of the part that is measured, in the middle of the image
 _THUMBNAIL_PX = 256
 _LEAST_DENSITY = 0.05  # stained at all: 11% of the light held back
 _MOST_GROUND_DENSITY = 0.6  # the light half of a stained section lets a quarter through

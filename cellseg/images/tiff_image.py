@@ -139,7 +139,7 @@ class TiffImage(StoredImage):
         return values
 
     def _map_region(self, level: int, x: int, y: int, width: int, height: int) -> NDArray[Any]:
-        """Look at an uncompressed image through a memory map that is dropped at once."""
+        """Read a region of an uncompressed image through a memory map that is dropped at once."""
         page = self._pages[level]
         shape = (*self.levels[level], page.samplesperpixel)
         kind = page.dtype.newbyteorder(self._tiff.byteorder)

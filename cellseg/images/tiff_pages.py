@@ -27,7 +27,7 @@ JPEG_COMPRESSIONS = {6, 7, 33007, 34892}
 _ALPHA = {1, 2}  # ExtraSamples: associated and unassociated alpha
 _BLACK_OR_WHITE, _RGB, _YCBCR = (0, 1), 2, 6
 _MOST_LISTED = 1_000  # pages in a file, which holds one image
-_MOST_PAGES = 100  # that are looked at: levels, labels and thumbnails are fewer
+_MOST_PAGES = 100  # that are read: levels, labels and thumbnails are fewer
 
 # What it logs of odd tags is said, where it matters, by an error that names the file.
 logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)
@@ -232,7 +232,7 @@ def check_finest(path: Path, tiff: tifffile.TiffFile, page: Any) -> None:
 
 
 def _further_pages(tiff: tifffile.TiffFile) -> Iterator[Any]:
-    """Yield the pages after the first one, as many as are looked at."""
+    """Yield the pages after the first one, as many as are read."""
     for index in range(1, _MOST_PAGES):
         try:
             yield tiff.pages[index]

@@ -60,7 +60,7 @@ class ImageOutcome:
 
     @classmethod
     def from_record(cls, name: str, record: dict[str, Any]) -> ImageOutcome:
-        """Tell of an image that an earlier run finished, by its record."""
+        """Describe an image that an earlier run finished, by its record."""
         return cls(
             name,
             record["cells"],

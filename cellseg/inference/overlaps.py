@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cellseg.structures.cells import Cells
 from cellseg.structures.runs import overlap_within, select_runs
 
-_PAIR_BLOCK = 400_000  # candidate pairs looked at together, to bound memory
+_PAIR_BLOCK = 400_000  # candidate pairs compared at once, to bound memory
 _COUNTED_BLOCK = 4_000  # pairs of masks compared together, likewise
 
 

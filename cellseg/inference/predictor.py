@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.dataset import DefaultSampler
 from mmengine.registry import init_default_scope
 from numpy.typing import NDArray
 
@@ -255,8 +254,12 @@ class Predictor:
         choice = self.settle_scale()
         record = self.model_source.record
         if choice is None and record is not None:
-            choice = choose_scale(source, self._find_roughly, record, self._pipeline.constant_scale)
+            choice = choose_scale(source, self.find_roughly, record, self._pipeline.constant_scale)
         return choice or ScaleChoice(self._pipeline.constant_scale, "as its test pipeline says")
+
+    def find_roughly(self, image: NDArray[np.uint8], scale: float) -> Cells:
+        """Find the cells of an array (H, W, 3) B, G, R for an estimate, low scores included."""
+        return self._network.estimate_cells(image, scale, _ROUGH_SCORE)
 
     def plan_tiles(
         self, size: ImageSource | ImageSize, choice: ScaleChoice | None = None
@@ -326,12 +329,6 @@ class Predictor:
                 cells = merge_tiles(cells, ids, plan.tiles)
         return replace(cells, pixel_size_um=source.pixel_size_um, downsample=source.downsample)
 
-    def share_of(self, work: Sequence[Any]) -> list[int]:
-        """Choose which of a list of works this process does, as MMEngine's sampler shards data."""
-        return (
-            list(DefaultSampler(work, shuffle=False, seed=0, round_up=False)) if len(work) else []
-        )
-
     def _read_dataset(self, dataset: Mapping[str, Any]) -> None:
         """Take over what the test data set of the config says of images and classes."""
         self._pipeline = InputPipeline(dataset["pipeline"])
@@ -379,10 +376,6 @@ class Predictor:
         if self.device.type == "cpu" and can_fuse(torch.bfloat16 if self.amp else torch.float32):
             fuse_activations(model)
         return model
-
-    def _find_roughly(self, image: NDArray[np.uint8], scale: float) -> Cells:
-        """Find cells for an estimate, low scores included."""
-        return self._network.estimate_cells(image, scale, _ROUGH_SCORE)
 
 
 def _prepare_cpu(amp: bool) -> None:

@@ -120,7 +120,7 @@ def check_range(
 
 
 def is_background(tile: NDArray[np.uint8], flat_range: float = _FLAT_RANGE) -> bool:
-    """Tell cheaply whether a tile surely holds no cell: it is flat wherever one looks.
+    """Return whether a tile is flat at all sampled places, so that it surely holds no cell.
 
     Noise is averaged away over 4 x 4 pixels; then no block of 64 x 64 pixels may vary in any
     channel by flat_range grey levels or more. Uneven light passes as flat, a cell of 8 px does not.

@@ -1,6 +1,6 @@
 """ConvNeXt as a backbone: mmpretrain's, which is imported when a model with it is built.
 
-A config that has it can be read, and its data looked at, without that package.
+A config that has it can be read, and its data opened, without that package.
 """
 
 import importlib

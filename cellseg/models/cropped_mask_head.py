@@ -23,7 +23,7 @@ from cellseg.models.mask_pasting import paste_and_encode
 class CroppedMaskHead(FCNMaskHead):
     """FCNMaskHead that predicts COCO RLEs from the box-sized crops.
 
-    The pixels are those of FCNMaskHead on a CPU, also on a GPU (where the stock head fills the
+    The pixels are those of FCNMaskHead on a CPU, also on a GPU (where FCNMaskHead fills the
     whole image for a box without area, and looks a few pixels farther beyond a large box, which
     only shows with a `mask_thr_binary` under 0.5). Logits are float32 under mixed precision.
     """
@@ -74,7 +74,7 @@ class CroppedMaskHead(FCNMaskHead):
             The results with `masks`, a list of n RLEs, and with `bboxes` rescaled if so asked.
 
         Raises:
-            ValueError: If `mask_thr_binary` is negative, stock's wish for soft masks.
+            ValueError: If `mask_thr_binary` is negative, FCNMaskHead's sign for soft masks.
         """
         threshold = rcnn_test_cfg.mask_thr_binary
         if threshold < 0:

@@ -1,8 +1,8 @@
 """Box heads whose predictions are float32 under mixed precision, and an RPN that sorts less.
 
 Their layers run in the lower precision; only what they predict is widened, before boxes are
-decoded and losses computed. The stock RPN lays its anchors in the type of its scores, so that under
-bfloat16 proposals past x = 512 move by up to 2 pixels, and past 1024 by up to 4.
+decoded and losses computed. MMDetection's RPN makes its anchors in the type of its scores, so that
+under bfloat16 proposals past x = 512 move by up to 2 pixels, and past 1024 by up to 4.
 """
 
 from typing import Any
@@ -33,8 +33,8 @@ class Fp32PredictionsMixin:
 class Fp32RPNHead(Fp32PredictionsMixin, RPNHead):
     """RPNHead whose anchors, proposals and losses are float32 under mixed precision.
 
-    The stock head sorts the scores of all anchors, half a million on 1024 x 1024 px, to take the
-    best 4,000 of a level. Here, in prediction on a CPU, the best are picked out first; the
+    MMDetection's head sorts the scores of all anchors, half a million on 1024 x 1024 px, to take
+    the best 4,000 of a level. Here, in prediction on a CPU, the best are picked out first; the
     proposals are equal.
     """
 
@@ -62,7 +62,7 @@ class Fp32RPNHead(Fp32PredictionsMixin, RPNHead):
         *args: Any,
         **kwargs: Any,
     ) -> InstanceData:
-        """Make one image's proposals as the stock head does, of the best anchors of each level."""
+        """Make one image's proposals as MMDetection's head does, of each level's best anchors."""
         settings = self.test_cfg if cfg is None else cfg
         most = settings.get("nms_pre", -1)
         is_plain = not self.training and self.use_sigmoid_cls

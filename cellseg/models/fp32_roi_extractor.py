@@ -13,11 +13,11 @@ from .roi_align_rows import RowRoIAlign
 class Fp32SingleRoIExtractor(SingleRoIExtractor):
     """SingleRoIExtractor that takes features to float32 instead of boxes to the features' type.
 
-    The stock extractor casts the RoIs to bfloat16 or float16 with the features, where x = 1017.2
+    MMDetection's extractor casts RoIs to bfloat16 or float16 with the features, where x = 1017.2
     becomes 1016. mmcv's RoIAlign has no bfloat16 kernel on a CPU, and reads features as if they
     were contiguous: channels-last ones would silently give wrong values. Here RoIAlign is
     `RowRoIAlign`, which reads either, equal but for the rounding of sums; other layers get
-    contiguous features. With contiguous float32 features this is the stock extractor.
+    contiguous features. With contiguous float32 features both are the same.
     """
 
     def build_roi_layers(self, layer_cfg: dict, featmap_strides: list[int]) -> nn.ModuleList:
@@ -67,7 +67,7 @@ class Fp32SingleRoIExtractor(SingleRoIExtractor):
     def _sample(
         self, feats: tuple[Tensor, ...], rois: Tensor, roi_scale_factor: float | None
     ) -> Tensor:
-        """Sample without gradients: as the stock extractor does, with no zeros to write before."""
+        """Sample without gradients, as MMDetection does but without writing zeros first."""
         levels = self.map_roi_levels(rois, len(feats))
         if roi_scale_factor is not None:
             rois = self.roi_rescale(rois, roi_scale_factor)

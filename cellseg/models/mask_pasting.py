@@ -5,6 +5,7 @@ only within each box's own window: nothing of the size of all masks times the im
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -100,14 +101,17 @@ def _round_up(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _group_sizes(sizes: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
     """Cut sorted sizes (N, 2) into ranges of equal ones that may be sampled at once."""
-    changes = np.flatnonzero((np.diff(sizes, axis=0) != 0).any(axis=1)) + 1
-    bounds = [0, *changes.tolist(), len(sizes)]
-    for begin, end in zip(bounds[:-1], bounds[1:], strict=True):
-        if begin == end:
-            continue
+    for begin, end in _equal_ranges(sizes):
         most = max(MAX_SAMPLES // max(int(sizes[begin].prod()), 1), 1)
         for first in range(begin, end, most):
             yield first, min(first + most, end)
+
+
+def _equal_ranges(sizes: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Cut sorted sizes (N, 2) into ranges of equal ones."""
+    changes = np.flatnonzero((np.diff(sizes, axis=0) != 0).any(axis=1)) + 1
+    bounds = pairwise([0, *changes.tolist(), len(sizes)])
+    return [(begin, end) for begin, end in bounds if begin < end]
 
 
 def _sample_group(
@@ -140,10 +144,8 @@ def _cut_out(
     """Fetch sampled pixels and drop those that only pad a window."""
     pixels = torch.cat(sampled).cpu().numpy() if sampled else np.zeros(0, dtype=bool)
     spans = windows[:, 2:] - windows[:, :2]
-    changes = np.flatnonzero((np.diff(sizes, axis=0) != 0).any(axis=1)) + 1
-    bounds = [0, *changes.tolist(), len(sizes)]
     parts, begin = [], 0
-    for first, last in zip(bounds[:-1], bounds[1:], strict=True):
+    for first, last in _equal_ranges(sizes):
         columns, rows = sizes[first].tolist()
         end = begin + (last - first) * columns * rows
         inside_x = np.arange(columns) < spans[first:last, :1]  # (n, columns)

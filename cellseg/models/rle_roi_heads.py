@@ -1,8 +1,8 @@
 """RoI heads that give a list of RLEs as masks, also where a batch holds no detection.
 
-The stock heads answer a batch without detections themselves, with (0, H, W) tensors, and never ask
-the mask head. Besides, these heads take the features to contiguous float32 once, in place of once
-for each of their Fp32SingleRoIExtractors.
+MMDetection's heads answer a batch without detections with (0, H, W) tensors, without asking the
+mask head. Besides, these heads take the features to contiguous float32 once, in place of once for
+each of their Fp32SingleRoIExtractors.
 """
 
 from typing import Any
@@ -16,14 +16,14 @@ from cellseg.models.fp32_roi_extractor import widen_features
 
 
 class RleMasksMixin:
-    """Replace the stock head's masks of nothing; put it before the head's class."""
+    """Replace the masks of an image without detections; put it before the head's class."""
 
     def loss(self, x: tuple[Tensor, ...], *args: Any, **kwargs: Any) -> dict[str, Tensor]:
-        """Compute the stock head's losses from features (B, C, h, w), one map a level."""
+        """Compute the head's losses from features (B, C, h, w), one map a level."""
         return super().loss(widen_features(x), *args, **kwargs)  # type: ignore[misc]
 
     def predict(self, x: tuple[Tensor, ...], *args: Any, **kwargs: Any) -> list[InstanceData]:
-        """Detect as the stock head does from features (B, C, h, w), one map a level."""
+        """Detect from features (B, C, h, w), one map a level."""
         return super().predict(widen_features(x), *args, **kwargs)  # type: ignore[misc]
 
     def predict_mask(
@@ -62,9 +62,9 @@ class RleRoIHead(RleMasksMixin, StandardRoIHead):
 class RleCascadeRoIHead(RleMasksMixin, CascadeRoIHead):
     """CascadeRoIHead for CroppedMaskHeads.
 
-    The stock head turns the masks of a flipped image back before it averages its stages, although
-    boxes and masks are still those of the flipped image (and fails, by a negative step). Here the
-    stages are averaged as they are.
+    MMDetection's head flips the masks of a flipped image back before it averages its stages,
+    although boxes and masks are still those of the flipped image (and fails, by a negative step).
+    Here the stages are averaged as they are.
     """
 
     def predict_mask(

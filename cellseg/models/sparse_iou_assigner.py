@@ -24,8 +24,8 @@ class SparseMaxIoUAssigner(MaxIoUAssigner):
     arithmetic, only for pairs that can overlap, in bounded blocks; all other overlaps are known to
     be 0 (or -1 for a prior inside an ignore region). Where several cells overlap a prior equally,
     the first one counts, as torch.max documents; where several cells claim a prior as their best
-    one, the last, as in the stock loop. Anchors that stay the same from image to image are sorted
-    once.
+    one, the last, as in MMDetection's loop. Anchors that stay the same from image to image are
+    sorted once.
 
     It takes MaxIoUAssigner's arguments. `gpu_assign_thr` is accepted and not needed.
 

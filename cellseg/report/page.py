@@ -54,8 +54,8 @@ def build_report(given: ReportInput, options: ReportOptions | None = None) -> st
         )
     warnings = find_warnings(confusion, len(given.results), given.run)
     context = {
-        **_summarize(scores, precision, confusion, options),
-        **_draw_figures(given, outcomes, confusion, options),
+        **_summarize(scores, precision, confusion),
+        **_draw_figures(given, outcomes, options),
         **draw_pictures(given, outcomes, options),
         "title": given.title,
         "created": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
@@ -82,12 +82,7 @@ def make_environment() -> Environment:
     )
 
 
-def _summarize(
-    scores: Scores,
-    precision: AveragePrecision,
-    confusion: Confusion,
-    options: ReportOptions,
-) -> dict[str, Any]:
+def _summarize(scores: Scores, precision: AveragePrecision, confusion: Confusion) -> dict[str, Any]:
     """Collect the sentence, the main figures and the table."""
     class_summary = sections.make_class_summary(confusion)
     totals = {
@@ -121,10 +116,7 @@ def _summarize(
 
 
 def _draw_figures(
-    given: ReportInput,
-    outcomes: Sequence[CellOutcomes],
-    confusion: Confusion,
-    options: ReportOptions,
+    given: ReportInput, outcomes: Sequence[CellOutcomes], options: ReportOptions
 ) -> dict[str, Any]:
     """Lay out the charts."""
     charts = [

@@ -14,13 +14,17 @@ from numpy.typing import NDArray
 
 from cellseg.palette import Color, color_of
 from cellseg.structures.runs import Crop
-from cellseg.visualization.overlays import draw_outlines, find_outlines
+from cellseg.visualization.overlays import (
+    FRACTION_BITS,
+    draw_outlines,
+    find_outlines,
+    to_fixed_point,
+)
 from cellseg.visualization.panels import resize_for_display
 
 SMALL_PX, LARGE_PX = 720, 960
 CROP_PX = 176
 _QUALITIES = (86, 78, 70, 60, 50)
-_FRACTION_BITS = 4  # OpenCV's fixed-point coordinates: 1/16 px
 _FILL_STRENGTH = 0.55
 _PAPER = 128
 
@@ -91,8 +95,8 @@ def draw_panel(
         outlines = find_outlines(*crops[index])
         if outlines:
             color = color_of(int(labels[index]), palette)
-            points = [_to_fixed_point(outline, scale) for outline in outlines]
-            cv2.fillPoly(paint, points, color, cv2.LINE_AA, _FRACTION_BITS)
+            points = [to_fixed_point(outline, scale) for outline in outlines]
+            cv2.fillPoly(paint, points, color, cv2.LINE_AA, FRACTION_BITS)
     blended = cv2.addWeighted(paint, _FILL_STRENGTH, shown, 1 - _FILL_STRENGTH, 0)
     return draw_outlines(blended, crops, labels, palette, None, scale, 2 if scale > 1.4 else 1)
 
@@ -149,28 +153,22 @@ def draw_crop(
     shown = cv2.resize(square, (CROP_PX, CROP_PX), interpolation=method)
     for crops, strokes in ((others, (((20, 16, 30), 3), ((255, 255, 255), 1))), ([cell], ())):
         points = [
-            _to_fixed_point(outline, scale)
+            to_fixed_point(outline, scale)
             for crop, x0, y0 in crops
             for outline in find_outlines(crop, x0 - left, y0 - top)
         ]
         for stroke, thickness in strokes or (((20, 16, 30), 5), (color, 3)):
-            cv2.polylines(shown, points, True, stroke, thickness, cv2.LINE_AA, _FRACTION_BITS)
+            cv2.polylines(shown, points, True, stroke, thickness, cv2.LINE_AA, FRACTION_BITS)
     return shown
 
 
 def touches_window(
     boxes_xyxy: NDArray[np.floating], window: tuple[int, int, int]
 ) -> NDArray[np.bool_]:
-    """Tell which boxes (N, 4) reach into a window; N may be 0."""
+    """Return which boxes (N, 4) reach into a window, as (N,) bool; N may be 0."""
     left, top, side = window
     x1, y1, x2, y2 = np.asarray(boxes_xyxy, dtype=np.float64).reshape(-1, 4).T
     return (x2 > left) & (x1 < left + side) & (y2 > top) & (y1 < top + side)
-
-
-def _to_fixed_point(outline: NDArray[np.int32], scale: float) -> NDArray[np.int32]:
-    """Map pixel centers of the original to the displayed image, in OpenCV's fixed point."""
-    displayed = (outline + 0.5) * scale - 0.5
-    return np.rint(displayed * (1 << _FRACTION_BITS)).astype(np.int32)
 
 
 def _to_jpeg(image: NDArray[np.uint8], quality: int) -> bytes:

@@ -14,10 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from cellseg.structures.runs import (
     Runs,
-    expand_ranges,
     join_touching,
     measure_runs,
-    paint_runs,
 )
 
 _MOST_DIGITS = 12  # of five bits each, so that a number fits into 64 bits
@@ -160,25 +158,6 @@ def measure_label_map(
     return boxes[:, [1, 0, 3, 2]][order], areas[order]
 
 
-def decode_crop(rle: RLE) -> tuple[NDArray[np.bool_], int, int]:
-    """Decode a mask as the crop of its tight box.
-
-    Args:
-        rle: The mask; counts may be str or bytes.
-
-    Returns:
-        The crop (h, w) bool, and the image column x0 and row y0 of its first pixel. A mask without
-        a pixel gives a (0, 0) crop at 0, 0.
-    """
-    height = int(rle["size"][0])
-    runs = decode_runs([rle])
-    (x1, y1, x2, y2), _ = (part[0] for part in measure_runs(runs, 1, height))
-    columns = np.zeros((x2 - x1, height), dtype=bool)
-    _, positions = expand_ranges(runs.starts, runs.ends)
-    columns.reshape(-1)[positions - x1 * height] = True
-    return np.ascontiguousarray(columns[:, y1:y2].T), int(x1), int(y1)
-
-
 def decode_runs(rles: Sequence[RLE]) -> Runs:
     """Read the foreground runs of all masks, without a pixel drawn.
 
@@ -246,34 +225,6 @@ def _read_counts(rles: Sequence[RLE]) -> tuple[NDArray[np.int64], ...]:
     edges = np.cumsum(counts)
     edges -= (edges - counts)[firsts][owners] if len(firsts) else 0
     return owners, places, counts, edges
-
-
-def rles_to_label_map(
-    rles: Sequence[RLE], scores: ArrayLike | None = None, shape: tuple[int, int] | None = None
-) -> NDArray[np.int32]:
-    """Paint masks into one label map.
-
-    Args:
-        rles: N masks of one size.
-        scores: (N,) confidences; where masks overlap the higher one wins, then the earlier one.
-            Without scores the earlier mask wins.
-        shape: (H, W) in pixels; taken from the masks when None.
-
-    Returns:
-        (H, W) int32; 0 is background, i + 1 is mask i. A mask that is hidden altogether is absent.
-
-    Raises:
-        ValueError: If the size is unknown, or a mask has another one.
-    """
-    if shape is None and not len(rles):
-        raise ValueError("Without masks the size of the label map is unknown; give its shape.")
-    height, width = (int(side) for side in (rles[0]["size"] if shape is None else shape))
-    if any(tuple(rle["size"]) != (height, width) for rle in rles):
-        raise ValueError(f"Every mask must have the size {height} x {width} of the label map.")
-    priority = np.zeros(len(rles)) if scores is None else np.asarray(scores, dtype=np.float64)
-    if len(priority) != len(rles):
-        raise ValueError(f"{len(rles)} masks came with {len(priority)} scores; give one for each.")
-    return paint_runs(decode_runs(rles), priority, height, width)
 
 
 def measure_rles(rles: Sequence[RLE]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

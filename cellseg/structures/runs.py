@@ -33,6 +33,17 @@ class Crop(NamedTuple):
     x0: int
     y0: int
 
+    def window(self, x1: int, y1: int, x2: int, y2: int) -> NDArray[np.bool_]:
+        """Draw the mask inside a box of the image, x2 and y2 exclusive: (y2 - y1, x2 - x1) bool."""
+        drawn = np.zeros((y2 - y1, x2 - x1), dtype=bool)
+        height, width = self.mask.shape
+        left, top = max(self.x0, x1), max(self.y0, y1)
+        right, bottom = min(self.x0 + width, x2), min(self.y0 + height, y2)
+        if right > left and bottom > top:
+            own = slice(top - self.y0, bottom - self.y0), slice(left - self.x0, right - self.x0)
+            drawn[top - y1 : bottom - y1, left - x1 : right - x1] = self.mask[own]
+        return drawn
+
 
 def run_areas(runs: Runs, num_masks: int) -> IntArray:
     """Count the pixels of each mask.
@@ -160,7 +171,7 @@ def overlap_runs(first: Runs, second: Runs) -> tuple[IntArray, IntArray, IntArra
 
     Masks may overlap within either set. Two runs meet in exactly one of two ways: the second
     starts inside the first, or the first starts strictly inside the second. Each way is a search
-    in sorted starts, so that only pairs that do meet are ever looked at.
+    in sorted starts, so that only pairs that do meet are visited.
 
     Args:
         first: Runs of N masks.
@@ -232,7 +243,7 @@ def resolve_overlaps(runs: Runs, scores: NDArray[np.floating], groups: IntArray)
     """Give each pixel to the best mask that claims it, within each group of masks.
 
     A label map holds one cell a pixel, and so do the measures that follow panoptic quality.
-    Only masks that meet another of their group are looked at pixel by pixel.
+    Only masks that meet another of their group are compared pixel by pixel.
 
     Args:
         runs: Runs of N masks.

@@ -1,4 +1,4 @@
-"""The visualizer of dense images: outlines and counts where stock draws a label on every cell."""
+"""The visualizer of dense images: outlines and counts in place of a label on every cell."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,6 +1,6 @@
 """Draw the outlines of many cells on an image, fast.
 
-A cell is looked at in the crop of its box only, and all outlines of a class are drawn in one call.
+A cell is traced in the crop of its box only, and all outlines of a class are drawn in one call.
 Everything here is RGB.
 """
 
@@ -15,7 +15,7 @@ from cellseg.palette import DEFAULT_PALETTE, Color, color_of
 from cellseg.structures.runs import Crop
 
 _DIAMETERS_PER_LINE = 12
-_FRACTION_BITS = 4  # OpenCV's fixed-point coordinates: 1/16 px
+FRACTION_BITS = 4  # OpenCV's fixed-point coordinates: 1/16 px
 
 
 def find_outlines(crop: NDArray[np.bool_], x0: int, y0: int) -> list[NDArray[np.int32]]:
@@ -71,7 +71,7 @@ def draw_outlines(
         outlines.setdefault(int(label), []).extend(find_outlines(crop, x0, y0))
         corners.append((x0, y0))
     for label in sorted(outlines, reverse=True):
-        points = [_to_fixed_point(outline, scale) for outline in outlines[label]]
+        points = [to_fixed_point(outline, scale) for outline in outlines[label]]
         cv2.polylines(
             canvas,
             points,
@@ -80,7 +80,7 @@ def draw_outlines(
             thickness=line_width,
             # Anti-aliasing smears lines of one pixel over three and loses one-pixel cells.
             lineType=cv2.LINE_AA if line_width > 1 else cv2.LINE_8,
-            shift=_FRACTION_BITS,
+            shift=FRACTION_BITS,
         )
     if scores is not None:
         _write_scores(canvas, np.asarray(corners).reshape(-1, 2) * scale, scores)
@@ -134,10 +134,10 @@ def choose_line_width(
     return int(np.clip(round(min(wanted, diameter_px / _DIAMETERS_PER_LINE)), 1, 3))
 
 
-def _to_fixed_point(outline: NDArray[np.int32], scale: float) -> NDArray[np.int32]:
+def to_fixed_point(outline: NDArray[np.int32], scale: float) -> NDArray[np.int32]:
     """Map pixel centers of the original to the displayed image, in OpenCV's fixed point."""
     displayed = (outline + 0.5) * scale - 0.5
-    return np.rint(displayed * (1 << _FRACTION_BITS)).astype(np.int32)
+    return np.rint(displayed * (1 << FRACTION_BITS)).astype(np.int32)
 
 
 def _write_scores(

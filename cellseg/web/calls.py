@@ -108,7 +108,7 @@ class PageCalls:
         return Response(self._files["icon.svg"][0], media_type="image/svg+xml")
 
     def send_state(self, request: Request) -> Response:
-        """Tell about the model, the limits and the images."""
+        """Describe the model, the limits and the images."""
         service, finder = self._service, self._service.queue.finder
         images = service.store.list_images(_read_token(request))
         return send_json(
@@ -128,7 +128,7 @@ class PageCalls:
         )
 
     def send_image(self, request: Request) -> Response:
-        """Tell the size and pixel size of an image."""
+        """Return the size and pixel size of an image."""
         image = self._find(request)
         opened = self._service.open(image)
         pyramid = opened.pyramid
@@ -168,7 +168,7 @@ class PageCalls:
         return Response(content, media_type="image/jpeg", headers=_NO_STORE)
 
     def send_job(self, request: Request) -> Response:
-        """Tell how far the prediction of an image is."""
+        """Return the progress of an image's prediction."""
         since = request.query_params.get("since", "0")
         number = int(since) if since.isdecimal() and len(since) < 10 else 0
         job = self._service.queue.describe(self._find(request), number)
@@ -324,7 +324,7 @@ def send_json(values: Mapping[str, Any], status: int = 200) -> Response:
 
 
 def _tell_state(log: EditLog) -> dict[str, Any]:
-    """Tell what a page must know of a log besides its cells."""
+    """Describe a log to the page, without its cells."""
     return {
         "revision": log.revision,
         "undo": log.steps[log.done - 1].name if log.done else None,

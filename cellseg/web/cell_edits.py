@@ -264,13 +264,7 @@ def _combine(crops: Sequence[Crop]) -> tuple[list[NDArray[np.bool_]], int, int]:
     height = max(crop.y0 + crop.mask.shape[0] for crop in crops) - y0
     if width * height > _LARGEST_CELL_PX:
         raise EditError("These are too far from each other to be one cell.")
-    masks: list[NDArray[np.bool_]] = []
-    for crop in crops:
-        mask = np.zeros((height, width), dtype=bool)
-        rows, columns = crop.mask.shape
-        mask[crop.y0 - y0 : crop.y0 - y0 + rows, crop.x0 - x0 : crop.x0 - x0 + columns] = crop.mask
-        masks.append(mask)
-    return masks, x0, y0
+    return [crop.window(x0, y0, x0 + width, y0 + height) for crop in crops], x0, y0
 
 
 def _cut(crop: Crop, points: NDArray[np.float64]) -> list[Rings]:

@@ -156,7 +156,7 @@ class PageImage:
 
 
 class OpenImages:
-    """Keep few images open: those that were looked at last.
+    """Keep few images open: those that were viewed last.
 
     Args:
         image_format: How TIFFs store colors and intensities.
@@ -171,7 +171,7 @@ class OpenImages:
         self.busy: set[PageImage] = set()
 
     def open(self, image: PageImage) -> OpenImage:
-        """Open an image, and close what was not looked at for longest."""
+        """Open an image, and close the one viewed longest ago."""
         opened = image.open(self._image_format, self._class_names)
         with self._lock:
             self._resting[id(image)] = image

@@ -65,15 +65,8 @@ def find_covered(cells: Cells, corrected: Sequence[PageCell]) -> NDArray[np.bool
         if not near.any():
             continue
         crop = decode_rings(own.rings)
-        for index, (mask, x0, y0) in zip(
-            np.flatnonzero(near).tolist(), cells[near].crops(), strict=True
-        ):
-            left, top = max(x0, x1), max(y0, y1)
-            right, bottom = min(x0 + mask.shape[1], x2), min(y0 + mask.shape[0], y2)
-            shared = (
-                mask[top - y0 : bottom - y0, left - x0 : right - x0]
-                & crop.mask[top - y1 : bottom - y1, left - x1 : right - x1]
-            ).sum()
+        for index, other in zip(np.flatnonzero(near).tolist(), cells[near].crops(), strict=True):
+            shared = (other.window(*own.box) & crop.mask).sum()
             smaller = min(int(areas[index]), own.area)
             covered[index] = shared > _MOST_OVERLAP * smaller
     return covered

@@ -103,7 +103,7 @@ class Job:
         return self.state in ("done", "stopped", "failed")
 
     def describe(self, since: int, ahead: int) -> dict[str, Any]:
-        """Tell the page how far it is, and the cells found since the last time."""
+        """Return the progress, and the cells found since the last call, for the page."""
         left = None
         if self.state == "running" and self.done:
             left = (time.monotonic() - self.began) / self.done * (self.total - self.done)
@@ -183,7 +183,7 @@ class PredictionQueue:
         return job
 
     def describe(self, image: PageImage, since: int) -> dict[str, Any] | None:
-        """Tell how far the job of an image is; None where there is none."""
+        """Return the progress of an image's job; None where there is none."""
         with self._change:
             job = self._jobs.get(image)
             if job is None:

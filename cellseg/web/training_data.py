@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from cellseg.datasets.folder_facts import FACTS_NAME, FolderFacts, write_folder_facts
 from cellseg.errors import CellsegError
 from cellseg.formats.conversion.drawing import draw_polygons
-from cellseg.structures.runs import Crop
 from cellseg.web.edit_log import Outline, PageCell
 from cellseg.web.page_images import OpenImage
 from cellseg.web.rings import decode_rings
@@ -152,7 +151,7 @@ def _make_crop(
     for number, cell in enumerate(inside, 1):
         crop = decode_rings(cell.rings)
         area = crop.mask.sum()
-        drawn = _paste(Crop(crop.mask, crop.x0 - x1, crop.y0 - y1), shape)
+        drawn = crop.window(*box)
         if 2 * (drawn & taught).sum() >= max(area, 1):
             labels[cell.label][drawn & (labels[cell.label] == 0)] = number
             known |= drawn
@@ -182,19 +181,7 @@ def _draw_region(points: list[list[float]], height: int, width: int) -> NDArray[
         crop = draw_polygons([[points]], height, width).crop
     except CellsegError:
         return np.zeros((height, width), dtype=bool)
-    return _paste(crop, (height, width))
-
-
-def _paste(crop: Crop, shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """Draw a crop, which may reach outside, into a box."""
-    canvas = np.zeros(shape, dtype=bool)
-    rows, columns = crop.mask.shape
-    top, left = max(crop.y0, 0), max(crop.x0, 0)
-    bottom, right = min(crop.y0 + rows, shape[0]), min(crop.x0 + columns, shape[1])
-    if bottom > top and right > left:
-        part = crop.mask[top - crop.y0 : bottom - crop.y0, left - crop.x0 : right - crop.x0]
-        canvas[top:bottom, left:right] = part
-    return canvas
+    return crop.window(0, 0, width, height)
 
 
 def _meets(one: Sequence[int], two: Sequence[int]) -> bool:

@@ -15,16 +15,13 @@ from PIL import Image, UnidentifiedImageError
 
 from cellseg.errors import CellDataError
 from cellseg.images import read_image_size
-from cellseg.images.kinds import TIFF_SLIDE_SUFFIXES, TIFF_SUFFIXES, find_kind
+from cellseg.images.kinds import find_kind
 from cellseg.images.tiff_pages import (
     JPEG_COMPRESSIONS,
     find_channels,
     find_pages,
     open_tiff,
 )
-
-SUFFIXES = (*TIFF_SUFFIXES, *TIFF_SLIDE_SUFFIXES, ".png", ".jpg", ".jpeg", ".bmp")
-"""Names of the files that the page takes; what is in them is told by their first bytes."""
 
 _PICTURE_SUFFIXES = {"PNG": ".png", "JPEG": ".jpg", "MPO": ".jpg", "BMP": ".bmp"}
 _ANY_SIZE = 2**62

@@ -8,7 +8,7 @@ python tools/train.py configs/cell/mask-rcnn_lite0_small-anchor_consep.py \
     --cfg-options train_dataloader.dataset.dataset.num_folds=0
 """
 
-_base_ = "./mask-rcnn_lite0_small-anchor_nuclei-he.py"
+_base_ = "../_base_/cell_lite.py"
 
 _metainfo = dict(classes=("epithelial", "inflammatory", "spindle-shaped", "other"))
 _num_classes = len(_metainfo["classes"])
@@ -44,3 +44,6 @@ val_dataloader = dict(
 test_dataloader = dict(
     dataset=dict(data_root="data/consep/test", metainfo=_metainfo, num_folds=0),
 )
+
+train_cfg = dict(max_epochs=30, val_interval=10)  # 42 to 44 steps of four crops an epoch
+default_hooks = dict(logger=dict(interval=16), checkpoint=dict(interval=1))

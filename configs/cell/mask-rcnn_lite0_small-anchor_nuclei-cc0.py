@@ -5,24 +5,20 @@ As nuclei-he, without MoNuSeg, so that the model may be used for any purpose.
 python tools/train.py configs/cell/mask-rcnn_lite0_small-anchor_nuclei-cc0.py
 """
 
-_base_ = "./mask-rcnn_lite0_small-anchor_nuclei-he.py"
+_base_ = "../_base_/cell_lite.py"
 
-_dsb2018 = dict(
-    type="CellDataset", channel_order="rgb", metainfo=dict(classes=("nucleus",)), num_folds=0
-)
+_metainfo = dict(classes=("nucleus",))
+_num_classes = len(_metainfo["classes"])
 
-train_dataloader = dict(
-    dataset=dict(
-        _delete_=True,
-        **_dsb2018,
-        data_root="data/dsb2018/train",
-        split="train",
-        pipeline=_base_.train_pipeline,
+model = dict(
+    roi_head=dict(
+        bbox_head=dict(num_classes=_num_classes), mask_head=dict(num_classes=_num_classes)
     ),
 )
-val_dataloader = dict(
-    dataset=dict(data_root="data/dsb2018/val", pixel_size_um=None, num_folds=0),
-)
+
+_dsb2018 = dict(metainfo=_metainfo, pixel_size_um=None, num_folds=0)
+train_dataloader = dict(dataset=dict(data_root="data/dsb2018/train", **_dsb2018))
+val_dataloader = dict(dataset=dict(data_root="data/dsb2018/val", **_dsb2018))
 test_dataloader = val_dataloader
 
 train_cfg = dict(max_epochs=40, val_interval=20)  # 16 steps of four crops an epoch

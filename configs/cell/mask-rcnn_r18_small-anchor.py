@@ -7,7 +7,6 @@ model = dict(
         depth=18,
         init_cfg=dict(checkpoint="https://download.pytorch.org/models/resnet18-f37072fd.pth"),
     ),
-    neck=dict(
-        in_channels=[64, 128, 256, 512]
-    ),  # basic blocks: a quarter of the bottleneck's channels
+    # Basic blocks: a quarter of the bottleneck's channels.
+    neck=dict(in_channels=[64, 128, 256, 512]),
 )

@@ -10,22 +10,14 @@ from mmdet.registry import DATASETS
 from mmengine.config import Config
 from pycocotools import mask as coco_mask
 
-from cellseg.datasets import cell_dataset
 from cellseg.datasets.cell_dataset import CellDataset
 from cellseg.errors import CellDataError
 
 
 @pytest.fixture
-def warnings(monkeypatch):
+def warnings(listen):
     """Return the list of warnings that the data set logs."""
-    messages = []
-
-    def keep(message, logger=None, level=logging.INFO):
-        if level == logging.WARNING:
-            messages.append(message)
-
-    monkeypatch.setattr(cell_dataset, "print_log", keep)
-    return messages
+    return listen("cellseg.datasets.cell_dataset", logging.WARNING)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """bf16 on a CPU: autocast in the forward pass, float32 everywhere else."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -92,21 +93,19 @@ def test_time_bfloat16_always_gives_a_ratio() -> None:
 
 @pytest.mark.parametrize(("ratio", "warns"), [(1.6, True), (0.5, False)])
 def test_warn_of_slow_bfloat16_when_it_does_not_pay_then_says_by_how_much(
-    ratio: float, warns: bool, monkeypatch: pytest.MonkeyPatch
+    ratio: float, warns: bool, monkeypatch: pytest.MonkeyPatch, listen: Callable[..., list[str]]
 ) -> None:
-    said: list[str] = []
+    said = listen("cellseg.engine.cpu_amp")
     monkeypatch.setattr(cpu_amp, "time_bfloat16", lambda: ratio)
-    monkeypatch.setattr(cpu_amp, "print_log", lambda text, *_: said.append(text))
     cpu_amp.warn_of_slow_bfloat16()
     assert [f"{ratio:.1f} times" in text for text in said] == [True] * warns
 
 
 @pytest.mark.parametrize(("ratio", "says"), [(0.35, True), (0.85, False), (1.6, False)])
 def test_suggest_bfloat16_when_it_pays_then_says_what_it_takes(
-    ratio: float, says: bool, monkeypatch: pytest.MonkeyPatch
+    ratio: float, says: bool, monkeypatch: pytest.MonkeyPatch, listen: Callable[..., list[str]]
 ) -> None:
-    said: list[str] = []
+    said = listen("cellseg.engine.cpu_amp")
     monkeypatch.setattr(cpu_amp, "time_bfloat16", lambda: ratio)
-    monkeypatch.setattr(cpu_amp, "print_log", lambda text, *_: said.append(text))
     cpu_amp.suggest_bfloat16()
     assert ["0.35 of its time" in text for text in said] == [True] * says

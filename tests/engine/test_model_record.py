@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from cellseg.engine import model_record
 from cellseg.engine.model_record import (
     RECORD_KEY,
     ModelRecord,
@@ -64,9 +63,8 @@ def test_record_when_impossible_then_is_refused(change, reason):
         read_record({**RECORD.to_dict(), **change})
 
 
-def test_record_of_a_checkpoint_when_damaged_then_is_left_out_with_a_warning(monkeypatch):
-    told = []
-    monkeypatch.setattr(model_record, "print_log", lambda text, *_: told.append(text))
+def test_record_of_a_checkpoint_when_damaged_then_is_left_out_with_a_warning(listen):
+    told = listen("cellseg.engine.model_record")
     assert find_record({"meta": {RECORD_KEY: RECORD.to_dict()}}, "a.pth") == RECORD
     assert find_record({"state_dict": {}}, "a.pth") is None
     assert told == []

@@ -1,6 +1,6 @@
 """--cfg-options that fit nothing are refused, and doubtful ones are named."""
 
-import logging
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,15 +12,9 @@ RECIPE = "mask-rcnn_r18_small-anchor"
 
 
 @pytest.fixture
-def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def warnings(listen: Callable[..., list[str]]) -> list[str]:
     """Collect what is warned of."""
-    found: list[str] = []
-
-    def note(message: str, logger: Any = None, level: int = logging.INFO) -> None:
-        found.append(message)
-
-    monkeypatch.setattr("cellseg.engine.option_checks.print_log", note)
-    return found
+    return listen("cellseg.engine.option_checks")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ import logging
 
 import pytest
 
-from cellseg.engine import start_score_hook
 from cellseg.engine.start_score_hook import StartScoreHook
 
 
@@ -22,15 +21,8 @@ class Runner:
 
 
 @pytest.fixture
-def warnings(monkeypatch):
-    told: list[str] = []
-
-    def keep(text, _, level=logging.INFO):
-        if level == logging.WARNING:
-            told.append(text)
-
-    monkeypatch.setattr(start_score_hook, "print_log", keep)
-    return told
+def warnings(listen):
+    return listen("cellseg.engine.start_score_hook", logging.WARNING)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Checkpoints of other models are refused, or their share is named."""
 
-import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -50,15 +50,9 @@ def train(folder: Path, **settings: Any) -> Any:
 
 
 @pytest.fixture
-def messages(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def messages(listen: Callable[..., list[str]]) -> list[str]:
     """Collect what is logged."""
-    found: list[str] = []
-
-    def note(message: str, logger: Any = None, level: int = logging.INFO) -> None:
-        found.append(message)
-
-    monkeypatch.setattr("cellseg.engine.weight_fit.print_log", note)
-    return found
+    return listen("cellseg.engine.weight_fit")
 
 
 def test_load_from_when_no_weight_fits_then_training_is_refused(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from cellseg.scoring.scene import build_result_scene
 from cellseg.scoring.scores import compute_scores
 from cellseg.structures.cells import Cells
 from cellseg.structures.rle import encode_columns, encode_crops, encode_label_map, measure_rles
-from tests.formats.drawn_truth import IMAGES, NAMES, SHAPE, draw_labels, make_truth
+from tests.formats.drawn_truth import IMAGES, NAMES, SHAPE, draw_labels, figures_of, make_truth
 
 
 def random_cells(count=60, height=90, width=70, seed=0):
@@ -168,15 +169,6 @@ def write_labels(path: Path, label_map: NDArray[Any]) -> None:
     tifffile.imwrite(path, label_map)
 
 
-def figures_of(path: Path, pattern: str | None = None) -> dict[str, float]:
-    """Judge predictions from files."""
-    predictions = read_predictions(path, IMAGES, NAMES, pattern)
-    results = join_results(IMAGES, predictions)
-    return compute_scores(
-        [count_scene(build_result_scene(result, 2)) for result in results], NAMES
-    ).to_dict()
-
-
 @pytest.mark.parametrize("suffix", [".tif", ".tiff"])
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32])
 def test_read_predictions_when_folder_is_perfect_then_all_figures_are_one(
@@ -242,12 +234,9 @@ def test_read_predictions_when_tools_predict_wrote_them_then_perfect_ones_score_
 
 
 def test_read_predictions_when_a_file_is_a_yes_no_mask_then_warned_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, listen: Callable[..., list[str]]
 ) -> None:
-    told: list[str] = []
-    monkeypatch.setattr(
-        "cellseg.formats.label_tiff.print_log", lambda message, *_: told.append(message)
-    )
+    told = listen("cellseg.formats.label_tiff")
     mask = np.zeros(SHAPE, np.uint8)
     mask[2:6, 2:6] = mask[10:14, 20:24] = 255
     write_labels(tmp_path / "b" / "class1.tif", mask)

@@ -1,8 +1,7 @@
 """Red and blue of stained tissue that are read the wrong way round are noticed."""
 
-import logging
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -34,15 +33,9 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.fixture
-def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def warnings(listen: Callable[..., list[str]]) -> list[str]:
     """Collect what is warned of."""
-    found: list[str] = []
-
-    def note(message: str, logger: Any = None, level: int = logging.INFO) -> None:
-        found.append(message)
-
-    monkeypatch.setattr("cellseg.images.stain_check.print_log", note)
-    return found
+    return listen("cellseg.images.stain_check")
 
 
 def test_shift_when_channels_are_swapped_then_its_sign_changes() -> None:

@@ -94,9 +94,8 @@ def test_input_that_matches_nothing_is_reported(tmp_path, item):
         find_input_images([tmp_path / item])
 
 
-def test_files_of_a_folder_that_are_no_images_are_counted_by_kind(tmp_path, monkeypatch):
-    told = []
-    monkeypatch.setattr(image_list, "print_log", lambda text, *_, **__: told.append(text))
+def test_files_of_a_folder_that_are_no_images_are_counted_by_kind(tmp_path, listen):
+    told = listen("cellseg.inference.image_list")
     touch(tmp_path, "a.tif", "b.txt", "sub/c.txt", "d.czi", "none", ".hidden.txt", "p/image.tif")
     touch(tmp_path, "p/class1.tif", "a.geojson", "a.done.json", "out/x.csv")
     (tmp_path / "a.done.json").write_text(json.dumps({"files": ["a.geojson"]}))
@@ -113,9 +112,8 @@ def test_files_of_a_folder_that_are_no_images_are_counted_by_kind(tmp_path, monk
     assert "1 no suffix" in told[0]
 
 
-def test_folder_of_images_only_says_nothing(tmp_path, monkeypatch):
-    told = []
-    monkeypatch.setattr(image_list, "print_log", lambda text, *_, **__: told.append(text))
+def test_folder_of_images_only_says_nothing(tmp_path, listen):
+    told = listen("cellseg.inference.image_list")
     touch(tmp_path, "a.tif", "b.png", "sub/image.tif", "sub/class1.tif", "sub/ignore.tif")
     find_input_images([tmp_path])
     assert not told

@@ -13,7 +13,7 @@ from pycocotools.mask import toBbox
 
 from cellseg.errors import CellsegError
 from cellseg.formats.submission import make_submission, read_image_index
-from cellseg.inference import Predictor, TileOptions, image_work
+from cellseg.inference import Predictor, TileOptions
 from cellseg.inference.image_list import InputImage, find_input_images
 from cellseg.inference.jobs import PredictionJob
 from cellseg.inference.output_folder import OutputOptions
@@ -332,10 +332,9 @@ def test_png_beside_tiff_is_predicted_too(make_predictor, tmp_path):
     [(["csv"], None, True), (["labels"], None, False), (["csv"], 0.25, False)],
 )
 def test_job_says_once_why_tables_have_no_columns_in_um(
-    make_job, monkeypatch, formats, pixel_size_um, is_told
+    make_job, listen, formats, pixel_size_um, is_told
 ):
-    told = []
-    monkeypatch.setattr(image_work, "print_log", lambda text, *_, **__: told.append(text))
+    told = listen("cellseg.inference.image_work")
     make_job(formats, pixel_size_um=pixel_size_um).run()
     about_um = [text for text in told if "no um columns" in text]
     assert len(about_um) == is_told

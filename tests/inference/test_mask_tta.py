@@ -9,7 +9,8 @@ from mmengine.model import BaseModel
 from mmengine.structures import InstanceData
 
 from cellseg.inference.mask_tta import CellTTAModel
-from cellseg.structures.rle import decode_crop, encode_label_map, rles_to_label_map
+from cellseg.structures.cells import Cells
+from cellseg.structures.rle import encode_label_map
 
 
 @MODELS.register_module(force=True)
@@ -93,11 +94,11 @@ def test_views_of_a_perfect_detector_give_its_cells_back(label_map, scale, paddi
         views = {**views, "scales": (2.0,)}  # halving would lose pixels
     (result,) = predict([pack(label_map, scale, padding)], method=method, **views)
     found = result.pred_instances
-    painted = rles_to_label_map(found.masks, shape=label_map.shape)
+    cells = Cells.from_rles(found.masks, *label_map.shape)
+    painted = cells.label_map()
     np.testing.assert_array_equal(painted > 0, label_map > 0)
     assert len(found) == 3
-    areas = [decode_crop(rle)[0].sum() for rle in found.masks]
-    np.testing.assert_allclose(found.scores.numpy() * 1000, areas, rtol=1e-4)
+    np.testing.assert_allclose(found.scores.numpy() * 1000, cells.areas, rtol=1e-4)
     expected = encode_label_map(painted)[1][np.argsort(encode_label_map(painted)[0])]
     np.testing.assert_allclose(found.bboxes.numpy(), expected, atol=1e-4)
     assert result.img_id == 7

@@ -59,13 +59,12 @@ def test_cells_above_a_score_are_those_found_without_it():
 
 
 @pytest.mark.parametrize(("limit", "num_said"), [(3, 1), (100_000, 0)])
-def test_limit_of_cells_when_an_image_reaches_it_then_is_said_once(monkeypatch, limit, num_said):
+def test_limit_of_cells_when_an_image_reaches_it_then_is_said_once(listen, limit, num_said):
     cfg = small_mask_rcnn()
     cfg.model.test_cfg.rcnn.max_per_img = limit
     torch.manual_seed(0)
     predictor = Predictor(cfg, None, device="cpu", score_thr=0.0)
-    said = []
-    monkeypatch.setattr("cellseg.inference.network.print_log", lambda text, *_: said.append(text))
+    said = listen("cellseg.inference.network")
     image = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
     for _ in range(2):
         assert len(predictor(image)) > 0

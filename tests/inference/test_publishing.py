@@ -106,14 +106,11 @@ def test_comparison_when_cells_are_lost_then_is_not_the_same():
 
 
 def test_model_when_named_then_comes_from_the_folders_and_says_its_license(
-    folder, monkeypatch, capsys
+    folder, monkeypatch, listen
 ):
     monkeypatch.setattr(model_files, "list_model_folders", lambda: [folder.parent])
     monkeypatch.setattr(model_files, "DEFAULT_MODELS", ("gone", "my-model"))
-    told = []
-    monkeypatch.setattr(
-        "cellseg.inference.model_source.print_log", lambda text, *_: told.append(text)
-    )
+    told = listen("cellseg.inference.model_source")
     for source in (open_model(), open_model("my-model")):
         assert source.path == folder
         assert source.digest() == json.loads((folder / FACTS_NAME).read_text())["weights"]["sha256"]

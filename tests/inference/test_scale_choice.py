@@ -9,7 +9,6 @@ import pytest
 from cellseg.engine.model_record import ModelRecord
 from cellseg.errors import CellsegError
 from cellseg.images import ArraySource
-from cellseg.inference import scale_choice
 from cellseg.inference.scale_choice import (
     ScaleOptions,
     choose_scale,
@@ -106,11 +105,8 @@ def test_scale_when_rounded_then_strides_are_whole_pixels(scale):
     assert rounded == pytest.approx(scale, rel=0.07)
 
 
-def test_cells_when_of_other_sizes_than_trained_then_a_warning(monkeypatch):
-    told = []
-    monkeypatch.setattr(
-        scale_choice, "print_log", lambda text, _, level=logging.INFO: told.append((text, level))
-    )
+def test_cells_when_of_other_sizes_than_trained_then_a_warning(listen):
+    told = listen("cellseg.inference.scale_choice", logging.WARNING)
     cells = find_like_trained(DISKS, 1.6)
     assert warn_of_other_sizes(cells, 1.6, RECORD, "a.tif") is None
     assert warn_of_other_sizes(cells, None, RECORD, "a.tif") is None
@@ -118,7 +114,7 @@ def test_cells_when_of_other_sizes_than_trained_then_a_warning(monkeypatch):
     assert warn_of_other_sizes(cells[:3], 8.0, RECORD, "a.tif") is None
     assert told == []
     text = warn_of_other_sizes(cells, 8.0, RECORD, "a.tif")
-    assert told == [(text, logging.WARNING)]
+    assert told == [text]
     assert "a.tif" in str(text)
     assert "12 to 50 px" in str(text)
 

@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+from dense.scenes import Scene
+from dense.stock import to_stock
+from dense.workloads_data import prepare_pipeline
+from frame import CONFIGS
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 
-from benchmarks.dense.scenes import Scene
-from benchmarks.dense.stock import CONFIGS, to_stock
-from benchmarks.dense.workloads_data import prepare_pipeline
 from cellseg.datasets.synthetic import write_sample
 from cellseg.models import roi_align_rows
 

@@ -15,42 +15,23 @@ from cellseg.scoring.outcomes import (
     classify_cells,
     measure_diameters,
 )
-from cellseg.scoring.results import ImageResult
 from cellseg.scoring.scene import build_result_scene
-from cellseg.structures.cells import Cells
-from cellseg.structures.rle import encode_crop
+from tests.scoring.squares import make_result
 
 SIDE = 40
 
 
-def make_result(truth, found):
-    """Make a result of 8 px squares: truth (x, y, label or -1), found (x, y, label, score)."""
-    gt_rles, rles = (
-        [encode_crop(np.ones((8, 8), bool), cell[0], cell[1], SIDE, SIDE) for cell in cells]
-        for cells in (truth, found)
-    )
-    labels = [cell[2] for cell in truth]
-    scores, pred_labels = [cell[3] for cell in found], [cell[2] for cell in found]
-    return ImageResult(
-        1,
-        SIDE,
-        SIDE,
-        Cells.from_rles(rles, SIDE, SIDE, pred_labels, scores),
-        Cells.from_rles(gt_rles, SIDE, SIDE, labels, ignored=[label < 0 for label in labels]),
-    )
-
-
 def test_classify_cells_when_each_kind_occurs_then_each_cell_keeps_its_place() -> None:
-    truth = [(0, 0, -1), (10, 0, 0), (20, 0, 0), (30, 0, 1)]
+    truth = [(0, 0, 8, -1), (10, 0, 8, 0), (20, 0, 8, 0), (30, 0, 8, 1)]
     found = [
-        (0, 20, 0, 0.2),  # too low a score
-        (0, 0, 0, 0.9),  # in the ignored region
-        (20, 0, 1, 0.8),  # another class
-        (10, 0, 0, 0.7),  # right
-        (10, 0, 0, 0.6),  # hidden by the one before
-        (20, 20, 1, 0.9),  # a false positive
+        (0, 20, 8, 0, 0.2),  # too low a score
+        (0, 0, 8, 0, 0.9),  # in the ignored region
+        (20, 0, 8, 1, 0.8),  # another class
+        (10, 0, 8, 0, 0.7),  # right
+        (10, 0, 8, 0, 0.6),  # hidden by the one before
+        (20, 20, 8, 1, 0.9),  # a false positive
     ]
-    outcome = classify_cells(build_result_scene(make_result(truth, found), 2))
+    outcome = classify_cells(build_result_scene(make_result(truth, found, SIDE), 2))
     assert outcome.gt_index.tolist() == [1, 2, 3]
     assert outcome.found.tolist() == [True, True, False]
     assert outcome.right.tolist() == [True, False, False]
@@ -61,20 +42,19 @@ def test_classify_cells_when_each_kind_occurs_then_each_cell_keeps_its_place() -
 
 
 def test_classify_cells_when_the_image_is_empty_then_nothing_can_be_said() -> None:
-    outcome = classify_cells(build_result_scene(make_result([], []), 2))
+    outcome = classify_cells(build_result_scene(make_result([], [], SIDE), 2))
     assert math.isnan(outcome.f1)
     assert not len(outcome.gt_index)
 
 
-cells = st.tuples(st.integers(0, 32), st.integers(0, 32), st.integers(-1, 1))
-predictions = st.tuples(
-    st.integers(0, 32), st.integers(0, 32), st.integers(0, 1), st.sampled_from([0.3, 0.6, 0.9])
-)
+places, sizes = st.integers(0, 32), st.just(8)
+cells = st.tuples(places, places, sizes, st.integers(-1, 1))
+predictions = st.tuples(places, places, sizes, st.integers(0, 1), st.sampled_from([0.3, 0.6, 0.9]))
 
 
 @given(st.lists(cells, max_size=8), st.lists(predictions, max_size=8))
 def test_classify_cells_when_summed_then_gives_the_confusion_matrix(truth, found) -> None:
-    result = make_result(truth, found)
+    result = make_result(truth, found, SIDE)
     outcome = classify_cells(build_result_scene(result, 2))
     counts = confuse_results([result], ("a", "b")).counts
     assert (~outcome.found).sum() == counts[:2, 2].sum()

@@ -2,46 +2,20 @@
 
 import math
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cellseg.scoring.average_precision import compute_average_precision
 from cellseg.scoring.precision_recall import trace_precision_recall
-from cellseg.scoring.results import ImageResult
-from cellseg.structures.cells import Cells
-from cellseg.structures.rle import encode_crop
+from tests.scoring.squares import make_result
 
 SIDE = 24
 CLASSES = ("a", "b")
 
 
-def make_result(img_id, truth, found):
-    """Make a result of squares (x, y, size, label, and whether ignored or the score)."""
-
-    def mask(x, y, size, *_):
-        return encode_crop(np.ones((size, size), bool), x, y, SIDE, SIDE)
-
-    gt_rles, rles = [mask(*t) for t in truth], [mask(*f) for f in found]
-    ignored = np.array([t[4] for t in truth], dtype=bool)
-    return ImageResult(
-        img_id,
-        SIDE,
-        SIDE,
-        Cells.from_rles(rles, SIDE, SIDE, [f[3] for f in found], [float(f[4]) for f in found]),
-        Cells.from_rles(
-            gt_rles,
-            SIDE,
-            SIDE,
-            np.where(ignored, -1, np.array([t[3] for t in truth], dtype=np.int64)),
-            ignored=ignored,
-        ),
-    )
-
-
 places = st.integers(0, SIDE - 8)
-truths = st.tuples(places, places, st.integers(3, 8), st.integers(0, 1), st.integers(0, 2))
+truths = st.tuples(places, places, st.integers(3, 8), st.sampled_from([-1, 0, 0, 1, 1]))
 founds = st.tuples(places, places, st.integers(3, 8), st.integers(0, 1), st.integers(1, 9))
 images = st.tuples(st.lists(truths, max_size=5), st.lists(founds, max_size=8))
 
@@ -50,11 +24,7 @@ images = st.tuples(st.lists(truths, max_size=5), st.lists(founds, max_size=8))
 @given(st.lists(images, max_size=3), st.sampled_from([0.5, 0.75]), st.sampled_from([2, 1000]))
 def test_trace_precision_recall_when_averaged_then_gives_the_ap_of_coco(drawn, iou_thr, max_dets):
     results = [
-        make_result(
-            number,
-            [(*t[:4], t[4] == 0) for t in truth],
-            [(*f[:4], f[4] / 10) for f in found],
-        )
+        make_result(truth, [(*f[:4], f[4] / 10) for f in found], SIDE, number)
         for number, (truth, found) in enumerate(drawn, 1)
     ]
     expected = compute_average_precision(results, CLASSES, max_dets=max_dets)
@@ -66,9 +36,9 @@ def test_trace_precision_recall_when_averaged_then_gives_the_ap_of_coco(drawn, i
 
 
 def test_trace_precision_recall_when_one_of_two_cells_is_found_then_counts_say_so() -> None:
-    truth = [(0, 0, 6, 0, False), (10, 10, 6, 0, False)]
+    truth = [(0, 0, 6, 0), (10, 10, 6, 0)]
     found = [(0, 0, 6, 0, 0.9), (0, 12, 6, 0, 0.6), (10, 10, 6, 1, 0.8)]
-    first, second = trace_precision_recall([make_result(1, truth, found)], CLASSES)
+    first, second = trace_precision_recall([make_result(truth, found, SIDE)], CLASSES)
     assert first.scores.tolist() == [0.9, 0.6]
     assert first.recall.tolist() == [0.5, 0.5]
     assert first.precision.tolist() == [1.0, 0.5]
@@ -80,9 +50,9 @@ def test_trace_precision_recall_when_one_of_two_cells_is_found_then_counts_say_s
 def test_trace_precision_recall_when_a_prediction_is_in_ignored_regions_then_it_counts_not() -> (
     None
 ):
-    truth = [(0, 0, 12, 0, True), (14, 14, 6, 0, False)]
+    truth = [(0, 0, 12, -1), (14, 14, 6, 0)]
     found = [(2, 2, 5, 0, 0.9), (14, 14, 6, 0, 0.8)]
-    curve, _ = trace_precision_recall([make_result(1, truth, found)], CLASSES)
+    curve, _ = trace_precision_recall([make_result(truth, found, SIDE)], CLASSES)
     assert curve.scores.tolist() == [0.8]
     assert curve.average == 1
 
@@ -91,7 +61,7 @@ def test_trace_precision_recall_when_detections_are_limited_then_the_best_of_eac
     None
 ):
     found = [(0, 0, 6, 0, 0.3), (0, 12, 6, 0, 0.9), (10, 10, 6, 1, 0.1)]
-    first, second = trace_precision_recall([make_result(1, [], found)], CLASSES, max_dets=1)
+    first, second = trace_precision_recall([make_result([], found, SIDE)], CLASSES, max_dets=1)
     assert first.scores.tolist() == [0.9]
     assert second.scores.tolist() == [0.1]
 

@@ -17,6 +17,7 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
 from cellseg.structures.label_map_masks import LabelMapMasks
+from tests.structures.drawn_results import assert_same, draw_results
 
 HEIGHT, WIDTH, NUM_CELLS = 90, 121, 40
 SHORT, LONG = 61, 97
@@ -77,29 +78,8 @@ def _mmdet_scope():
 
 def make_results(seed: int) -> tuple[dict, dict]:
     """Draw an image with its cells, once as label maps and once as bitmaps."""
-    rng = np.random.default_rng(seed)
-    layers = np.zeros((3, HEIGHT, WIDTH), dtype=np.int32)
-    layer_inds = rng.integers(0, 3, size=NUM_CELLS)
-    for label_id, layer in enumerate(layer_inds, start=1):
-        y, x = rng.integers(0, HEIGHT - 4), rng.integers(0, WIDTH - 4)
-        h, w = rng.integers(2, 16, size=2)
-        free = layers[layer, y : y + h, x : x + w] == 0
-        layers[layer, y : y + h, x : x + w][free] = label_id
-    masks = LabelMapMasks(layers, layer_inds, np.arange(1, NUM_CELLS + 1))
-    masks = masks[masks.areas > 0]
-    ours = {
-        "img": rng.integers(0, 256, size=(HEIGHT, WIDTH, 3), dtype=np.uint8),
-        "img_shape": (HEIGHT, WIDTH),
-        "ori_shape": (HEIGHT, WIDTH),
-        "img_id": seed,
-        "img_path": "image.tif",
-        "gt_bboxes": masks.get_bboxes("hbox"),
-        "gt_bboxes_labels": rng.integers(0, 4, size=len(masks)),
-        "gt_ignore_flags": rng.random(len(masks)) < 0.1,
-        "gt_masks": masks,
-    }
-    stock = copy.deepcopy(ours) | {"gt_masks": masks.to_bitmap()}
-    return ours, stock
+    ours = draw_results(seed, HEIGHT, WIDTH, NUM_CELLS)
+    return ours, copy.deepcopy(ours) | {"gt_masks": ours["gt_masks"].to_bitmap()}
 
 
 def run(transforms: list[dict], results: dict, seed: int) -> dict | None:
@@ -110,19 +90,6 @@ def run(transforms: list[dict], results: dict, seed: int) -> dict | None:
         if results is None:
             return None
     return results
-
-
-def assert_same(ours: dict | None, stock: dict | None) -> None:
-    if stock is None:
-        assert ours is None
-        return
-    assert isinstance(ours["gt_masks"], LabelMapMasks)
-    assert ours["img_shape"] == stock["img_shape"]
-    assert np.array_equal(ours["img"], stock["img"])
-    assert torch.equal(ours["gt_bboxes"].tensor, stock["gt_bboxes"].tensor)
-    assert np.array_equal(ours["gt_bboxes_labels"], stock["gt_bboxes_labels"])
-    assert np.array_equal(ours["gt_ignore_flags"], stock["gt_ignore_flags"])
-    assert np.array_equal(ours["gt_masks"].to_ndarray(), stock["gt_masks"].to_ndarray())
 
 
 @pytest.mark.parametrize("name", PIPELINES)

@@ -13,7 +13,6 @@ from pycocotools import mask as coco_mask
 from cellseg.structures import rle as rle_module
 from cellseg.structures.rle import (
     count_covered,
-    decode_crop,
     decode_runs,
     encode_columns,
     encode_crop,
@@ -21,8 +20,8 @@ from cellseg.structures.rle import (
     encode_label_map,
     measure_label_map,
     measure_rles,
-    rles_to_label_map,
 )
+from cellseg.structures.runs import paint_runs
 
 KNOWN_COUNTS = "nWW14W<3M3N2O0O2O000O10000O100001N100000O0100O2N2LjfZ4"
 
@@ -117,66 +116,30 @@ def test_encode_label_map_when_not_an_integer_map_then_says_so(bad):
 
 @quick
 @given(mask=hnp.arrays(bool, shapes(14)))
-def test_decode_crop_when_coded_by_pycocotools_then_gives_the_tight_crop(mask):
-    coded = coco_encode(mask)
-    crop, x0, y0 = decode_crop(coded)
-    assert np.array_equal(place(crop, x0, y0, *mask.shape), mask)
-    if mask.any():
-        assert crop.any(axis=0)[[0, -1]].all()
-        assert crop.any(axis=1)[[0, -1]].all()
-        assert encode_crop(crop, x0, y0, *mask.shape) == coded
-    else:
-        assert (crop.shape, x0, y0) == ((0, 0), 0, 0)
+def test_decode_runs_when_coded_by_pycocotools_then_paints_the_mask(mask):
+    runs = decode_runs([coco_encode(mask)])
+    assert np.array_equal(paint_runs(runs, np.zeros(1), *mask.shape), mask)
 
 
 @quick
 @given(seed=st.integers(0, 1000))
-def test_decode_crop_when_image_is_large_then_long_counts_survive(seed):
+def test_encode_crop_when_image_is_large_then_long_counts_survive(seed):
     rng = np.random.default_rng(seed)
     height, width = rng.integers(500, 3000, size=2)
     crop = rng.random((40, 30)) < 0.7
-    crop[0, 0] = crop[-1, -1] = crop[0, -1] = crop[-1, 0] = True
     x0, y0 = rng.integers(0, width - 30), rng.integers(0, height - 40)
     coded = encode_crop(crop, x0, y0, height, width)
-    got, got_x0, got_y0 = decode_crop(coded)
-    assert (got_x0, got_y0) == (x0, y0)
-    assert np.array_equal(got, crop)
-    assert coco_mask.area(coded) == crop.sum()
+    assert measure_rles([coded])[1] == crop.sum()
     full = coco_mask.decode(coded)
     assert np.array_equal(full[y0 : y0 + 40, x0 : x0 + 30], crop)
     assert full.sum() == crop.sum()
 
 
 @quick
-@given(masks=hnp.arrays(bool, st.tuples(st.integers(0, 5), st.just(7), st.just(9))), data=st.data())
-def test_rles_to_label_map_when_masks_overlap_then_the_higher_score_wins(masks, data):
-    scores = data.draw(
-        st.none()
-        | st.lists(st.sampled_from([0.1, 0.5, 0.9]), min_size=len(masks), max_size=len(masks))
-    )
-    got = rles_to_label_map([coco_encode(mask) for mask in masks], scores, shape=(7, 9))
-    expected = np.zeros((7, 9), dtype=np.int32)
-    ranks = [(0 if scores is None else scores[i], -i) for i in range(len(masks))]
-    for index in sorted(range(len(masks)), key=ranks.__getitem__):
-        expected[masks[index]] = index + 1
-    assert got.dtype == np.int32
-    assert np.array_equal(got, expected)
-
-
-def test_rles_to_label_map_when_nothing_tells_the_size_then_asks_for_it():
-    with pytest.raises(ValueError, match="give its shape"):
-        rles_to_label_map([])
-    with pytest.raises(ValueError, match="size 3 x 3"):
-        rles_to_label_map([coco_encode(np.ones((2, 2)))], shape=(3, 3))
-    with pytest.raises(ValueError, match="1 masks came with 2 scores"):
-        rles_to_label_map([coco_encode(np.ones((2, 2)))], scores=[1, 2])
-
-
-@quick
 @given(label_map=label_maps)
-def test_rles_to_label_map_when_cells_do_not_overlap_then_inverts_encode_label_map(label_map):
+def test_decode_runs_when_cells_do_not_overlap_then_inverts_encode_label_map(label_map):
     ids, _, _, rles = encode_label_map(label_map)
-    got = rles_to_label_map(rles, shape=label_map.shape)
+    got = paint_runs(decode_runs(rles), np.zeros(len(rles)), *label_map.shape)
     assert np.array_equal(np.concatenate(([0], ids))[got], np.where(label_map > 0, label_map, 0))
 
 

@@ -6,12 +6,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from cellseg.structures.rle import RLE, crops_to_runs, decode_runs, rles_to_label_map
+from cellseg.structures.rle import RLE, crops_to_runs, decode_runs
 from cellseg.structures.runs import (
+    Crop,
     Runs,
     concatenate_runs,
     overlap_runs,
     overlap_within,
+    paint_runs,
     resolve_overlaps,
     run_areas,
     select_runs,
@@ -43,6 +45,19 @@ def bitmaps(draw: st.DrawFn) -> NDArray[np.bool_]:
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     share = draw(st.sampled_from([0.0, 0.1, 0.5, 0.9, 1.0]))
     return rng.random((count, HEIGHT, WIDTH)) < share
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.tuples(*[st.integers(-3, 9)] * 4), st.tuples(*[st.integers(0, 6)] * 4))
+def test_window_of_a_crop_always_shows_the_image_there(
+    places: tuple[int, int, int, int], sides: tuple[int, int, int, int]
+) -> None:
+    (x0, y0, x1, y1), (width, height, across, down) = places, sides
+    mask = np.random.default_rng(width + 7 * height).random((height, width)) < 0.5
+    image = np.zeros((30, 30), dtype=bool)  # begins at -5, -5
+    image[y0 + 5 : y0 + 5 + height, x0 + 5 : x0 + 5 + width] = mask
+    shown = Crop(mask, x0, y0).window(x1, y1, x1 + across, y1 + down)
+    np.testing.assert_array_equal(shown, image[y1 + 5 :, x1 + 5 :][:down, :across])
 
 
 @settings(max_examples=60, deadline=None)
@@ -82,12 +97,25 @@ def test_union_runs_when_masks_overlap_then_equals_any(masks: NDArray[np.bool_])
 
 @settings(max_examples=60, deadline=None)
 @given(bitmaps(), st.lists(st.sampled_from([0.1, 0.5, 0.9]), min_size=5, max_size=5))
+def test_paint_runs_when_masks_overlap_then_the_higher_score_wins(
+    masks: NDArray[np.bool_], scores: list[float]
+) -> None:
+    got = paint_runs(decode_runs(encode(masks)), np.array(scores[: len(masks)]), HEIGHT, WIDTH)
+    expected = np.zeros((HEIGHT, WIDTH), dtype=np.int32)
+    for index in sorted(range(len(masks)), key=lambda i: (scores[i], -i)):
+        expected[masks[index]] = index + 1
+    assert got.dtype == np.int32
+    np.testing.assert_array_equal(got, expected)
+
+
+@settings(max_examples=60, deadline=None)
+@given(bitmaps(), st.lists(st.sampled_from([0.1, 0.5, 0.9]), min_size=5, max_size=5))
 def test_resolve_overlaps_when_one_group_then_equals_the_painted_label_map(
     masks: NDArray[np.bool_], scores: list[float]
 ) -> None:
-    rles, score = encode(masks), np.array(scores[: len(masks)])
-    label_map = rles_to_label_map(rles, score, shape=(HEIGHT, WIDTH))
-    runs = resolve_overlaps(decode_runs(rles), score, np.zeros(len(masks), dtype=np.int64))
+    given_runs, score = decode_runs(encode(masks)), np.array(scores[: len(masks)])
+    label_map = paint_runs(given_runs, score, HEIGHT, WIDTH)
+    runs = resolve_overlaps(given_runs, score, np.zeros(len(masks), dtype=np.int64))
     expected = label_map == np.arange(1, len(masks) + 1)[:, None, None]
     np.testing.assert_array_equal(paint(runs, len(masks)), expected)
     assert (np.diff(runs.owners) >= 0).all()

@@ -1,26 +1,17 @@
 """The log tool, run as a person runs it."""
 
 import json
-import runpy
-import sys
 from pathlib import Path
 
 import pytest
 
-TOOL = Path(__file__).parents[2] / "tools" / "analysis_tools" / "analyze_logs.py"
-
 
 @pytest.fixture
-def run(monkeypatch, capsys):
+def run(run_tool):
     """Return a function that runs the tool and gives what it printed."""
 
     def call(*arguments: object, status: int = 0) -> str:
-        monkeypatch.setattr(sys, "argv", [str(TOOL), *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            runpy.run_path(str(TOOL), run_name="__main__")
-        captured = capsys.readouterr()
-        assert ended.value.code == status, captured.err
-        return captured.err if status else captured.out
+        return run_tool("analysis_tools/analyze_logs.py", *arguments).told(status)
 
     return call
 

@@ -1,10 +1,7 @@
 """The converters, run as a person runs them: into the layout, out of it, and back again."""
 
 import json
-import runpy
 import shutil
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,22 +14,15 @@ from cellseg.images import read_cell_image, read_label_map
 from cellseg.structures.cell_masks import CellMasks
 from cellseg.structures.rle import encode_label_map
 
-FOLDER = Path(__file__).parents[2] / "tools" / "dataset_converters"
 RNG = np.random.default_rng(0)
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
+def run(run_tool):
     """Return a function that runs a converter and gives what it printed."""
 
     def call(name, *arguments, status=0):
-        tool = FOLDER / f"{name}.py"
-        monkeypatch.setattr(sys, "argv", [str(tool), *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            runpy.run_path(str(tool), run_name="__main__")
-        captured = capsys.readouterr()
-        assert ended.value.code == status, captured.err
-        return captured.err if status else captured.out
+        return run_tool(f"dataset_converters/{name}.py", *arguments).told(status)
 
     return call
 

@@ -1,24 +1,16 @@
 """tools/draw_sample_data.py draws once, keeps what is there, and refuses to mix."""
 
-import runpy
 from pathlib import Path
 
 import pytest
 
-TOOL = Path(__file__).parents[2] / "tools" / "draw_sample_data.py"
-
 
 @pytest.fixture
-def draw(monkeypatch, capsys):
+def draw(run_tool):
     """Return a function that runs the tool and returns what it printed."""
 
     def run(*arguments: str, status: int = 0) -> str:
-        monkeypatch.setattr("sys.argv", ["draw_sample_data.py", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            runpy.run_path(str(TOOL), run_name="__main__")
-        captured = capsys.readouterr()
-        assert ended.value.code == status, captured.err
-        return captured.err if status else captured.out
+        return run_tool("draw_sample_data.py", *arguments).told(status)
 
     return run
 

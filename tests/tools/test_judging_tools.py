@@ -4,10 +4,9 @@ import csv
 import json
 import pickle
 import re
-import runpy
-import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,7 +17,6 @@ from matplotlib import pyplot as plt
 from cellseg.engine.data_source import open_data
 from cellseg.structures.rle import encode_label_map
 
-TOOLS = Path(__file__).parents[2] / "tools"
 SHAPE = (48, 64)
 
 CONFIG = """
@@ -82,17 +80,12 @@ def config(root: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[int, str]]:
+def run(run_tool: Callable[..., Any]) -> Callable[..., tuple[int, str]]:
     """Return a function that runs a tool and gives its exit status and what it said."""
 
     def call(tool: str, *arguments: object) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", [tool, *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            runpy.run_path(str(TOOLS / tool), run_name="__main__")
-        said = capsys.readouterr()
-        return int(caught.value.code or 0), said.out + said.err
+        done = run_tool(tool, *arguments)
+        return done.status, done.out + done.errors
 
     return call
 

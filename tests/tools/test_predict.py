@@ -1,4 +1,3 @@
-import importlib
 import json
 import os
 import subprocess
@@ -11,11 +10,13 @@ import torch
 
 from cellseg.cli.predict import add_tool_arguments
 from cellseg.cli.running import build_parser
+from cellseg.cli.tasks import predict
 from cellseg.errors import CellsegError
 
 from ..inference.oracle import draw_label_map, oracle_config, paint_label_map
 
 ROOT = Path(__file__).resolve().parents[2]
+TOOL = ROOT / "tools" / "predict.py"
 CONFIG = "mask-rcnn_r18_small-anchor"
 
 
@@ -36,27 +37,21 @@ def setting(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
-def predict():
-    """Return the module that does the tool's work."""
-    return importlib.import_module("cellseg.cli.tasks.predict")
+def execute(*words, paths=(ROOT, ROOT / "tests" / "inference")):
+    """Run Python with these words, and modules from these folders."""
+    search = os.pathsep.join(map(str, paths))
+    return subprocess.run(
+        [sys.executable, *map(str, words)],
+        env={**os.environ, "PYTHONPATH": search, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
 
 
 def run(setting, out, *flags):
-    command = [
-        sys.executable,
-        str(ROOT / "tools" / "predict.py"),
-        str(setting / "config.py"),
-        str(setting / "weights.pth"),
-        *map(str, flags),
-        "--out",
-        str(out),
-        "--device",
-        "cpu",
-    ]
-    paths = [str(ROOT), str(ROOT / "tests" / "inference")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    config, weights = setting / "config.py", setting / "weights.pth"
+    return execute(TOOL, config, weights, *flags, "--out", out, "--device", "cpu")
 
 
 @pytest.mark.slow
@@ -79,14 +74,14 @@ def test_predict_of_good_and_bad_files_resumes_and_says_so(setting, tmp_path):
     assert "1 image predicted, 1 finished before, 0 failed." in second.stdout
 
 
-def test_predict_under_torchrun_names_the_new_way(predict, monkeypatch):
+def test_predict_under_torchrun_names_the_new_way(monkeypatch):
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "4")
     with pytest.raises(CellsegError, match=r"no longer shared out by torchrun; .*--dask local:4"):
         predict.refuse_launcher()
 
 
-def test_predict_of_a_url_without_workers_says_how(predict):
+def test_predict_of_a_url_without_workers_says_how():
     words = ["c.py", "w.pth", "https://127.0.0.1/a.tif"]
     args = build_parser("", add_tool_arguments).parse_args(words)
     with pytest.raises(CellsegError, match="is a URL; give --dask local:1"):
@@ -102,30 +97,15 @@ def test_predict_without_dask_never_imports_it(setting, tmp_path):
         "sys.exit(status)"
     )
     image = setting / "images" / "small3.tif"
-    command = [sys.executable, "-c", script, "predict", str(image), "--device", "cpu"]
-    command += ["--config", str(setting / "config.py"), "--out", str(tmp_path / "out")]
-    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "inference")])
-    result = subprocess.run(
-        [*command, "--checkpoint", str(setting / "weights.pth")],
-        env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    words = ["--config", setting / "config.py", "--checkpoint", setting / "weights.pth"]
+    words += ["--out", tmp_path / "out", "--device", "cpu"]
+    result = execute("-c", script, "predict", image, *words)
     assert result.returncode == 0, result.stderr
 
 
 def test_predict_without_a_checkpoint_file_is_one_sentence(setting, tmp_path):
-    result = subprocess.run(
-        [
-            *(sys.executable, str(ROOT / "tools" / "predict.py"), str(setting / "config.py")),
-            *("gone.pth", str(setting / "images"), "--out", str(tmp_path / "out")),
-        ],
-        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'inference'}"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    images = setting / "images"
+    result = execute(TOOL, setting / "config.py", "gone.pth", images, "--out", tmp_path / "out")
     assert result.returncode == 1
     assert "error: The checkpoint gone.pth does not exist" in result.stderr
     assert "Traceback" not in result.stderr
@@ -142,10 +122,10 @@ def test_predict_without_a_checkpoint_file_is_one_sentence(setting, tmp_path):
     ],
 )
 def test_flags_that_make_no_sense_are_refused_before_predicting(
-    predict, setting, tmp_path, monkeypatch, flags, message
+    setting, tmp_path, monkeypatch, flags, message
 ):
     monkeypatch.setattr(predict.PredictionJob, "run", lambda *arguments: pytest.fail("it ran"))
-    monkeypatch.setattr(predict, "set_thread_counts", lambda *launcher: 1)
+    monkeypatch.setattr("set_thread_counts", lambda *launcher: 1)
     monkeypatch.syspath_prepend(ROOT / "tests" / "inference")
     monkeypatch.chdir(tmp_path)
     Path("FILE").touch()
@@ -175,15 +155,8 @@ def test_predict_with_an_ensemble_of_equal_models_finds_the_same_cells(setting, 
 
 def test_predict_to_parquet_without_its_extra_says_so_before_predicting(setting, tmp_path):
     (tmp_path / "pyarrow.py").write_text("raise ImportError")
-    command = [sys.executable, str(ROOT / "tools" / "predict.py"), CONFIG, "w.pth", "images"]
-    paths = os.pathsep.join([str(tmp_path), str(ROOT)])
-    result = subprocess.run(
-        [*command, "--out", str(tmp_path / "out"), "--format", "parquet"],
-        env={**os.environ, "PYTHONPATH": paths},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    words = [CONFIG, "w.pth", "images", "--out", tmp_path / "out", "--format", "parquet"]
+    result = execute(TOOL, *words, paths=(tmp_path, ROOT))
     assert result.returncode == 1
     assert "error: Parquet needs the extra parquet" in result.stderr
     assert "Traceback" not in result.stderr

@@ -1,9 +1,8 @@
 """The report tool, run as a person runs it."""
 
 import json
-import runpy
-import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,6 @@ import tifffile
 
 from cellseg.engine.data_source import open_data
 
-TOOL = Path(__file__).parents[2] / "tools" / "analysis_tools" / "report.py"
 SHAPE = (48, 64)
 
 CONFIG = """
@@ -25,16 +23,9 @@ test_evaluator = [dict(type="CellMetric", max_dets=77)]
 
 
 @pytest.fixture
-def run(monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
+def run(run_tool) -> Callable[..., tuple[int, str, str]]:
     """Return a function that runs the tool and gives status, output and errors."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", [str(TOOL), *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            runpy.run_path(str(TOOL), run_name="__main__")
-        return int(ended.value.code or 0), *capsys.readouterr()
-
-    return call
+    return partial(run_tool, "analysis_tools/report.py")
 
 
 @pytest.fixture

@@ -3,16 +3,11 @@
 import contextlib
 import io
 import re
-import runpy
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 from pycocotools.coco import COCO
-
-TOOL = Path(__file__).parents[2] / "tools" / "dataset_converters" / "tiff2coco.py"
 
 
 @pytest.fixture
@@ -32,15 +27,12 @@ def root(tmp_path):
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
+def run(run_tool):
     """Return a function that runs the tool and gives its exit status and what it printed."""
 
     def call(*arguments):
-        monkeypatch.setattr(sys, "argv", [str(TOOL), *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            runpy.run_path(str(TOOL), run_name="__main__")
-        captured = capsys.readouterr()
-        return ended.value.code, captured.out + captured.err
+        done = run_tool("dataset_converters/tiff2coco.py", *arguments)
+        return done.status, done.out + done.errors
 
     return call
 

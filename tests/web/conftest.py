@@ -10,7 +10,9 @@ import cv2
 import pytest
 import tifffile
 
-from .stand_in import BlobFinder, draw_blobs
+from cellseg.web.page_images import PageImage
+
+from .stand_in import CLASS_NAMES, BlobFinder, draw_blobs, edit
 
 if TYPE_CHECKING:
     from .serving import Served
@@ -36,6 +38,17 @@ def draw(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return make
+
+
+@pytest.fixture
+def image(draw: Callable[..., Path], tmp_path: Path) -> PageImage:
+    """Return an image of 96 px with two cells: one is of the second class."""
+    image = PageImage("k", "a.png", draw(4, "a.png"), tmp_path / "folder")
+    image.open({}, CLASS_NAMES)
+    for label, x in ((0, 10), (1, 40)):
+        points = [[x, 10], [x + 10, 10], [x + 10, 20], [x, 20]]
+        edit(image, do="draw", label=label, points=points)
+    return image
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,8 @@ from cellseg.inference.tiles import make_tile_grid
 from cellseg.palette import choose_palette
 from cellseg.structures.cells import Cells
 from cellseg.structures.rle import encode_label_map
+from cellseg.web.cell_edits import make_step
+from cellseg.web.page_images import PageImage
 
 CLASS_NAMES = ("epithelial", "<b>round</b>")
 TILE_PX = 256
@@ -109,3 +111,9 @@ def draw_blobs(count: int, size: int = 96) -> np.ndarray:
         y, x = 6 + 22 * (index // 4), 6 + 22 * (index % 4)
         image[y : y + 12, x : x + 12] = (90, 40, 110)
     return image
+
+
+def edit(image: PageImage, **action: object) -> None:
+    """Apply an action of the page to an open image."""
+    assert image.opened is not None
+    image.opened.log.apply(make_step(image.opened.log, image.canvas(len(CLASS_NAMES)), action))

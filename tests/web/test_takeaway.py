@@ -1,12 +1,8 @@
 """What is taken away: the cells that are shown."""
 
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
 
 from cellseg.errors import CellsegError
-from cellseg.web.cell_edits import make_step
 from cellseg.web.edit_log import PageCell
 from cellseg.web.page_images import PageImage
 from cellseg.web.takeaway import CellFilter, collect_cells
@@ -14,22 +10,6 @@ from cellseg.web.takeaway import CellFilter, collect_cells
 from .stand_in import CLASS_NAMES
 
 CELL = PageCell.make(1, 1, 0.6, [[2, 3, 10, 10, -10]])
-
-
-@pytest.fixture
-def image(draw: Callable[..., Path], tmp_path: Path) -> PageImage:
-    """Return an image with two cells: one is of the second class."""
-    image = PageImage("k", "a.png", draw(4, "a.png"), tmp_path / "folder")
-    image.open({}, CLASS_NAMES)
-    for label, x in ((0, 10), (1, 40)):
-        points = [[x, 10], [x + 10, 10], [x + 10, 20], [x, 20]]
-        edit(image, do="draw", label=label, points=points)
-    return image
-
-
-def edit(image: PageImage, **action: object) -> None:
-    assert image.opened is not None
-    image.opened.log.apply(make_step(image.opened.log, image.canvas(2), action))
 
 
 @pytest.mark.parametrize(

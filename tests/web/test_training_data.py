@@ -2,7 +2,6 @@
 
 import io
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,27 +13,10 @@ from cellseg.engine.fine_tuning import open_training_folder
 from cellseg.errors import CellsegError
 from cellseg.images import read_cell_image, read_label_map
 from cellseg.web import training_data as module
-from cellseg.web.cell_edits import make_step
 from cellseg.web.page_images import PageImage
 from cellseg.web.training_data import ReviewedImage, write_training_data
 
-from .stand_in import CLASS_NAMES
-
-
-@pytest.fixture
-def image(draw: Callable[..., Path], tmp_path: Path) -> PageImage:
-    """Return an image of 96 px with two cells: one is of the second class."""
-    image = PageImage("k", "a.png", draw(4, "a.png"), tmp_path / "folder")
-    image.open({}, CLASS_NAMES)
-    for label, x in ((0, 10), (1, 40)):
-        points = [[x, 10], [x + 10, 10], [x + 10, 20], [x, 20]]
-        edit(image, do="draw", label=label, points=points)
-    return image
-
-
-def edit(image: PageImage, **action: object) -> None:
-    assert image.opened is not None
-    image.opened.log.apply(make_step(image.opened.log, image.canvas(2), action))
+from .stand_in import CLASS_NAMES, edit
 
 
 def review(image: PageImage, x1: float, y1: float, x2: float, y2: float) -> None:

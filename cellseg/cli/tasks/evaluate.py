@@ -115,6 +115,25 @@ def run(args: argparse.Namespace) -> None:
         )
 
 
+def find_trained(args: argparse.Namespace) -> tuple[Path, Path]:
+    """Find the work folder of a config and the last checkpoint in it.
+
+    Raises:
+        CellsegError: If nothing was trained with the config.
+    """
+    config = read_config(args.truth, parse_cfg_options(args.cfg_options))
+    work_dir = Path(config.get("work_dir") or Path("work_dirs") / Path(args.truth).stem)
+    checkpoint = find_resumable_checkpoint(work_dir)
+    if checkpoint is None:
+        is_of_project = Path(args.truth).name == CONFIG_NAME
+        source = show_path(Path(args.truth).parent) if is_of_project else args.truth
+        raise CellsegError(
+            f"{show_path(work_dir)}: no trained model is there; run `cellseg train "
+            f"{quote(source)}` first, or give predictions."
+        )
+    return work_dir, checkpoint
+
+
 def predict_split(args: argparse.Namespace) -> tuple[Path, Path]:
     """Predict the images of a config's split with the last checkpoint of its work folder.
 
@@ -134,16 +153,7 @@ def predict_split(args: argparse.Namespace) -> tuple[Path, Path]:
             f"Only the test images of a config are predicted here; leave out --split {args.split}, "
             "or give predictions."
         )
-    config = read_config(args.truth, parse_cfg_options(args.cfg_options))
-    work_dir = Path(config.get("work_dir") or Path("work_dirs") / Path(args.truth).stem)
-    checkpoint = find_resumable_checkpoint(work_dir)
-    if checkpoint is None:
-        is_of_project = Path(args.truth).name == CONFIG_NAME
-        source = show_path(Path(args.truth).parent) if is_of_project else args.truth
-        raise CellsegError(
-            f"{show_path(work_dir)}: no trained model is there; run `cellseg train "
-            f"{quote(source)}` first, or give predictions."
-        )
+    work_dir, checkpoint = find_trained(args)
     write_result(f"Predicting the {args.split} images with {show_path(checkpoint)} ...")
     results = work_dir / "results.json"
     test.run(

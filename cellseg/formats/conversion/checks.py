@@ -65,7 +65,7 @@ def warn_of_enclosing(drawn: _Drawn, shape: tuple[int, int], image: str) -> list
     a cell that engulfed another, is no mistake.
 
     Args:
-        drawn: Annotations with their masks by place; regions to ignore are not looked at.
+        drawn: Annotations with their masks by place; regions to ignore are not checked.
         shape: Height and width of the image in pixels.
         image: Its name.
 

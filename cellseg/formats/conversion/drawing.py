@@ -38,7 +38,7 @@ def draw_polygons(polygons: Sequence[Sequence[Ring]], height: int, width: int) -
 
     Args:
         polygons: Polygons, each an exterior ring and its holes; a ring is a list of x, y positions
-            (further numbers are not looked at), closed or not. Where a ring crosses itself, all
+            (further numbers are not read), closed or not. Where a ring crosses itself, all
             that it winds around is inside.
         height: Image height in pixels.
         width: Image width in pixels.

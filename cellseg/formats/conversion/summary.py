@@ -1,4 +1,4 @@
-"""Tell what a conversion wrote, what it left out, and why."""
+"""Report what a conversion wrote, what it left out, and why."""
 
 from __future__ import annotations
 

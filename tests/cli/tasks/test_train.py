@@ -32,10 +32,9 @@ def test_train_when_flags_contradict_then_one_sentence(words, reason):
 
 
 def test_train_when_the_folder_holds_an_earlier_training_then_warns_unless_resumed(
-    tmp_path, monkeypatch
+    tmp_path, listen
 ):
-    said = []
-    monkeypatch.setattr(train, "print_log", lambda text, *_: said.append(text))
+    said = listen("cellseg.cli.tasks.train")
     train.warn_of_earlier_training(Config({"work_dir": str(tmp_path)}))
     assert not said
     torch.save({"state_dict": {}}, tmp_path / "epoch_2.pth")
