@@ -104,6 +104,11 @@ def find_pages(path: Path, tiff: tifffile.TiffFile) -> list[Any]:
     first = tiff.pages.first
     if not first.subifds and not _has_second_page(tiff):
         return [first]
+    if len(first.subifds or ()) > _MOST_PAGES:
+        raise CellDataError(
+            f"{path}: its first page has {len(first.subifds)} pages below it; a pyramid has at "
+            f"most {_MOST_PAGES} levels, save it again."
+        )
     series = _main_series(path, tiff) if tiff.is_scn else tiff.series[0]
     found: list[Any] = [level.pages[0] for level in series.levels]
     return [page.aspage() for page in found] or [first]

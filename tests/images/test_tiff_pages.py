@@ -290,3 +290,13 @@ def test_tiff_of_far_too_many_pages_is_refused_before_they_are_read(tmp_path, mo
     monkeypatch.setattr("cellseg.images.tiff_pages._MOST_LISTED", 4)
     with pytest.raises(CellDataError, match=r"many.tif: holds more than 4 pages"):
         read_cell_image(path)
+
+
+def test_tiff_with_far_too_many_pages_below_its_first_is_refused_at_once(tmp_path):
+    path = tmp_path / "file.tif"
+    with tifffile.TiffWriter(path) as writer:
+        writer.write(RGB, photometric="rgb", subifds=101)
+        for _ in range(101):
+            writer.write(RGB[:4, :4], photometric="rgb")
+    with pytest.raises(CellDataError, match=r"file\.tif: its first page has 101 pages below it"):
+        open_image(path)
