@@ -34,7 +34,6 @@ from cellseg.formats.prediction_set import TruthImage
 from cellseg.formats.submission import read_image_index
 from cellseg.images import open_image, read_cell_image, read_label_map, read_stored_image
 from cellseg.inference.image_list import InputImage
-from cellseg.inference.model_source import open_model
 from cellseg.inference.output_folder import OutputFolder, OutputOptions
 from cellseg.inference.predictor import Predictor, TileCells
 from cellseg.structures.cells import Cells
@@ -276,13 +275,7 @@ def read_model(path: Path) -> None:
         weights.symlink_to(MODEL / "model.safetensors")
     if path.name != "model.json":
         (path.parent / "model.json").write_bytes((MODEL / "model.json").read_bytes())
-    open_model(path.parent)
-
-
-def build_model(path: Path) -> None:
-    """Open a model folder and build its network."""
-    read_model(path)
-    Predictor(path.parent)
+    Predictor(path.parent, device="cpu")
 
 
 def read_indices(path: Path) -> None:
@@ -341,7 +334,6 @@ READERS: dict[str, Read] = {
     "index": read_indices,
     "cache": read_cache,
     "model": read_model,
-    "built": build_model,
     "slide": read_levels,
     "data": read_data,
     "groups": read_groups,
