@@ -1,11 +1,15 @@
-"""Write files so that a reader never sees half of one."""
+"""Write files so that a reader never sees half of one; read those that may be damaged."""
 
 import errno
 import os
 import tempfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 def write_atomically(path: str | Path, content: bytes | str | Callable[[BinaryIO], object]) -> Path:
@@ -57,6 +61,20 @@ def read_text(path: str | Path, encoding: str = "utf-8") -> str:
     if path.exists() and not path.is_file():
         raise OSError(errno.EINVAL, "is no regular file", str(path))
     return path.read_text(encoding=encoding)
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Read an npz file that `numpy.savez` wrote, in memory that its size bounds.
+
+    Raises:
+        ValueError: If it is packed, so that it could become far larger than it is.
+        Exception: Nearly any, if it is damaged; nothing is unpickled.
+    """
+    with zipfile.ZipFile(path) as archive:
+        if sum(entry.file_size for entry in archive.infolist()) > path.stat().st_size:
+            raise ValueError("it is packed")
+    with np.load(path, allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}
 
 
 def _current_umask() -> int:

@@ -8,6 +8,7 @@ only `step`, which is the epoch in runs by epoch, and so must be brought to iter
 import json
 import logging
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 Axis = Literal["iter", "epoch", "minutes"]
 Record = dict[str, Any]
 _NOT_KEYS = ("iter", "step", "epoch")
+_MOST_STEPS = 2**40
 _logger = logging.getLogger(__name__)
 
 
@@ -170,9 +172,9 @@ def read_records(log: str | Path) -> list[Record]:
             continue
         try:
             record = json.loads(line)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):  # ValueError of a number of thousands of digits, too
             record = None
-        if isinstance(record, dict):
+        if isinstance(record, dict) and _has_usable_numbers(record):
             records.append(record)
         else:
             num_cut += 1
@@ -181,6 +183,15 @@ def read_records(log: str | Path) -> list[Record]:
     if num_cut:
         _logger.warning("Lines of %s that were cut and are left out: %d.", log, num_cut)
     return records
+
+
+def _has_usable_numbers(record: Record) -> bool:
+    """Return whether the steps of a record are counts, and its times are numbers."""
+    steps = [record[key] for key in _NOT_KEYS if key in record]
+    times = [record[key] for key in ("time", "data_time") if key in record]
+    return all(type(step) is int and 0 <= step < _MOST_STEPS for step in steps) and all(
+        isinstance(time, float) or (type(time) is int and time < _MOST_STEPS) for time in times
+    )
 
 
 def count_iters_per_epoch(train: Sequence[Record]) -> int | None:
@@ -195,7 +206,7 @@ def count_iters_per_epoch(train: Sequence[Record]) -> int | None:
     Returns:
         The iterations; the last one seen if only a first epoch was; None without epochs.
     """
-    counted = [(record["iter"], record["epoch"]) for record in train if "epoch" in record]
+    counted = [(record["iter"], record["epoch"]) for record in train if record.get("epoch")]
     if not counted:
         return None
     at_least = max(math.ceil(iteration / epoch) for iteration, epoch in counted)
@@ -265,7 +276,9 @@ def _number_keys(records: Sequence[Record]) -> list[str]:
 
 def _is_number(value: Any) -> bool:
     """Return whether a logged value is a finite number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) < sys.float_info.max  # a whole number can be larger
 
 
 def _name_run(run: str | Path, logs: Sequence[Path]) -> str:

@@ -92,15 +92,22 @@ def make_row(
 def _read_kept(path: Path) -> dict[str, Row]:
     """Read what an earlier table says that a new run cannot know."""
     try:
-        text = path.read_text("utf-8")
-    except OSError:
+        rows = list(csv.DictReader(io.StringIO(path.read_text("utf-8"))))
+    except (OSError, ValueError, csv.Error):  # only what was measured is lost
         return {}
-    rows = csv.DictReader(io.StringIO(text))
     return {
         row["image"]: {name: row.get(name) or None for name in _KEPT}
         for row in rows
-        if row.get("image")
+        if row.get("image") and _is_time(row.get("seconds"))
     }
+
+
+def _is_time(text: str | None) -> bool:
+    """Return whether a cell of the table holds seconds, or nothing."""
+    try:
+        return float(text or 0) >= 0
+    except ValueError:
+        return False
 
 
 def _write_parquet(rows: Sequence[Row], path: Path) -> None:

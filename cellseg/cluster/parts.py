@@ -7,12 +7,11 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
-from zipfile import BadZipFile
 
 import numpy as np
 
 from cellseg.errors import CellsegError
-from cellseg.fileio import write_atomically
+from cellseg.fileio import read_arrays, write_atomically
 from cellseg.inference.predictor import TileCells
 from cellseg.structures.cells import Cells
 from cellseg.structures.rle import RLE
@@ -94,12 +93,11 @@ class PartStore:
         """Read one part."""
         path = self._path_of(part)
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                return self._parse({name: arrays[name] for name in arrays.files})
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+            return self._parse(read_arrays(path))
+        except Exception as error:  # a damaged file makes numpy raise nearly anything
             raise CellsegError(
-                f"{path}: the cells of a part of the image cannot be read ({error}); remove the "
-                "file and run the same command again."
+                f"{path}: the cells of a part of the image cannot be read ({error!s:.200}); remove "
+                "the file and run the same command again."
             ) from error
 
     def _parse(self, arrays: dict[str, np.ndarray]) -> TileCells:

@@ -10,7 +10,6 @@ import json
 import logging
 import os
 import time
-import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import astuple
@@ -23,7 +22,7 @@ from mmengine.logging import print_log
 from cellseg.datasets.image_records import FileStamp, ImageRecord
 from cellseg.datasets.layer_instances import LayerInstances
 from cellseg.file_locks import open_lock_file, try_lock
-from cellseg.fileio import write_atomically
+from cellseg.fileio import read_arrays, write_atomically
 from cellseg.structures.rle import measure_rles
 
 CACHE_FOLDER = ".cellseg_cache"
@@ -178,11 +177,7 @@ def _write(file: Any, records: Mapping[str, ImageRecord]) -> None:
 
 def _read(path: Path) -> dict[str, ImageRecord]:
     """Read what `_write` wrote; raise some exception for anything else."""
-    with zipfile.ZipFile(path) as archive:
-        if sum(entry.file_size for entry in archive.infolist()) > path.stat().st_size:
-            raise ValueError("it is packed")  # ours is not, so its size bounds the memory
-    with np.load(path, allow_pickle=False) as archive:
-        arrays = {name: archive[name] for name in archive.files}
+    arrays = read_arrays(path)
     meta = json.loads(arrays["images"].tobytes())
     if meta["version"] != _VERSION:
         return {}

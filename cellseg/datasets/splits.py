@@ -94,7 +94,7 @@ def read_groups(path: str | Path) -> dict[str, str]:
     try:
         text = read_text(path, "utf-8-sig")
         pairs = list(json.loads(text).items()) if path.suffix == ".json" else _parse_rows(text)
-    except (OSError, ValueError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError, csv.Error) as error:
         raise CellDataError(
             f"{path}: cannot be read as groups ({error}); write one 'name,group' line an image."
         ) from error

@@ -45,6 +45,7 @@ MapLocation: TypeAlias = str | torch.device | dict[str, str] | Callable[..., Any
 _HASH_IN_NAME = re.compile(r"-(?!20\d{6}\.)([0-9a-f]{8,64})\.[^.]+$")  # a date is no hash
 _REFUSED_GLOBAL = re.compile(r"GLOBAL (\S+)")
 _DOWNLOAD_TIMEOUT_S = 30.0
+_LONGEST_DETAIL = 200  # characters of what torch says; it repeats what it finds in a file
 
 
 class CheckpointError(CellsegError):
@@ -232,14 +233,16 @@ def _describe_refusal(path: Path, error: Exception) -> str:
 
 def _innermost(error: Exception) -> str:
     """Return what the unpickler itself said, without torch's advice on loading anyway."""
-    return str(error).split("WeightsUnpickler error:")[-1].strip().split("\n")[0].rstrip(".")
+    text = str(error).split("WeightsUnpickler error:")[-1].strip().split("\n")[0].rstrip(".")
+    return text[:_LONGEST_DETAIL]
 
 
 def _first_line(error: Exception) -> str:
     """Return the error's first line, or its kind where it says nothing."""
     if "weights_only" in str(error):  # TorchScript, or a .tar from before PyTorch 0.4
         return "in its format it could only be read by running what is in it"
-    return (str(error).strip() or type(error).__name__).split("\n")[0].rstrip(".")
+    text = (str(error).strip() or type(error).__name__).split("\n")[0].rstrip(".")
+    return text[:_LONGEST_DETAIL]
 
 
 def _require_dict(path: Path, checkpoint: object) -> dict[str, Any]:

@@ -128,6 +128,8 @@ def read_record(found: Any) -> ModelRecord:
     network, pipeline = found.get("network") or {}, found.get("pipeline") or []
     if not isinstance(network, Mapping) or not _is_list_of(pipeline, Mapping):
         raise RecordError("its network or pipeline is not an object of settings")
+    if not isinstance(found.get("normalization") or {}, Mapping):
+        raise RecordError("its normalization is not an object of settings")
     brightness = found.get("brightness")
     return ModelRecord(
         tuple(classes),
@@ -139,7 +141,7 @@ def read_record(found: Any) -> ModelRecord:
         scale,
         train_scale,
         diameters,
-        float(brightness) if isinstance(brightness, int | float) else None,
+        float(brightness) if _is_gray_level(brightness) else None,
         _read_count(found.get("num_images")),
         _read_count(found.get("num_cells")),
         dict(network),
@@ -210,6 +212,11 @@ def _read_sizes(
         None if train_scale is None else (train_scale[0], train_scale[1]),
         {str(name): float(value) for name, value in diameters.items()},
     )
+
+
+def _is_gray_level(value: Any) -> bool:
+    """Return whether a value is a number from 0 to 255."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 255
 
 
 def _is_list_of(value: Any, kind: type) -> bool:

@@ -251,6 +251,9 @@ def join_coco_results(parts: Sequence[tuple[Path, int]], path: str | Path) -> Pa
 
     Returns:
         The joined file.
+
+    Raises:
+        CellsegError: If a file does not hold results.
     """
 
     def write(file: BinaryIO) -> None:
@@ -258,8 +261,14 @@ def join_coco_results(parts: Sequence[tuple[Path, int]], path: str | Path) -> Pa
         separator = b""
         for part, image_id in parts:
             before = part.read_bytes()
-            results = [{**result, "image_id": image_id} for result in json.loads(before)]
-            text = _encode(results).encode()
+            try:
+                results = [{**result, "image_id": image_id} for result in json.loads(before)]
+                text = _encode(results).encode()
+            except (ValueError, TypeError, RecursionError) as error:
+                raise CellsegError(
+                    f"{part}: cannot be read as the results of an image ({error!s:.200}); remove "
+                    "the file and run the same command again."
+                ) from error
             if text != before:
                 write_atomically(part, text)
             if results:

@@ -85,13 +85,17 @@ def _open(path: Path) -> NDArray[Any]:
     except Exception as error:  # its header is Python text, which fails in many ways
         raise CellDataError(
             f"{path}: cannot be read as an array, it may be truncated or damaged ({error}); "
-            "replace it by a whole copy."
+            "replace it with an intact copy."
         ) from error
 
 
 def _check_shapes(images: Path, masks: Path) -> int:
     """Return the number of patches; CellDataError unless both arrays are PanNuke's."""
-    shapes = [_open(path).shape for path in (images, masks)]
+    arrays = [_open(path) for path in (images, masks)]
+    for path, array in zip((images, masks), arrays, strict=True):
+        if array.dtype.kind not in "biuf":
+            raise CellDataError(f"{path}: holds {array.dtype}, not numbers; give PanNuke's file.")
+    shapes = [array.shape for array in arrays]
     fits = (
         all(len(shape) == 4 and min(shape[1:]) > 0 for shape in shapes)
         and shapes[0][:3] == shapes[1][:3]

@@ -31,7 +31,7 @@ class SlideImage(StoredImage):
         """Open the slide; see the class."""
         import openslide
 
-        self.path = path
+        self.path, self._is_closed = path, False
         try:
             self._slide = openslide.OpenSlide(str(path))
         except openslide.OpenSlideError as error:
@@ -82,8 +82,10 @@ class SlideImage(StoredImage):
         return ((colors * alpha + 255 * (255 - alpha)) // 255).astype(np.uint8)
 
     def close(self) -> None:
-        """Close the slide."""
-        self._slide.close()
+        """Close the slide, unless that is done; OpenSlide takes a second time for an error."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._slide.close()
 
 
 def _level_size(

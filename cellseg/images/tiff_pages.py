@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,9 @@ JPEG_COMPRESSIONS = {6, 7, 33007, 34892}
 _ALPHA = {1, 2}  # ExtraSamples: associated and unassociated alpha
 _BLACK_OR_WHITE, _RGB, _YCBCR = (0, 1), 2, 6
 _MOST_LISTED = 1_000  # pages in a file, which holds one image
+_PLANE_PRODUCTS = (("SizeC", "SizeZ", "SizeT"), ("PlaneCount",), ("NumPlanes",), ("c", "z"))
+_PLANE_COUNTS = [name for names in _PLANE_PRODUCTS for name in names]
+_MOST_PLANES = 10**6
 _MOST_PAGES = 100  # that are read: levels, labels and thumbnails are fewer
 
 # What it logs of odd tags is said, where it matters, by an error that names the file.
@@ -104,9 +108,31 @@ def find_pages(path: Path, tiff: tifffile.TiffFile) -> list[Any]:
     first = tiff.pages.first
     if not first.subifds and not _has_second_page(tiff):
         return [first]
+    if len(first.subifds or ()) > _MOST_PAGES:
+        raise CellDataError(
+            f"{path}: its first page has {len(first.subifds)} pages below it; a pyramid has at "
+            f"most {_MOST_PAGES} levels, save it again."
+        )
+    _check_planes(path, first.description)
     series = _main_series(path, tiff) if tiff.is_scn else tiff.series[0]
     found: list[Any] = [level.pages[0] for level in series.levels]
     return [page.aspage() for page in found] or [first]
+
+
+def _check_planes(path: Path, text: str) -> None:
+    """Raise CellDataError for OME or Leica metadata of far more planes than a file can list.
+
+    tifffile makes a list of all of them, whatever the file holds.
+    """
+    most = dict.fromkeys(_PLANE_COUNTS, 1)
+    for name, number in re.findall(rf"\b({'|'.join(_PLANE_COUNTS)})\s*=\s*[\"'](\d+)", text):
+        most[name] = max(most[name], int(number[:9]))
+    planes = max(math.prod(most[name] for name in names) for names in _PLANE_PRODUCTS)
+    if planes > _MOST_PLANES or "ModuloAlong" in text:
+        raise CellDataError(
+            f"{path}: is a stack of several images by its metadata; save the one image as a file "
+            "of its own."
+        )
 
 
 def _has_second_page(tiff: tifffile.TiffFile) -> bool:

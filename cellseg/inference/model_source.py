@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,6 @@ from cellseg.engine.checkpoint_loading import load_checkpoint_file
 from cellseg.engine.checkpoints import find_resumable_checkpoint
 from cellseg.engine.configs import read_config
 from cellseg.engine.model_record import ModelRecord, RecordError, find_record, read_record
-from cellseg.engine.model_weights import load_model_checkpoint
 from cellseg.engine.plain_network import make_config
 from cellseg.errors import CellsegError
 from cellseg.model_files import (
@@ -54,6 +55,27 @@ class ModelSource:
     def name(self) -> str:
         """What to call the model: the folder's name, else the config's."""
         return self.facts.name if self.facts else Path(self.config.filename or "model").stem
+
+    @contextmanager
+    def explain_building(self) -> Iterator[None]:
+        """Say in a sentence that a network cannot be built from the settings in a record.
+
+        Raises:
+            CellsegError: If anything is raised inside; an error of a config that is a file, which
+                somebody is writing, is left as it is.
+        """
+        try:
+            yield
+        except (CellsegError, ImportError, OSError):
+            raise
+        except Exception as error:  # MMDetection checks little of what it is told to build
+            if self.path is None or self.config.filename != str(self.path):
+                raise
+            detail = (str(error).strip() or type(error).__name__).split("\n")[0][:200]
+            raise CellsegError(
+                f"The model {self.path} cannot be built from the settings in its record "
+                f"({detail}); copy it again, or ask whoever made it."
+            ) from error
 
     def digest(self) -> str | None:
         """Return the checksum of the weights' file; None without one."""
@@ -145,7 +167,7 @@ def _open_folder(folder: Path, options: dict[str, Any] | None) -> ModelSource:
             f"The model folder {folder} cannot be used: {error}; copy it again, or ask whoever "
             "made it."
         ) from error
-    return ModelSource(config, folder, load_model_checkpoint(folder), record, facts)
+    return ModelSource(config, folder, load_checkpoint_file(folder), record, facts)
 
 
 def _open_alone(path: Path, options: dict[str, Any] | None) -> ModelSource:

@@ -187,7 +187,7 @@ class OutputFolder:
         for row in self._list_earlier({image.name for image in images}):
             earlier = InputImage(Path(row["file_name"]), row["name"])
             made = _read_json(self._record_of(earlier)).get("fingerprint")
-            with suppress(OSError):  # the image has gone, its cells stay
+            with suppress(OSError, ValueError):  # the image has gone, its cells stay
                 if made != self.fingerprint_of(earlier):
                     raise CellsegError(
                         f"{self.options.folder / JOINED_RESULTS_NAME} holds cells of {earlier.path}"
@@ -235,7 +235,8 @@ class OutputFolder:
             row
             for row in rows
             if isinstance(row, dict)
-            and {"id", "name", "file_name", "height", "width"} <= set(row)
+            and all(isinstance(row.get(key), str) for key in ("name", "file_name"))
+            and all(type(row.get(key)) is int for key in ("id", "height", "width"))
             and row["name"] not in names
             and (self.options.folder / f"{row['name']}{suffix}").is_file()
         ]

@@ -148,15 +148,16 @@ class Predictor:
         if self.device.type == "cpu":
             _prepare_cpu(amp)
         init_default_scope(self.cfg.get("default_scope", "mmdet"))
-        dataset = find_test_dataset(self.cfg)
-        check_class_counts(self.cfg, ("test",))
-        self._read_dataset(dataset)
+        with self.model_source.explain_building():
+            check_class_counts(self.cfg, ("test",))
+            self._read_dataset(find_test_dataset(self.cfg))
         check_tiling(self.tiling, self._pipeline.input_size)
         self.scale_options = ScaleOptions(self.tiling.scale, diameter_px, is_resampled)
         self.settle_scale()  # what contradicts itself is said before the weights are loaded
-        single = self._speed_up(
-            build_detector(self.cfg, self.model_source.path, self.model_source.checkpoint)
-        )
+        with self.model_source.explain_building():
+            single = self._speed_up(
+                build_detector(self.cfg, self.model_source.path, self.model_source.checkpoint)
+            )
         self.model_source = replace(self.model_source, checkpoint=None)  # its weights are copied
         others = [self._build_member(*member, cfg_options) for member in ensemble]
         model = self._wrap(single, others, tta)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +71,7 @@ def _read(file: Path, image: ImageSource, class_names: tuple[str, ...]) -> Earli
         polygons = [polygons] if geometry.get("type") == "Polygon" else polygons
         try:
             crop = draw_polygons(polygons, image.height, image.width).crop  # type: ignore[arg-type]
-        except (UnusableAnnotationError, TypeError, ValueError, IndexError):
+        except (UnusableAnnotationError, TypeError, ValueError, IndexError, OverflowError):
             continue
         found.rings.append(encode_crop_rings(crop))
         found.labels.append(label)
@@ -85,6 +84,5 @@ def _read_score(feature: Mapping[str, Any]) -> float | None:
     properties = feature.get("properties")
     measurements = properties.get("measurements") if isinstance(properties, dict) else None
     score = measurements.get("score") if isinstance(measurements, dict) else None
-    if not isinstance(score, int | float) or isinstance(score, bool) or not math.isfinite(score):
-        return None
-    return float(score)
+    is_number = isinstance(score, int | float) and not isinstance(score, bool)
+    return float(score) if is_number and 0 <= score <= 1 else None

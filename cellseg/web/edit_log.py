@@ -59,6 +59,13 @@ class PageCell:
         score = None if score is None else float(score)
         return cls.make(int(entry["k"]), int(entry["c"]), score, rings)
 
+    def check(self, size: tuple[int, int]) -> None:
+        """Raise ValueError for a cell that an image of this width and height cannot hold."""
+        x1, y1, x2, y2 = self.box
+        fits = 0 <= x1 < x2 <= size[0] and 0 <= y1 < y2 <= size[1]
+        if not fits or not 0 < self.area <= (x2 - x1) * (y2 - y1) or self.label < 0:
+            raise ValueError(f"cell {self.key} does not fit the image")
+
 
 Outline = tuple[tuple[float, float], ...]
 
@@ -136,10 +143,12 @@ class EditLog:
                     "away to begin again."
                 )
             for entry in entries[1:]:
-                log._replay(entry)
-        except (ValueError, KeyError, TypeError, IndexError) as error:
+                log._replay(entry, size)
+        except CellDataError:
+            raise
+        except Exception as error:  # what people or other programs wrote into it may be anything
             raise CellDataError(
-                f"{path}: is damaged ({error!r}); move it away to begin again."
+                f"{path}: is damaged ({error!r:.200}); move it away to begin again."
             ) from error
         if not entries:
             log._write({"version": VERSION, "size": list(size)}, counts=False)
@@ -212,8 +221,8 @@ class EditLog:
         if step.regions is not None:
             self.regions = step.regions[1]
 
-    def _replay(self, entry: Mapping[str, Any]) -> None:
-        """Do what a line of the log says."""
+    def _replay(self, entry: Mapping[str, Any], size: tuple[int, int]) -> None:
+        """Do what a line of the log says; raise some exception where it cannot be so."""
         self.revision += 1
         if "undo" in entry:
             self._undo()
@@ -221,6 +230,8 @@ class EditLog:
             self._redo()
         else:
             added = tuple(PageCell.from_json(cell) for cell in entry["added"])
+            for cell in added:
+                cell.check(size)
             removed = tuple(self.cells[int(key)] for key in entry["removed"])
             regions = None
             if "regions" in entry:

@@ -84,8 +84,8 @@ def check_request(scope: Scope, password: str | None = None) -> Scope:
     if password is not None and not _knows(headers.get("authorization", ""), password):
         raise RefusedError(401, "This page asks for a password.")
     path, method = scope["path"], scope["method"]
-    origin = headers.get("origin")
-    is_foreign = origin is not None and urlsplit(origin).netloc != headers.get("host")
+    origin, own = headers.get("origin"), headers.get("host")
+    is_foreign = origin is not None and not (own and _find_host(origin) == own)
     is_visit = method in ("GET", "HEAD") and path == "/"  # a link to the page
     site = headers.get("sec-fetch-site", "same-origin")
     if is_foreign or (site not in ("same-origin", "none") and not is_visit):
@@ -98,6 +98,14 @@ def check_request(scope: Scope, password: str | None = None) -> Scope:
     if is_change and headers.get(MARK) != "1":
         raise RefusedError(403, "Only the page itself may change anything.")
     return {**scope, "headers": kept}
+
+
+def _find_host(origin: str) -> str:
+    """Return the host and port of an origin; empty where it is no address."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""
 
 
 def _knows(header: str, password: str) -> bool:

@@ -186,6 +186,6 @@ def _read_image(folder: Path) -> PageImage | None:
     try:
         facts = json.loads((folder / _FACTS).read_text("utf-8"))
         path = folder / Path(str(facts["file"])).name
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return PageImage(folder.name, str(facts["name"]), path, folder) if path.is_file() else None

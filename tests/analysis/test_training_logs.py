@@ -148,3 +148,27 @@ def test_read_run_when_a_file_is_no_log_then_error_names_it(tmp_path) -> None:
     (tmp_path / "b.json").write_text("")
     with pytest.raises(ValueError, match="no record yet"):
         read_run(tmp_path / "b.json")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"iter": null}',
+        '{"iter": [1], "epoch": 1}',
+        '{"iter": 1.5}',
+        '{"iter": 3, "epoch": "x"}',
+        '{"iter": 3, "time": {}}',
+        '{"iter": ' + "9" * 20 + "}",
+        '{"iter": ' + "9" * 5000 + "}",
+        "[" * 100_000,
+    ],
+)
+def test_read_records_when_a_line_holds_no_usable_steps_then_it_is_left_out(tmp_path, line) -> None:
+    log = tmp_path / "scalars.json"
+    log.write_text(f"{line}\n" + json.dumps(train_record(5, 1.0, 1)) + "\n")
+    assert [record["iter"] for record in read_records(log)] == [5]
+
+
+def test_count_iters_per_epoch_when_an_epoch_is_zero_then_it_does_not_count() -> None:
+    records = [train_record(5, 1.0, 0), train_record(10, 1.0, 1)]
+    assert count_iters_per_epoch(records) == 10

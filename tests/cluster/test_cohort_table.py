@@ -1,6 +1,8 @@
 import csv
 from pathlib import Path
 
+import pytest
+
 from cellseg.cluster.cohort_table import make_row, write_cohort
 from cellseg.inference.image_list import InputImage
 from cellseg.inference.image_work import ImageOutcome
@@ -62,3 +64,13 @@ def test_table_when_a_run_goes_on_then_earlier_seconds_and_workers_stay(tmp_path
     (row,) = read(tmp_path)
     assert (row["seconds"], row["worker"]) == ("12.35", "n1/0")
     assert (tmp_path / "cohort.parquet").is_file()
+
+
+@pytest.mark.parametrize(
+    "earlier", [b"\xff\xfe", b"image,seconds,worker\na," + b"1" * 200_000, b"image,seconds\na,many"]
+)
+def test_table_when_the_earlier_one_is_damaged_then_written_anew(tmp_path, earlier) -> None:
+    (tmp_path / "cohort.csv").write_bytes(earlier)
+    resumed = ImageOutcome("a", 30, resumed=True, height=2000, width=1000)
+    write_cohort(IMAGES[:1], {0: resumed}, {}, NAMES, OutputOptions(tmp_path, ()))
+    assert [(row["cells"], row["seconds"]) for row in read(tmp_path)] == [("30", "")]

@@ -1,3 +1,5 @@
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -6,6 +8,7 @@ from cellseg.errors import CellsegError
 from cellseg.inference.predictor import TileCells
 from cellseg.structures.cells import Cells
 from tests.inference.oracle import draw_label_map
+from tests.robustness.crafted import describe_npy, make_npy, zip_zeros
 
 NAMES = ("round", "odd")
 
@@ -51,6 +54,21 @@ def test_part_when_it_is_cut_off_then_the_error_names_it(tmp_path, found) -> Non
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(CellsegError, match=f"{path}.*remove the file and run"):
         store.read([(0, 2)])
+
+
+@pytest.mark.parametrize("content", [describe_npy("(-4,)"), make_npy("(" * 100)])
+def test_part_when_it_is_crafted_then_the_error_names_it(tmp_path, content) -> None:
+    path = tmp_path / "00000000-00000001.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("facts.npy", content)
+    with pytest.raises(CellsegError, match=r"00000001\.npz: .*run the same command again"):
+        PartStore(tmp_path, NAMES).read([(0, 1)])
+
+
+def test_part_when_it_is_packed_then_not_unpacked(tmp_path) -> None:
+    (tmp_path / "00000000-00000001.npz").write_bytes(zip_zeros("facts.npy", 2**24))
+    with pytest.raises(CellsegError, match="it is packed"):
+        PartStore(tmp_path, NAMES).read([(0, 1)])
 
 
 def test_list_parts_when_some_overlap_then_the_later_are_left_out(tmp_path) -> None:

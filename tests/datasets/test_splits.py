@@ -132,7 +132,13 @@ def test_read_groups_when_csv_tsv_or_json_then_same(tmp_path, file_name, text):
 
 @pytest.mark.parametrize(
     ("file_name", "text"),
-    [("g.csv", "a,p1,x\n"), ("g.csv", "a,p1\na,p2\n"), ("g.json", "[1]"), ("g.json", "{")],
+    [
+        ("g.csv", "a,p1,x\n"),
+        ("g.csv", "a,p1\na,p2\n"),
+        ("g.csv", f"a,{'p' * 200_000}\n"),
+        ("g.json", "[1]"),
+        ("g.json", "{"),
+    ],
 )
 def test_read_groups_when_malformed_then_error_names_file(tmp_path, file_name, text):
     path = tmp_path / file_name

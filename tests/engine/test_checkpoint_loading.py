@@ -375,6 +375,19 @@ def test_load_when_a_weight_is_none_then_refused_in_a_sentence(
     assert str(path) in str(refused.value)
 
 
+def test_load_when_torch_repeats_a_long_text_then_the_sentence_stays_short(tmp_path: Path) -> None:
+    path = tmp_path / "a.pth"
+    torch.save({"state_dict": {}}, path)
+    changed = tmp_path / "b.pth"
+    with zipfile.ZipFile(path) as before, zipfile.ZipFile(changed, "w") as after:
+        for name in before.namelist():
+            is_order = name.endswith("byteorder")
+            after.writestr(name, b"x" * 5000 if is_order else before.read(name))
+    with pytest.raises(CheckpointError, match=r"b\.pth") as refused:
+        load_checkpoint_file(changed)
+    assert len(str(refused.value)) < 500
+
+
 def test_load_when_the_archive_is_packed_then_refused_unread(tmp_path: Path) -> None:
     path, packed = tmp_path / "plain.pth", tmp_path / "packed.pth"
     torch.save({"state_dict": {"w": torch.zeros(100_000)}, "meta": {}}, path)

@@ -55,12 +55,18 @@ def test_record_when_little_is_known_then_says_what_is_not():
         ({"train_scale": [1]}, "train_scale"),
         ({"diameters_px": {"50": 0}}, "diameters_px"),
         ({"network": [1]}, "network"),
+        ({"normalization": [1]}, "normalization"),
         ({"pipeline": ["Resize"]}, "pipeline"),
     ],
 )
 def test_record_when_impossible_then_is_refused(change, reason):
     with pytest.raises(RecordError, match=reason):
         read_record({**RECORD.to_dict(), **change})
+
+
+@pytest.mark.parametrize("value", [10**400, float("nan"), -1, True, "x"])
+def test_record_when_its_brightness_is_no_gray_level_then_unknown(value):
+    assert read_record({**RECORD.to_dict(), "brightness": value}).brightness is None
 
 
 def test_record_of_a_checkpoint_when_damaged_then_is_left_out_with_a_warning(listen):

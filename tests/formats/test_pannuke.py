@@ -101,3 +101,11 @@ def test_pannuke_without_masks_or_images_is_refused(tmp_path, write, run):
     (folder / "images" / "fold1" / "images.npy").unlink()
     with pytest.raises(CellDataError, match=r"masks\.npy has no images\.npy"):
         run(read_pannuke(folder))
+
+
+@pytest.mark.parametrize("kind", ["V4", "S2", "datetime64[s]"])
+def test_pannuke_arrays_that_hold_no_numbers_are_refused(tmp_path, kind):
+    np.save(tmp_path / "images.npy", np.zeros((1, 4, 4, 3)))
+    np.save(tmp_path / "masks.npy", np.zeros((1, 4, 4, 6), kind))
+    with pytest.raises(CellDataError, match=r"masks\.npy: holds .*, not numbers"):
+        read_pannuke(tmp_path)

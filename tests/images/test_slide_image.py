@@ -28,6 +28,15 @@ def test_openslide_source_of_a_real_file_gives_its_pixels(tmp_path, image):
         np.testing.assert_array_equal(region, image[7:37, 11:51, ::-1])
 
 
+def test_slide_when_closed_twice_then_nothing_happens(tmp_path, image):
+    pytest.importorskip("openslide")
+    path = tmp_path / "slide.tif"
+    tifffile.imwrite(path, image[..., ::-1], tile=(32, 32), photometric="rgb")
+    slide = SlideImage(path)
+    slide.close()
+    slide.close()
+
+
 @pytest.fixture(params=["with OpenSlide", "without"])
 def openslide_or_not(request, monkeypatch):
     """Run a test with OpenSlide, where it is installed, and without."""

@@ -290,3 +290,32 @@ def test_tiff_of_far_too_many_pages_is_refused_before_they_are_read(tmp_path, mo
     monkeypatch.setattr("cellseg.images.tiff_pages._MOST_LISTED", 4)
     with pytest.raises(CellDataError, match=r"many.tif: holds more than 4 pages"):
         read_cell_image(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '<OME><Pixels SizeC="3" SizeZ="99999" SizeT="99999"/></OME>',
+        "<OME><TiffData PlaneCount = '999999999999'/></OME>",
+        '<scn><dimension r="0" z="99999999" ifd="0"/></scn>',
+        '<scn><dimension r="0" c="9999" z="9999" ifd="0"/></scn>',
+        '<OME><ModuloAlongT Start="0" End="1" Step="1e-9"/></OME>',
+    ],
+)
+def test_metadata_of_planes_without_end_are_refused_before_they_are_listed(tmp_path, text):
+    path = tmp_path / "file.tif"
+    with tifffile.TiffWriter(path) as writer:
+        writer.write(RGB, photometric="rgb", description=text, metadata=None, subifds=1)
+        writer.write(RGB[::2, ::2], photometric="rgb", metadata=None)
+    with pytest.raises(CellDataError, match=r"file\.tif: is a stack of several images by its meta"):
+        open_image(path)
+
+
+def test_tiff_with_far_too_many_pages_below_its_first_is_refused_at_once(tmp_path):
+    path = tmp_path / "file.tif"
+    with tifffile.TiffWriter(path) as writer:
+        writer.write(RGB, photometric="rgb", subifds=101)
+        for _ in range(101):
+            writer.write(RGB[:4, :4], photometric="rgb")
+    with pytest.raises(CellDataError, match=r"file\.tif: its first page has 101 pages below it"):
+        open_image(path)

@@ -139,3 +139,43 @@ def test_output_folder_that_is_a_file_is_refused(tmp_path, inside):
     (tmp_path / "out").touch()
     with pytest.raises(CellsegError, match="out is a file"):
         OutputOptions(tmp_path / "out" / inside, ("labels",))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"name": ["b"]}, {"name": None}, {"file_name": 5}, {"id": "1"}, {"id": True}, {"height": 4.0}],
+)
+def test_joined_images_when_a_row_is_damaged_then_it_is_left_out(make_folder, image, change):
+    folder = make_folder(("coco",))
+    write_outputs(folder, image, ".coco.json")
+    folder.finish(image, FACTS)
+    other = {"id": 1, "name": "b", "file_name": "b.tif", "height": 4, "width": 5}
+    write_outputs(folder, InputImage(image.path, "b"), ".coco.json")
+    (folder.options.folder / "coco_images.json").write_text(json.dumps([{**other, **change}]))
+    folder.refuse_mixing([image])
+    folder.join_coco([image])
+    rows = json.loads((folder.options.folder / "coco_images.json").read_text())
+    assert [row["name"] for row in rows] == ["a"]
+
+
+def test_joined_images_when_one_has_gone_or_is_no_file_name_then_its_cells_stay(make_folder, image):
+    folder = make_folder(("coco",))
+    write_outputs(folder, image, ".coco.json")
+    write_outputs(folder, InputImage(image.path, "b"), ".coco.json")
+    folder.finish(image, FACTS)
+    row = {"id": 1, "name": "b", "file_name": "b\0.tif", "height": 4, "width": 5}
+    (folder.options.folder / "coco_images.json").write_text(json.dumps([row]))
+    folder.refuse_mixing([image])
+    folder.join_coco([image])
+    rows = json.loads((folder.options.folder / "coco_images.json").read_text())
+    assert [row["name"] for row in rows] == ["a", "b"]
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "{", "[" * 100_000])
+def test_results_of_an_earlier_run_when_damaged_then_the_error_names_them(make_folder, image, text):
+    folder = make_folder(("coco",))
+    write_outputs(folder, image, ".coco.json")
+    folder.finish(image, FACTS)
+    (folder.options.folder / "a.coco.json").write_text(text)
+    with pytest.raises(CellsegError, match=r"a\.coco\.json: cannot be read"):
+        folder.join_coco([image])

@@ -14,6 +14,7 @@ from cellseg.cli.main import main
 from cellseg.datasets.synthetic import draw_cell_image
 from cellseg.engine.configs import read_config
 from cellseg.engine.model_record import RECORD_KEY
+from cellseg.engine.model_weights import read_weights, write_weights
 from cellseg.engine.record_hook import make_record
 from cellseg.errors import CellsegError
 from cellseg.inference import Predictor
@@ -136,6 +137,40 @@ def test_model_folder_when_damaged_or_foreign_then_one_sentence(folder, tmp_path
     (tmp_path / WEIGHTS_NAME).write_bytes(weights)
     with pytest.raises(ModelFolderError, match="checksum"):
         open_model(tmp_path)
+
+
+def test_model_folder_when_weights_are_not_finite_then_refused_whatever_the_checksum(
+    folder, tmp_path
+):
+    weights = read_weights(folder / WEIGHTS_NAME)
+    name = next(name for name, value in weights.items() if value.ndim > 1)
+    weights[name][0] = float("nan")
+    facts = json.loads((folder / FACTS_NAME).read_text())
+    facts["weights"]["sha256"] = write_weights(tmp_path / WEIGHTS_NAME, weights)[0]
+    (tmp_path / FACTS_NAME).write_text(json.dumps(facts))
+    with pytest.raises(CellsegError, match=f"{tmp_path} holds NaN .*{name}"):
+        open_model(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "value"),
+    [
+        ("data_preprocessor", "std", [1.0, 2.0]),
+        ("neck", "in_channels", {}),
+        ("neck", "out_channels", -1),
+        ("neck", "type", "Conv2d"),
+    ],
+)
+def test_model_folder_when_its_network_cannot_be_built_then_one_sentence(
+    folder, tmp_path, part, key, value
+):
+    for path in folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    facts = json.loads((folder / FACTS_NAME).read_text())
+    facts["record"]["network"][part][key] = value
+    (tmp_path / FACTS_NAME).write_text(json.dumps(facts))
+    with pytest.raises(CellsegError, match=f"{tmp_path} cannot be built from the settings"):
+        Predictor(tmp_path, device="cpu")
 
 
 def test_checkpoint_when_it_has_no_record_then_asks_for_the_config(tmp_path):

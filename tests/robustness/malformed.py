@@ -12,10 +12,16 @@ import tifffile
 import torch
 from PIL import Image
 
+from cellseg.analysis.training_logs import read_run
+from cellseg.cluster.cohort_table import write_cohort
+from cellseg.cluster.parts import PartStore
 from cellseg.datasets.annotation_cache import AnnotationCache
 from cellseg.datasets.folder_facts import read_folder_facts
 from cellseg.datasets.image_records import ImageFiles, read_image_record
+from cellseg.datasets.layout import FileNames, read_name_list, read_test_index
+from cellseg.datasets.splits import read_groups
 from cellseg.engine import load_checkpoint_file
+from cellseg.errors import as_cellseg_error
 from cellseg.formats.coco_data import read_coco
 from cellseg.formats.conversion.annotations import Source
 from cellseg.formats.conversion.names import settle_classes
@@ -27,8 +33,12 @@ from cellseg.formats.prediction_files import read_predictions
 from cellseg.formats.prediction_set import TruthImage
 from cellseg.formats.submission import read_image_index
 from cellseg.images import open_image, read_cell_image, read_label_map, read_stored_image
-from cellseg.inference.model_source import open_model
+from cellseg.inference.image_list import InputImage
+from cellseg.inference.output_folder import OutputFolder, OutputOptions
+from cellseg.inference.predictor import Predictor, TileCells
 from cellseg.structures.cells import Cells
+from cellseg.web.edit_log import EditLog
+from cellseg.web.uploads import UploadLimits, check_upload
 
 MODEL = Path(__file__).resolve().parents[2] / "models" / "nuclei-cc0"
 
@@ -127,6 +137,44 @@ def make_cache() -> bytes:
         return path.read_bytes()
 
 
+def encode_pyramid(kind: str) -> bytes:
+    """Encode two levels as Aperio has them, one page after another, or OME, one below the other."""
+    buffer, is_ome = io.BytesIO(), kind == "ome"
+    large = np.tile(RGB, (8, 8, 1))
+    text = None if is_ome else "Aperio Image Library\r\n256x192|AppMag = 20|MPP = 0.5"
+    with tifffile.TiffWriter(buffer, ome=is_ome) as writer:
+        options = {"photometric": "rgb", "tile": (64, 64), "compression": "deflate"}
+        own = {"subifds": 1} if is_ome else {"description": text, "metadata": None}
+        writer.write(large, **options, **own)
+        writer.write(large[::4, ::4], **options, subfiletype=1, metadata=None)
+    return buffer.getvalue()
+
+
+def make_log() -> bytes:
+    rows = [{"loss": 2.0, "lr": 0.1, "time": 0.5, "epoch": k, "iter": 5 * k} for k in (1, 2)]
+    return "\n".join(map(json.dumps, [*rows, {"coco/segm_mAP": 0.1, "step": 2}])).encode()
+
+
+def make_edits() -> bytes:
+    cell = {"k": 1, "c": 0, "s": 0.5, "a": 9, "r": [[2, 3, 3, 3, -3]]}
+    step = {"do": "draw", "removed": [], "added": [cell], "regions": [[[0, 0], [9, 0], [9, 9]]]}
+    rows = [{"version": 1, "size": [32, 24]}, step, {"undo": True}, {"redo": True}]
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+
+def make_part() -> bytes:
+    cells = Cells.from_label_map(LABELS)
+    with tempfile.TemporaryDirectory() as folder:
+        store = PartStore(Path(folder), cells.class_names)
+        store.write((0, 1), TileCells([(0, cells)], 1, 0), *LABELS.shape)
+        return next(Path(folder).iterdir()).read_bytes()
+
+
+def make_joined() -> bytes:
+    row = {"id": 1, "name": "b", "file_name": "b.png", "height": 24, "width": 32}
+    return json.dumps([row]).encode()
+
+
 def open_cache(folder: Path) -> tuple[ImageFiles, AnnotationCache]:
     """Write a data set of one image, and open the cache of it."""
     root = folder / "data"
@@ -163,6 +211,17 @@ MORE_SEEDS: list[Seed] = [
     ("index/index.json", make_index()),
     ("cache/cellseg.npz", make_cache()),
     ("model/model.json", (MODEL / "model.json").read_bytes()),
+    ("slide/a.svs", encode_pyramid("aperio")),
+    ("slide/a.ome.tif", encode_pyramid("ome")),
+    ("data/class1.tif", encode_labels()),
+    ("groups/groups.csv", b"name,group\na,1\nb,2\n"),
+    ("names/include.txt", b"a # the first\nb/c\n"),
+    ("log/scalars.json", make_log()),
+    ("edits/edits.jsonl", make_edits()),
+    ("part/00000000-00000001.npz", make_part()),
+    ("cohort/cohort.csv", b"image,seconds,worker\na,1.5,host:1\n"),
+    ("joined/coco_images.json", make_joined()),
+    ("joined/b.coco.json", make_results()),
 ]
 """Further kinds, which only the tests of time and memory read."""
 
@@ -216,7 +275,48 @@ def read_model(path: Path) -> None:
         weights.symlink_to(MODEL / "model.safetensors")
     if path.name != "model.json":
         (path.parent / "model.json").write_bytes((MODEL / "model.json").read_bytes())
-    open_model(path.parent)
+    Predictor(path.parent, device="cpu")
+
+
+def read_indices(path: Path) -> None:
+    read_image_index(path)
+    read_test_index(path.parent, path, FileNames("image.tif", (("class1.tif",),), None))
+
+
+def read_levels(path: Path) -> None:
+    """Check a slide as the page does, and read a coarser level of it."""
+    check_upload(path, str(path), UploadLimits())
+    with open_image(path, mpp=2.0, pixel_size_um=0.5) as image:
+        image.read(0, 0, min(image.width, 64), min(image.height, 64))
+
+
+def read_data(path: Path) -> None:
+    files, _ = open_cache(path.parent)
+    (files.root / "a" / "class1.tif").write_bytes(path.read_bytes())
+    read_image_record(files)
+
+
+def read_joined(path: Path) -> None:
+    """Join the results of a run with what an earlier one left."""
+    folder, image = path.parent, InputImage(path, "a")
+    for name, content in (("coco_images", make_joined()), ("b.coco", make_results())):
+        if path.name != f"{name}.json":
+            (folder / f"{name}.json").write_bytes(content)
+    (folder / "a.coco.json").write_bytes(b"[]")
+    outputs = OutputFolder(OutputOptions(folder, ("coco",)), ["cell"], {})
+    outputs.finish(image, {"cells": 0, "height": 24, "width": 32})
+    outputs.refuse_mixing([image])
+    outputs.join_coco([image])
+
+
+def read_log(path: Path) -> None:
+    with as_cellseg_error():
+        read_run(path)
+
+
+def read_cohort(path: Path) -> None:
+    options = OutputOptions(path.parent, ())
+    write_cohort([InputImage(path, "a")], {}, {}, ["cell"], options)
 
 
 READERS: dict[str, Read] = {
@@ -231,9 +331,18 @@ READERS: dict[str, Read] = {
     "facts": lambda path: read_folder_facts(path.parent),
     "results": read_results,
     "predictions": read_results,
-    "index": read_image_index,
+    "index": read_indices,
     "cache": read_cache,
     "model": read_model,
+    "slide": read_levels,
+    "data": read_data,
+    "groups": read_groups,
+    "names": read_name_list,
+    "log": read_log,
+    "edits": lambda path: EditLog.open(path, (32, 24)),
+    "part": lambda path: PartStore(path.parent, ["cell"]).read([(0, 1)]),
+    "cohort": read_cohort,
+    "joined": read_joined,
 }
 
 

@@ -48,7 +48,16 @@ def test_image_when_predicted_before_then_its_cells_are_there(
     ["", "{", "[1]", json.dumps([{"type": "Feature"}])]
     + [
         json.dumps([{"type": "Feature", "geometry": {"type": "Polygon", "coordinates": deep}}])
-        for deep in (None, 5, [5], [[5]], [[[5]]], [[["a", "b"]] * 4], {"a": 1})
+        for deep in (
+            None,
+            5,
+            [5],
+            [[5]],
+            [[[5]]],
+            [[["a", "b"]] * 4],
+            {"a": 1},
+            [[[10**400] * 2] * 4],
+        )
     ],
 )
 def test_file_when_damaged_then_the_image_opens_without_it(
@@ -59,6 +68,22 @@ def test_file_when_damaged_then_the_image_opens_without_it(
     with open_image(path) as source:
         found = find_earlier_cells(path, "a", source, CLASS_NAMES)
     assert found is None or found.rings == []
+
+
+@pytest.mark.parametrize("score", [10**400, -1, 7, True, "0.5"])
+def test_cell_when_its_score_is_none_then_the_cell_has_none(
+    draw: Callable[..., Path], tmp_path: Path, score: object
+) -> None:
+    path = draw(1, "a.png")
+    write(tmp_path / "a.geojson")
+    found = json.loads((tmp_path / "a.geojson").read_text())
+    for feature in found["features"] if isinstance(found, dict) else found:
+        feature["properties"]["measurements"] = {"score": score}
+    (tmp_path / "a.geojson").write_text(json.dumps(found))
+    with open_image(path) as source:
+        earlier = find_earlier_cells(path, "a", source, CLASS_NAMES)
+    assert earlier is not None
+    assert earlier.scores == [None, None]
 
 
 def test_file_when_there_is_none_then_none(tmp_path: Path) -> None:

@@ -90,6 +90,17 @@ def test_log_when_damaged_then_one_sentence_says_what_to_do(path: Path, content:
     assert path.read_bytes() == content
 
 
+@pytest.mark.parametrize(
+    "ring",
+    [[98, 10, 4, 4, -4], [-1, 10, 4, 4, -4], [10, 10, 2**62, 4, -(2**62)], [10, 10, 0, 0, 0]],
+)
+def test_log_when_a_cell_does_not_fit_the_image_then_damaged(path: Path, ring: list[int]) -> None:
+    add(EditLog.open(path, SIZE))
+    path.write_text(path.read_text().replace("[10,10,4,4,-4]", str(ring)))
+    with pytest.raises(CellDataError, match="is damaged"):
+        EditLog.open(path, SIZE)
+
+
 def test_log_when_of_an_image_of_another_size_then_it_is_not_used(path: Path) -> None:
     EditLog.open(path, SIZE)
     with pytest.raises(CellDataError, match="another size"):

@@ -57,6 +57,7 @@ def test_request_that_the_page_does_not_make_then_404(path: str, method: str) ->
 @pytest.mark.parametrize(
     "headers",
     [{"origin": "http://evil.example"}, {"origin": "null"}, {"origin": "http://127.0.0.1:80"}]
+    + [{"origin": "http://["}, {"origin": "http://[x]"}, {"host": "", "origin": "http://["}]
     + [{"sec_fetch_site": "cross-site"}, {"sec_fetch_site": "same-site"}, {"origin": ""}],
 )
 @pytest.mark.parametrize(("path", "method"), [(f"{IMAGE}/edit", "POST"), (f"{IMAGE}/cells", "GET")])

@@ -18,6 +18,7 @@ from cellseg.engine.configs import parse_cfg_options
 from cellseg.engine.process_group import set_thread_counts
 from cellseg.errors import CellsegError
 from cellseg.file_locks import FolderLock
+from cellseg.fileio import read_text
 from cellseg.inference import Predictor
 from cellseg.inference.image_list import find_input_images
 from cellseg.model_files import list_models, read_model_facts
@@ -100,7 +101,7 @@ def read_password(args: argparse.Namespace, is_local: bool) -> str | None:
     """
     if args.password_file is not None:
         try:
-            password = args.password_file.read_text("utf-8").partition("\n")[0].strip()
+            password = read_text(args.password_file).partition("\n")[0].strip()
         except (OSError, ValueError) as error:
             raise CellsegError(f"{args.password_file} cannot be read: {error}") from error
         if not password:

@@ -43,6 +43,9 @@ class Annotation(NamedTuple):
     left_out: str = ""
 
 
+LossKind = Literal["image", "cell", "change", "file", "warning"]
+
+
 class Loss(NamedTuple):
     """Something of the data that did not come through as it was.
 
@@ -58,7 +61,7 @@ class Loss(NamedTuple):
         hint: What helps in this case only, such as names to choose from.
     """
 
-    kind: Literal["image", "cell", "change", "file", "warning"]
+    kind: LossKind
     image: str
     label: str
     class_name: str

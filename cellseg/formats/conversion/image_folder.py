@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, get_args
 
 import numpy as np
 import tifffile
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cellseg.errors import CellDataError
 from cellseg.fileio import write_atomically
-from cellseg.formats.conversion.annotations import Loss
+from cellseg.formats.conversion.annotations import Loss, LossKind
 from cellseg.formats.conversion.names import IGNORED
 
 LOG_NAME = "conversion.json"
@@ -54,12 +54,24 @@ def read_log(folder: Path) -> ImageLog | None:
     try:
         row = json.loads((folder / LOG_NAME).read_text(encoding="utf-8"))
         losses = tuple(Loss(**loss) for loss in row.pop("losses"))
-        return ImageLog(**row, losses=losses)
+        log = ImageLog(**row, losses=losses)
+        _check_log(log)
+        return log
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise CellDataError(
             f"{folder}: is there already, but not from a conversion; choose another output folder, "
             "or remove this one."
         ) from error
+
+
+def _check_log(log: ImageLog) -> None:
+    """Raise some exception unless a log holds what `write_image_folder` writes."""
+    counts = [*log.cells.values(), log.ignored_regions, *(loss.pixels for loss in log.losses)]
+    texts = [log.origin, log.fingerprint, *log.cells]
+    texts += [text for loss in log.losses for text in (*loss[1:5], loss.hint)]
+    is_typed = all(type(n) is int for n in counts) and all(isinstance(t, str) for t in texts)
+    if not is_typed or not {loss.kind for loss in log.losses} <= set(get_args(LossKind)):
+        raise TypeError("its values are of other types")
 
 
 def write_image_folder(

@@ -1,5 +1,7 @@
 """Folders of converted images: whole or not there."""
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +59,16 @@ def test_folder_when_writing_fails_then_the_old_one_stays(tmp_path: Path, monkey
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
-@pytest.mark.parametrize("text", [None, "", "[]", '{"origin": "a"}', '{"losses": [{"x": 1}]}'])
+LOG_TEXT = json.dumps(asdict(LOG) | {"losses": [loss._asdict() for loss in LOG.losses]})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [None, "", "[]", '{"origin": "a"}', '{"losses": [{"x": 1}]}']
+    + [
+        LOG_TEXT.replace(old, new) for old, new in (('"cell"', '"x"'), ("2}", '"2"}'), ('"a"', "5"))
+    ],
+)
 def test_log_when_the_folder_is_of_someone_else_then_refused(
     tmp_path: Path, text: str | None
 ) -> None:
