@@ -1,7 +1,5 @@
 """Keep convolutions in channels-last order, where they are faster in it."""
 
-import warnings
-
 import torch
 from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
@@ -9,6 +7,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 
 @HOOKS.register_module()
@@ -59,12 +58,19 @@ class ChannelsLastHook(Hook):
         device = next(model.parameters()).device
         if not self.always and not trains_faster_channels_last(device):
             return False
-        if is_model_wrapper(model):
-            # the wrapper's buckets keep the usual order: one copy of the gradients a step
-            warnings.filterwarnings("ignore", message="Grad strides do not match bucket view")
-            model = model.module
-        model.to(memory_format=torch.channels_last)
+        inner = model.module if is_model_wrapper(model) else model
+        is_new = not all(map(_is_channels_last, inner.parameters()))
+        inner.to(memory_format=torch.channels_last)
+        if is_new and isinstance(model, DistributedDataParallel):
+            # Its buckets have the strides that weights had when it was made: until it makes them
+            # again, after the first step or never, gradients come back in the wrong order.
+            runner.model = runner.wrap_model(runner.cfg.get("model_wrapper_cfg"), inner)
         return True
+
+
+def _is_channels_last(weight: torch.Tensor) -> bool:
+    """Return whether a weight is in channels-last order, or has no channels to order."""
+    return weight.dim() != 4 or weight.is_contiguous(memory_format=torch.channels_last)
 
 
 def trains_faster_channels_last(device: torch.device) -> bool:

@@ -11,6 +11,7 @@ import os
 import socket
 import subprocess
 import time
+from typing import Any
 
 import cv2
 import torch
@@ -63,6 +64,9 @@ def init_process_group(cfg: Config, launcher: str) -> None:
         wait_for_master()
     if torch.cuda.is_available():
         _require_one_gpu_each(launcher)
+        if _is_restarted():
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+            _start_group(cfg, "nccl")
         return
     _start_gloo(cfg)
     wrapper = dict(
@@ -205,11 +209,40 @@ def _start_gloo(cfg: Config) -> None:
     dist_cfg["backend"] = "gloo"
     if distributed.is_initialized():
         return
-    timeout_s = dist_cfg.get("timeout")
-    timeout = None if timeout_s is None else datetime.timedelta(seconds=timeout_s)
-    distributed.init_process_group("gloo", timeout=timeout)
+    _start_group(cfg, "gloo")
     atexit.register(_stop_group)
     watch_processes()
+
+
+def _start_group(cfg: Config, backend: str) -> None:
+    """Start the group of processes."""
+    timeout_s = ((cfg.get("env_cfg") or {}).get("dist_cfg") or {}).get("timeout")
+    timeout = None if timeout_s is None else datetime.timedelta(seconds=timeout_s)
+    meeting = _find_fresh_store() if _is_restarted() else {}
+    distributed.init_process_group(backend, timeout=timeout, **meeting)
+
+
+def _is_restarted() -> bool:
+    """Return whether torchrun has started the processes again, and keeps where they meet."""
+    restarts = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    return restarts != "0" and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+
+
+def _find_fresh_store() -> dict[str, Any]:
+    """Find where processes of this start meet, for `init_process_group`.
+
+    torchrun keeps the store of addresses over its restarts, and processes look for each other where
+    those before them were (seen with torch 2.13 and gloo). Each start gets a prefix of its own.
+    """
+    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    store = distributed.TCPStore(host, port, is_master=False)
+    prefix = f"restart_{os.environ['TORCHELASTIC_RESTART_COUNT']}"
+    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    return {
+        "store": distributed.PrefixStore(prefix, store),
+        "rank": rank,
+        "world_size": size,
+    }
 
 
 def _stop_group() -> None:

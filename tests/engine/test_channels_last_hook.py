@@ -1,12 +1,13 @@
 """Channels-last order changes the speed, not the numbers."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from mmengine.model import BaseModel
-from torch import nn
+from torch import distributed, nn
 from torch.nn import functional
 
 from cellseg.engine import load_checkpoint_file
@@ -68,6 +69,38 @@ def test_training_when_channels_last_then_losses_are_the_same(tmp_path: Path) ->
     assert ours.model.losses == pytest.approx(plain.model.losses, rel=1e-5)
     for mine, other in zip(ours.model.parameters(), plain.model.parameters(), strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-6, check_stride=False)
+
+
+@pytest.fixture
+def process_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A group of this process alone."""
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    store = f"file://{tmp_path / 'store'}"
+    distributed.init_process_group("gloo", init_method=store, rank=0, world_size=1)
+    yield
+    distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("is_unused", [False, True])
+def test_training_when_its_model_is_wrapped_then_losses_are_the_same(
+    process_group: None, is_unused: bool, tmp_path: Path
+) -> None:
+    plain = train(tmp_path / "plain", [])
+    wrapper = dict(
+        type="MMDistributedDataParallel",
+        device_ids=None,
+        find_unused_parameters=is_unused,
+        broadcast_buffers=False,
+    )
+    ours = train(
+        tmp_path / "ours",
+        HOOK,
+        launcher="pytorch",
+        env_cfg=dict(dist_cfg=dict(backend="gloo")),
+        cfg=dict(model_wrapper_cfg=wrapper),
+    )
+    assert orders(ours.model) == {True}
+    assert ours.model.module.losses == pytest.approx(plain.model.losses, rel=1e-5)
 
 
 @pytest.mark.parametrize(("first", "second"), [([], HOOK), (HOOK, []), (HOOK, HOOK)])

@@ -2,10 +2,13 @@
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 import torch
 from mmengine.config import Config
@@ -47,20 +50,33 @@ class NoisyModel(BaseModel):
 
 
 class SignalAt(Hook):
-    """Send this process a signal at a step, as SLURM would."""
+    """Send this process and those of its data loaders a signal at a step, as SLURM would."""
 
     priority = "NORMAL"
 
-    def __init__(self, step: int) -> None:
-        self.step = step
+    def __init__(self, step: int, number: int) -> None:
+        self.step, self.number = step, number
 
     def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
         if runner.iter + 1 == self.step:
-            os.kill(os.getpid(), signal.SIGTERM)
+            for process in (*psutil.Process().children(), psutil.Process()):
+                process.send_signal(self.number)
 
 
-def train(folder: Path, workers: int = 0, stop_at: int | None = None, resume: bool = False) -> Any:
+def train(
+    folder: Path,
+    workers: int = 0,
+    stop_at: int | None = None,
+    resume: bool = False,
+    processes: Config | None = None,
+    number: int = signal.SIGTERM,
+) -> Any:
+    """Train; of several processes, as `init_process_group` has left their config."""
     torch.manual_seed(7)  # of the first weights
+    several: dict[str, Any] = {}
+    if processes is not None:
+        several = {key: processes[key] for key in ("launcher", "custom_hooks", "env_cfg")}
+        several["cfg"] = processes  # the model's wrapper
     dataset = NoisyData(pipeline=[add_noise], serialize_data=False)
     dataset = RepeatDataset(dataset, times=2)
     runner = Runner(
@@ -85,15 +101,17 @@ def train(folder: Path, workers: int = 0, stop_at: int | None = None, resume: bo
         experiment_name=f"{folder.name}_{stop_at}_{resume}_{workers}",
         log_level="ERROR",
         default_scope="mmdet",
+        **several,
     )
     if resume:
         cfg = Config({"work_dir": str(folder)})
         configure_resume(cfg, "auto")
         runner._resume, runner._load_from = cfg.resume, cfg.load_from
-    for hook in (ExactResumeHook(), PreemptionHook()):
+    minutes = None if processes is None else 1e-9
+    for hook in (ExactResumeHook(), PreemptionHook(minutes)):
         runner.register_hook(hook)
     if stop_at is not None:
-        runner.register_hook(SignalAt(stop_at))
+        runner.register_hook(SignalAt(stop_at, number))
     runner.train()
     return runner.model.state_dict(), runner
 
@@ -115,6 +133,28 @@ def test_training_when_stopped_by_a_signal_then_it_ends_with_equal_weights(
         assert torch.equal(value, resumed[name]), name
     assert not (broken / "interrupted.pth").exists()  # epochs' checkpoints have followed
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_two_processes_when_one_gets_a_signal_then_torchrun_ends_with_equal_weights(
+    tmp_path: Path, number: int
+) -> None:
+    script = Path(__file__).with_name("toy_processes.py")
+    environment = {**os.environ, "PYTHONPATH": str(script.parents[2]), "OMP_NUM_THREADS": "1"}
+    ended = {}
+    for name, signals in {"whole": [], "broken": [str(int(number))]}.items():
+        folder = tmp_path / name
+        command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
+        command += ["--max-restarts=1", "--standalone", str(script), str(folder), *signals]
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=900, check=False
+        )
+        assert done.returncode == 0, done.stderr[-4000:]
+        assert (folder / "resumed").exists() == (name == "broken")
+        ended[name] = [torch.load(folder / f"weights_{rank}.pth") for rank in range(2)]
+    for whole, broken in zip(ended["whole"], ended["broken"], strict=True):
+        assert all(torch.equal(value, broken[key]) for key, value in whole.items())
 
 
 def test_sampler_when_a_batch_sampler_holds_it_then_it_gets_the_seed_of_the_run() -> None:

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from mmengine.config import Config
+from torch import distributed
 
 from cellseg.cores import count_cores
 from cellseg.engine import LaunchError, init_process_group, set_thread_counts
@@ -31,6 +32,7 @@ NAMES = (
         "SLURM_NODELIST",
     ),
     *("SLURM_NTASKS_PER_NODE", "OMPI_COMM_WORLD_LOCAL_SIZE", "OMP_NUM_THREADS"),
+    *("TORCHELASTIC_RESTART_COUNT", "TORCHELASTIC_USE_AGENT_STORE"),
     *("MKL_NUM_THREADS", "OPENCV_FOR_THREADS_NUM", "TIFFFILE_NUM_THREADS"),
 )
 SLURM = dict(
@@ -130,6 +132,32 @@ def test_launcher_when_no_gpu_then_gloo_from_its_environment(
     assert cfg.val_evaluator.collect_device == "gpu"  # by all_gather, which is gloo's here
     assert [metric.collect_device for metric in cfg.test_evaluator] == ["cpu", "gpu"]
     assert torch.get_num_threads() == max(1, count_cores() // 4)
+
+
+@pytest.mark.parametrize(("gpus", "backend"), [(0, "gloo"), (1, "nccl")])
+def test_group_when_torchrun_starts_it_again_then_it_does_not_meet_the_one_before(
+    gpus: int, backend: str, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend_gpus(monkeypatch, gpus)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+    monkeypatch.setattr("cellseg.engine.process_group.watch_processes", lambda: None)
+    starts = []
+    monkeypatch.setattr(
+        "torch.distributed.init_process_group",
+        lambda backend, **settings: starts.append((backend, settings)),
+    )
+    kept = distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    kept.set("address", "of a process that is gone")
+    environment.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(kept.port), WORLD_SIZE="1")
+    environment.update(RANK="0", LOCAL_RANK="0", LOCAL_WORLD_SIZE="1")
+    environment.update(TORCHELASTIC_RESTART_COUNT="2", TORCHELASTIC_USE_AGENT_STORE="True")
+    init_process_group(Config(), "pytorch")
+    ((started, settings),) = starts
+    assert started == backend
+    assert (settings["rank"], settings["world_size"]) == (0, 1)
+    assert not settings["store"].check(["address"])
+    settings["store"].set("address", "new")
+    assert kept.get("address") == b"of a process that is gone"
 
 
 def test_port_when_jobs_differ_then_so_does_it(environment: dict[str, str]) -> None:
