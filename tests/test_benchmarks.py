@@ -16,6 +16,8 @@ from dense.stock import STOCK_TYPES, read_model_config
 from dense.workloads import WORKLOADS
 from frame import CONFIGS
 from mmdet.registry import MODELS, TASK_UTILS
+from mmengine.registry import init_default_scope
+from proposal_recall import measure_coverage, tabulate
 from tiled.agreement import compare_predictions
 from timing import read_memory_gb
 
@@ -179,6 +181,17 @@ def test_stock_config_names_no_part_of_ours(name):
     own -= {"EfficientNetLite", "ConvNeXt"}  # networks; MMDetection has none that they stand for
     assert own <= set(STOCK_TYPES)
     assert stock == {STOCK_TYPES.get(kind, kind) for kind in ours}
+
+
+def test_coverage_when_more_proposals_are_kept_then_recall_does_not_fall():
+    init_default_scope("mmdet")
+    config = read_model_config("mask-rcnn_r18_small-anchor_demo", "ours", 128)
+    model = MODELS.build(config).eval()
+    few, many = measure_coverage(model, cells=8, size_px=128, images=1, limits=[5, 500])
+    assert few.proposals <= 5 < many.proposals
+    assert all(a <= b for a, b in zip(few.recalls, many.recalls, strict=True))
+    assert many.recalls[0] >= many.recalls[1]
+    assert tabulate([few, many]).count("|") == 20
 
 
 def cells_of(*boxes: tuple[int, int, int, int]) -> Cells:
