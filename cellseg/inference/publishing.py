@@ -143,8 +143,9 @@ def compare_models(
     """
     result = ModelComparison()
     for image in images:
-        choice = after.choose_scale(ArraySource(image))  # one scale, whatever each would choose
-        ours, theirs = before(image, None, choice), after(image, None, choice)
+        source = ArraySource(image)
+        choice = after.choose_scale(source)  # one scale, whatever each would choose
+        ours, theirs = before(source, None, choice), after(source, None, choice)
         same, change = _count_same(ours, theirs)
         result = replace(
             result,

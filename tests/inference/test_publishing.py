@@ -17,6 +17,7 @@ from cellseg.engine.model_record import RECORD_KEY
 from cellseg.engine.model_weights import read_weights, write_weights
 from cellseg.engine.record_hook import make_record
 from cellseg.errors import CellsegError
+from cellseg.images import open_image
 from cellseg.inference import Predictor
 from cellseg.inference.model_source import open_model
 from cellseg.inference.publishing import ModelComparison, compare_models
@@ -97,6 +98,15 @@ def test_model_when_it_is_the_folder_of_a_training_then_is_its_last_checkpoint(c
     source = open_model(checkpoint.parent)
     assert source.path == checkpoint
     assert source.record is not None
+
+
+def test_comparison_when_images_are_in_color_then_finds_what_their_files_show():
+    path = Path(__file__).parents[2] / "data" / "examples" / "val" / "ae570a676961" / "image.tif"
+    predictor = Predictor("nuclei-cc0", device="cpu")
+    with open_image(path) as opened:
+        image = opened.read(0, 0, opened.width, opened.height)
+    compared = compare_models(predictor, predictor, [image])
+    assert compared.num_before == compared.num_after == len(predictor(path))
 
 
 def test_comparison_when_cells_are_lost_then_is_not_the_same():
