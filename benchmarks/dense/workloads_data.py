@@ -78,7 +78,7 @@ def same_annotations(stock: list[dict[str, Any]], ours: list[dict[str, Any]]) ->
 def prepare_pipeline(scene: Scene, side: str, number: int = 0) -> Callable[[], dict[str, Any]]:
     """Prepare the training pipeline of one image, from its files to PackDetInputs.
 
-    Stock reads the masks by LoadAnnotations into BitmapMasks; all else is the same config.
+    MMDetection reads the masks by LoadAnnotations into BitmapMasks; all else is the same config.
     """
     init_default_scope("mmdet")
     entry = read_entries(scene)[number]

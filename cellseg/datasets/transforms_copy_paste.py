@@ -60,7 +60,7 @@ class CellCopyPaste(CopyPaste):
     def get_indexes(self, dataset: Any) -> int:
         """Draw the image to paste from, for mmdet's MultiImageMixDataset.
 
-        Stock draws one index more than there are images.
+        MMDetection draws one index more than there are images.
 
         Args:
             dataset: The wrapped data set.

@@ -36,9 +36,9 @@ def limited_size(
 class LimitedResize(BaseTransform):
     """Resize the longer side to a goal, by a factor within limits.
 
-    Stock's `Resize` to 1024 px enlarges an image of 33 px 31 times and shrinks one of 2500 px until
-    its lymphocytes have 5 px. Here the factor stays within `factor_range`: with (1, 2.5), images
-    longer than the goal keep their own resolution, and small ones grow 2.5 times at most.
+    MMDetection's `Resize` to 1024 px enlarges an image of 33 px 31 times and shrinks one of 2500 px
+    until its lymphocytes have 5 px. Here the factor stays within `factor_range`: with (1, 2.5),
+    images longer than the goal keep their own resolution, and small ones grow 2.5 times at most.
 
     Required and modified keys are those of mmdet's `Resize`, the aspect ratio kept.
 

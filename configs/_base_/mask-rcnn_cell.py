@@ -5,7 +5,7 @@ _base_ = "mmdet::_base_/models/mask-rcnn_r50_fpn.py"
 _num_classes = 4  # of cell_dataset.py; `cell_classes` in a config sets both
 # ignore.tif regions: a prior that lies in one by more than half is neither cell nor background.
 _ignore_iof_thr = 0.5
-# A slide with 1000 cells needs more proposals than the 1000 that stock keeps (benchmarks/proposal_recall.py).
+# A slide with 1000 cells needs more proposals than the 1000 that MMDetection keeps (benchmarks/proposal_recall.py).
 _proposals = dict(nms_pre=4000, max_per_img=4000)
 
 model = dict(

@@ -45,6 +45,7 @@ def test_copy_paste_when_thresholds_agree_then_equals_mmdet(options, seed):
     stock = paste(CopyPaste(**options), as_stock(below), as_stock(above), seed)
     ours = paste(CellCopyPaste(**options), below, above, seed)
     assert isinstance(stock["gt_masks"], BitmapMasks)
+    assert ours["img"].dtype == np.uint8
     assert_same(ours, stock)
 
 
