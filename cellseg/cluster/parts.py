@@ -14,7 +14,7 @@ from cellseg.errors import CellsegError
 from cellseg.fileio import read_arrays, write_atomically
 from cellseg.inference.predictor import TileCells
 from cellseg.structures.cells import Cells
-from cellseg.structures.rle import RLE
+from cellseg.structures.rle import RLE, measure_rles
 
 Range = tuple[int, int]
 """The first batch of a part, and the batch after its last one."""
@@ -108,6 +108,7 @@ class PartStore:
             RLE(size=[height, width], counts=text[begin:end])
             for begin, end in zip([0, *ends[:-1]], ends, strict=False)
         ]
+        _check(arrays, rles, len(self._class_names))
         found = TileCells([], num_tiles, num_background)
         first = 0
         for tile, length in zip(arrays["tiles"].tolist(), arrays["lengths"].tolist(), strict=True):
@@ -117,6 +118,20 @@ class PartStore:
             found.parts.append((tile, cells))
             first += length
         return found
+
+
+def _check(arrays: dict[str, np.ndarray], rles: list[RLE], num_classes: int) -> None:
+    """Raise some exception unless arrays could have been written for these masks."""
+    count, labels = len(rles), arrays["labels"]
+    areas = measure_rles(rles)[1]  # which decodes every run
+    is_right = (
+        int(arrays["lengths"].sum()) == count == len(labels) == len(arrays["scores"])
+        and arrays["boxes"].shape == (count, 4)
+        and bool(np.isfinite(arrays["boxes"]).all() and np.isfinite(arrays["scores"]).all())
+        and (not count or (areas.min() > 0 and 0 <= labels.min() <= labels.max() < num_classes))
+    )
+    if not is_right:
+        raise ValueError("its arrays do not agree")
 
 
 def cut_rest(num_batches: int, done: Sequence[Range], most: int) -> list[Range]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import sys
+import unicodedata
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -133,7 +134,7 @@ def _check_facts(path: Path, found: Any) -> FolderFacts:
             f"{path}: has version {shorten(found['version'])}, but this cellseg reads version "
             f"{_VERSION}; update cellseg."
         )
-    is_list = isinstance(classes, list) and all(isinstance(name, str) for name in classes)
+    is_list = isinstance(classes, list) and all(map(is_class_name, classes))
     if classes is not None and not (is_list and classes and len(set(classes)) == len(classes)):
         raise CellDataError(
             f"{path}: classes must be a list of different names, not {shorten(classes)}."
@@ -146,6 +147,14 @@ def _check_facts(path: Path, found: Any) -> FolderFacts:
         )
     names = None if classes is None else tuple(classes)
     return FolderFacts(names, order, None if size is None else float(size))
+
+
+def is_class_name(value: Any) -> bool:
+    """Return whether a value is text that can be written to a file and shown in a terminal."""
+    return isinstance(value, str) and not any(
+        unicodedata.category(letter) in ("Cc", "Cs")
+        for letter in value  # control, half a character
+    )
 
 
 def is_pixel_size(value: Any) -> bool:

@@ -100,6 +100,10 @@ def read_groups(path: str | Path) -> dict[str, str]:
         ) from error
     groups: dict[str, str] = {}
     for name, group in pairs:
+        if isinstance(group, bool) or not isinstance(group, str | int | float):
+            raise CellDataError(
+                f"{path}: the group of image {name!r:.200} is neither text nor a number."
+            )
         if groups.setdefault(name, str(group)) != str(group):
             raise CellDataError(f"{path}: lists image {name!r} with two groups; keep one.")
     return groups
@@ -108,7 +112,7 @@ def read_groups(path: str | Path) -> dict[str, str]:
 def _parse_rows(text: str) -> list[tuple[str, str]]:
     """Parse comma- or tab-separated lines of two fields; raise ValueError for another number."""
     first_line = text.split("\n", 1)[0]
-    rows = csv.reader(text.splitlines(), delimiter="\t" if "\t" in first_line else ",")
+    rows = csv.reader(text.splitlines(), delimiter="\t" if "\t" in first_line else ",", strict=True)
     pairs = []
     for number, row in enumerate(rows, start=1):
         if not any(field.strip() for field in row):

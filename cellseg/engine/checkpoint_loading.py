@@ -276,8 +276,8 @@ def _refuse_odd_weights(path: Path, weights: dict[str, Any], must_be_tensors: bo
             problem = f"the name {name!r:.60} of a weight must be a string"
         elif not isinstance(value, torch.Tensor):
             problem = f"{name} is a {type(value).__name__}" if must_be_tensors else ""
-        elif value.layout != torch.strided or value.is_quantized or value.is_meta:
-            problem = f"{name} is a sparse, quantized or empty tensor"
+        elif value.layout != torch.strided or _is_special(value):
+            problem = f"{name} is a sparse, nested, quantized or empty tensor"
         elif value.numel() * value.element_size() > value.untyped_storage().nbytes():
             problem = f"{name} is a tensor of {value.numel():,} numbers that are not all there"
         else:
@@ -287,6 +287,11 @@ def _refuse_odd_weights(path: Path, weights: dict[str, Any], must_be_tensors: bo
                 f"The checkpoint {path} holds something else than weights: {problem}; copy or "
                 "download it again."
             )
+
+
+def _is_special(value: torch.Tensor) -> bool:
+    """Return whether a tensor is something else than an array of numbers."""
+    return value.is_nested or value.is_quantized or value.is_meta
 
 
 def _refuse_non_finite(path: Path, weights: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from mmengine.logging import print_log
 
-from cellseg.datasets.folder_facts import is_pixel_size
+from cellseg.datasets.folder_facts import is_class_name, is_pixel_size
 from cellseg.errors import CellsegError
 
 RECORD_KEY = "cellseg_record"
@@ -122,6 +122,8 @@ def read_record(found: Any) -> ModelRecord:
     classes, order = found.get("classes"), found.get("channel_order")
     if not _is_list_of(classes, str) or not classes:
         raise RecordError("its record names no classes")
+    if not all(map(is_class_name, classes)):
+        raise RecordError("its record names a class with characters that cannot be shown")
     if order not in (None, "rgb", "bgr"):
         raise RecordError(f"its channel order {order!r} is neither rgb nor bgr")
     size, scale, train_scale, diameters = _read_sizes(found)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +33,9 @@ class SlideImage(StoredImage):
         """Open the slide; see the class."""
         import openslide
 
-        self.path, self._is_closed = path, False
-        try:
+        self.path, self._is_closed, self._error = path, False, openslide.OpenSlideError
+        with self._as_data_error():
             self._slide = openslide.OpenSlide(str(path))
-        except openslide.OpenSlideError as error:
-            raise CellDataError(
-                f"{path}: OpenSlide cannot read it ({error}); check the file."
-            ) from error
         properties = self._slide.properties
         self.downsamples = tuple(float(factor) for factor in self._slide.level_downsamples)
         full_width, full_height = self._slide.level_dimensions[0]
@@ -58,6 +56,16 @@ class SlideImage(StoredImage):
             )
         )
 
+    @contextmanager
+    def _as_data_error(self) -> Iterator[None]:
+        """Turn an error of OpenSlide into a CellDataError."""
+        try:
+            yield
+        except self._error as error:
+            raise CellDataError(
+                f"{self.path}: OpenSlide cannot read it ({error}); check the file."
+            ) from error
+
     def read_pixel_size(self) -> PixelSize:
         """Read the pixel size that OpenSlide tells; see the base class."""
         x, y = (self._slide.properties.get(f"openslide.mpp-{axis}") for axis in "xy")
@@ -76,7 +84,8 @@ class SlideImage(StoredImage):
         """Read a region over white, which is what transparent parts of a slide mean."""
         factor = self.downsamples[level]
         origin = (self._x + round(x * factor), self._y + round(y * factor))
-        region = np.asarray(self._slide.read_region(origin, level, (width, height)))
+        with self._as_data_error():
+            region = np.asarray(self._slide.read_region(origin, level, (width, height)))
         colors = region[..., :3].astype(np.uint16)
         alpha = region[..., 3:].astype(np.uint16)
         return ((colors * alpha + 255 * (255 - alpha)) // 255).astype(np.uint8)

@@ -54,7 +54,8 @@ class TiffImage(StoredImage):
 
     def _check(self, max_pixels: int | None) -> None:
         """Find the pages and check the finest one; what holds for it is taken to hold for all."""
-        self._pages = tiff_pages.find_pages(self.path, self._tiff)
+        first, *coarser = tiff_pages.find_pages(self.path, self._tiff)
+        self._pages = [first, *(page for page in coarser if tiff_pages.is_level_of(page, first))]
         tiff_pages.check_finest(self.path, self._tiff, self._pages[0])
         self.levels = tuple(map(tiff_pages.size_of, self._pages))
         page = self._pages[0]

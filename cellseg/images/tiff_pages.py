@@ -119,6 +119,23 @@ def find_pages(path: Path, tiff: tifffile.TiffFile) -> list[Any]:
     return [page.aspage() for page in found] or [first]
 
 
+def is_level_of(page: Any, finest: Any) -> bool:
+    """Return whether a page shows the whole of a finer one, in values of the same type.
+
+    Levels are rounded to whole pixels, or filled up to whole tiles.
+    """
+    if page.dtype != finest.dtype or page.samplesperpixel != finest.samplesperpixel:
+        return False
+    size, whole = size_of(page), size_of(finest)
+    if min(size) < 1 or size.width > whole.width or size.height > whole.height:
+        return False
+    across, down = whole.width / size.width, whole.height / size.height
+    slack = max(page.tilewidth, page.tilelength, 1) if page.is_tiled else 1
+    return abs(size.height - whole.height / across) <= slack or (
+        abs(size.width - whole.width / down) <= slack
+    )
+
+
 def _check_planes(path: Path, text: str) -> None:
     """Raise CellDataError for OME or Leica metadata of far more planes than a file can list.
 

@@ -137,6 +137,12 @@ class EditLog:
             os.truncate(path, path.stat().st_size - len(lines[-1]))
         try:
             entries = [json.loads(line) for line in whole]
+            if entries and entries[0]["version"] != VERSION:
+                raise CellDataError(
+                    f"{path}: holds corrections of version {entries[0]['version']!r:.20}, and this "
+                    f"cellseg reads version {VERSION}; update cellseg, or move the file away to "
+                    "begin again."
+                )
             if entries and entries[0]["size"] != list(size):
                 raise CellDataError(
                     f"{path}: holds the corrections of an image of another size; move the file "
@@ -235,8 +241,7 @@ class EditLog:
             removed = tuple(self.cells[int(key)] for key in entry["removed"])
             regions = None
             if "regions" in entry:
-                after = tuple(tuple((x, y) for x, y in outline) for outline in entry["regions"])
-                regions = (self.regions, after)
+                regions = (self.regions, tuple(_read_outline(o, size) for o in entry["regions"]))
             self._do(EditStep(str(entry["do"]), removed, added, regions))
             self.next_key = max([self.next_key, *(cell.key + 1 for cell in added)])
 
@@ -258,3 +263,11 @@ class EditLog:
                 file.truncate(begin)
                 raise
         self.revision += counts
+
+
+def _read_outline(points: Sequence[Sequence[float]], size: tuple[int, int]) -> Outline:
+    """Read a reviewed region; raise some exception for one that is not inside the image."""
+    outline = tuple((x, y) for x, y in points)
+    if len(outline) < 3 or not all(0 <= x <= size[0] and 0 <= y <= size[1] for x, y in outline):
+        raise ValueError("a reviewed region does not fit the image")
+    return outline

@@ -65,6 +65,30 @@ def test_part_when_it_is_crafted_then_the_error_names_it(tmp_path, content) -> N
         PartStore(tmp_path, NAMES).read([(0, 1)])
 
 
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("lengths", lambda values: values + 1),
+        ("labels", lambda values: values + 2),
+        ("scores", lambda values: values * np.nan),
+        ("boxes", lambda values: values[:-1]),
+        ("counts", lambda values: values[:0]),
+        ("counts", lambda values: values[::-1]),
+        ("ends", lambda values: values[::-1]),
+    ],
+)
+def test_part_when_its_arrays_do_not_agree_then_the_error_names_it(
+    tmp_path, found, name, change
+) -> None:
+    store = PartStore(tmp_path, NAMES)
+    store.write((0, 1), found, 300, 280)
+    path = tmp_path / "00000000-00000001.npz"
+    arrays = dict(np.load(path))
+    np.savez(path, **{**arrays, name: change(arrays[name])})
+    with pytest.raises(CellsegError, match=r"00000001\.npz: "):
+        store.read([(0, 1)])
+
+
 def test_part_when_it_is_packed_then_not_unpacked(tmp_path) -> None:
     (tmp_path / "00000000-00000001.npz").write_bytes(zip_zeros("facts.npy", 2**24))
     with pytest.raises(CellsegError, match="it is packed"):

@@ -31,6 +31,8 @@ def test_facts_when_written_then_come_back_and_unknown_ones_stay(tmp_path):
         ('{"version": 2}', "version 2"),
         ('{"classes": "nucleus"}', "classes must be a list"),
         ('{"classes": ["a", "a"]}', "classes must be a list"),
+        ('{"classes": ["\\ud800"]}', "classes must be a list"),
+        ('{"classes": ["a\\u001b[2J"]}', "classes must be a list"),
         ('{"channel_order": "rbg"}', "channel_order"),
         ('{"pixel_size_um": 0}', "pixel_size_um"),
         ('{"pixel_size_um": true}', "pixel_size_um"),

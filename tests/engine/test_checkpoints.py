@@ -114,6 +114,29 @@ def test_whole_when_one_byte_is_flipped_then_false(tmp_path: Path) -> None:
     assert not is_whole_checkpoint(path)
 
 
+@pytest.mark.parametrize(
+    ("offset", "value"),
+    [(8, 1), (10, 99), (28, 255), (28, 65535)],
+    ids=[
+        "encrypted",
+        "packed in an unknown way",
+        "names too long",
+        "names beyond the file",
+    ],
+)
+def test_whole_when_the_directory_of_the_archive_is_damaged_then_not(
+    tmp_path: Path, offset: int, value: int
+) -> None:
+    path = tmp_path / "epoch_1.pth"
+    torch.save({"w": torch.arange(99)}, path)
+    content = bytearray(path.read_bytes())
+    place = -1
+    while (place := content.find(b"PK\1\2", place + 1)) >= 0:
+        content[place + offset : place + offset + 2] = value.to_bytes(2, "little")
+    path.write_bytes(content)
+    assert not is_whole_checkpoint(path)
+
+
 def test_configure_when_nothing_to_resume_then_load_from_stays(tmp_path: Path) -> None:
     cfg = Config(dict(work_dir=str(tmp_path), load_from="coco.pth", resume=False))
     assert configure_resume(cfg, "auto") is None

@@ -49,6 +49,7 @@ def test_record_when_little_is_known_then_says_what_is_not():
         ({"version": 99}, "version 99"),
         ({"classes": []}, "names no classes"),
         ({"classes": "nucleus"}, "names no classes"),
+        ({"classes": ["a\x1b[2J"]}, "cannot be shown"),
         ({"channel_order": "xyz"}, "channel order"),
         ({"pixel_size_um": -1}, "pixel_size_um"),
         ({"test_scale": "big"}, "test_scale"),

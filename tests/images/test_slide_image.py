@@ -250,3 +250,12 @@ def test_slide_whose_pixel_size_is_no_number_is_read_without(tmp_path, monkeypat
     with open_image(path) as source:
         assert source.pixel_size_um is None
         assert source.pixel_size_note == "OpenSlide does not tell its pixel size"
+
+
+def test_slide_when_its_pixels_cannot_be_used_then_error_names_it(
+    tmp_path, image, openslide_or_not
+):
+    path = tmp_path / "slide.svs"
+    tifffile.imwrite(path, image.astype(np.float32), tile=(64, 64), photometric="rgb")
+    with pytest.raises(CellDataError, match=r"slide\.svs: "):
+        open_image(path)

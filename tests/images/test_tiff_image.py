@@ -1,11 +1,12 @@
 from concurrent.futures import ThreadPoolExecutor
 
+import cv2
 import numpy as np
 import pytest
 import tifffile
 
 from cellseg.errors import CellDataError
-from cellseg.images import check_image_format, read_cell_image
+from cellseg.images import check_image_format, open_image, read_cell_image
 from cellseg.images.opening import RegionSource
 from cellseg.images.tiff_image import TiffImage
 
@@ -163,3 +164,28 @@ def test_file_that_is_no_tiff_is_refused(tmp_path):
     path.write_bytes(b"nothing of the kind")
     with pytest.raises(CellDataError, match=r"image\.tif"):
         TiffImage(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda level: level.astype(np.float32),
+        lambda level: level.astype(np.uint16) * 257,
+        lambda level: level[..., 0],
+        lambda level: level[:4],
+        lambda level: np.tile(level, (3, 3, 1)),
+    ],
+    ids=["of floats", "of 16 bit", "gray", "of another shape", "larger"],
+)
+def test_level_that_is_not_the_image_made_smaller_is_not_used(tmp_path, change):
+    image = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
+    path = tmp_path / "file.tif"
+    with tifffile.TiffWriter(path) as writer:
+        writer.write(image, photometric="rgb", subifds=1)
+        level = change(image[::2, ::2])
+        writer.write(level, photometric="rgb" if level.ndim == 3 else "minisblack")
+    with open_image(path, mpp=1.0, pixel_size_um=0.5) as source:
+        region = source.read(0, 0, 64, 48)
+    assert region.dtype == np.uint8
+    wanted = cv2.resize(image[..., ::-1], (64, 48), interpolation=cv2.INTER_AREA)
+    assert np.abs(region.astype(int) - wanted).max() <= 1

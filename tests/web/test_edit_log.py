@@ -80,7 +80,7 @@ def test_log_when_its_last_line_was_cut_off_then_the_others_hold(path: Path, cut
 @pytest.mark.parametrize(
     "content",
     [b"{}\n", b"nonsense\n", b'{"version":1,"size":[100,80]}\n{"do":"x"}\n']
-    + [b'{"version":1,"size":[100,80]}\n{"undo":1}\n', b"[1]\n"]
+    + [b'{"version":1,"size":[100,80]}\n{"undo":1}\n', b"[1]\n", b'{"version":2,"size":[100,80]}\n']
     + [b'{"version":1,"size":[100,80]}\n{"do":"x","removed":[7],"added":[]}\n'],
 )
 def test_log_when_damaged_then_one_sentence_says_what_to_do(path: Path, content: bytes) -> None:
@@ -94,6 +94,14 @@ def test_log_when_damaged_then_one_sentence_says_what_to_do(path: Path, content:
     "ring",
     [[98, 10, 4, 4, -4], [-1, 10, 4, 4, -4], [10, 10, 2**62, 4, -(2**62)], [10, 10, 0, 0, 0]],
 )
+@pytest.mark.parametrize("point", ["[101,0]", "[0,-1]", "[NaN,0]", '["9",0]', "[null,0]", "[9]"])
+def test_log_when_a_region_does_not_fit_the_image_then_damaged(path: Path, point: str) -> None:
+    EditLog.open(path, SIZE).apply(EditStep("review", regions=((), (OUTLINE,))))
+    path.write_text(path.read_text().replace("[9.0,0.0]", point))
+    with pytest.raises(CellDataError, match="is damaged"):
+        EditLog.open(path, SIZE)
+
+
 def test_log_when_a_cell_does_not_fit_the_image_then_damaged(path: Path, ring: list[int]) -> None:
     add(EditLog.open(path, SIZE))
     path.write_text(path.read_text().replace("[10,10,4,4,-4]", str(ring)))

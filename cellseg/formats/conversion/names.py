@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from cellseg.datasets.folder_facts import is_class_name
 from cellseg.errors import CellDataError, CellsegError
 from cellseg.formats.conversion.annotations import Source
 
@@ -145,6 +146,12 @@ def settle_classes(
         unread = f" ({source.unreadable[0].reason})" if source.unreadable and not repeated else ""
         raise CellsegError(
             f"--classes {problem}{unread}; give each class once, in the order wanted."
+        )
+    if not all(map(is_class_name, classes)):
+        odd = next(name for name in classes if not is_class_name(name))
+        raise CellsegError(
+            f"The class {odd[:80]!a} has characters that cannot be shown; give the class another "
+            "name with --class-map NAME=CLASS, or correct the data."
         )
     known = {name: index for index, name in enumerate(classes)}
     known |= {_IGNORE_TARGET: IGNORED, _DROP_TARGET: LEFT_OUT}

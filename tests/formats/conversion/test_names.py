@@ -88,3 +88,11 @@ def test_classes_when_unknown_then_all_are_listed_with_the_mend_or_skipped():
 def test_classes_when_none_or_twice_then_error(classes):
     with pytest.raises(CellsegError, match="--classes"):
         settle_classes(Source([], []), classes)
+
+
+@pytest.mark.parametrize("name", ["\ud800", "a\x1b[2J", "a\n"])
+def test_class_when_its_name_cannot_be_shown_then_error_that_shows_it_escaped(name):
+    with pytest.raises(CellsegError, match=r"The class 'a?\\\\?.*cannot be shown") as refused:
+        settle_classes(Source([], [name]))
+    assert str(refused.value).isprintable()
+    assert settle_classes(Source([], [name]), class_map={name: "b"}).classes == ("b",)
