@@ -132,7 +132,6 @@ def read_record(found: Any) -> ModelRecord:
         raise RecordError("its network or pipeline is not an object of settings")
     if not isinstance(found.get("normalization") or {}, Mapping):
         raise RecordError("its normalization is not an object of settings")
-    brightness = found.get("brightness")
     return ModelRecord(
         tuple(classes),
         order,
@@ -143,7 +142,7 @@ def read_record(found: Any) -> ModelRecord:
         scale,
         train_scale,
         diameters,
-        float(brightness) if _is_gray_level(brightness) else None,
+        _read_gray_level(found.get("brightness")),
         _read_count(found.get("num_images")),
         _read_count(found.get("num_cells")),
         dict(network),
@@ -216,9 +215,11 @@ def _read_sizes(
     )
 
 
-def _is_gray_level(value: Any) -> bool:
-    """Return whether a value is a number from 0 to 255."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 255
+def _read_gray_level(value: Any) -> float | None:
+    """Read a number from 0 to 255; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if 0 <= value <= 255 else None
 
 
 def _is_list_of(value: Any, kind: type) -> bool:

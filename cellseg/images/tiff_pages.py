@@ -106,11 +106,12 @@ def find_pages(path: Path, tiff: tifffile.TiffFile) -> list[Any]:
         CellDataError: If it holds no image, or several of which none is the image.
     """
     first = tiff.pages.first
-    if not first.subifds and not _has_second_page(tiff):
+    num_below = len(first.subifds or ())
+    if not num_below and not _has_second_page(tiff):
         return [first]
-    if len(first.subifds or ()) > _MOST_PAGES:
+    if num_below > _MOST_PAGES:
         raise CellDataError(
-            f"{path}: its first page has {len(first.subifds)} pages below it; a pyramid has at "
+            f"{path}: its first page has {num_below} pages below it; a pyramid has at "
             f"most {_MOST_PAGES} levels, save it again."
         )
     _check_planes(path, first.description)

@@ -84,5 +84,6 @@ def _read_score(feature: Mapping[str, Any]) -> float | None:
     properties = feature.get("properties")
     measurements = properties.get("measurements") if isinstance(properties, dict) else None
     score = measurements.get("score") if isinstance(measurements, dict) else None
-    is_number = isinstance(score, int | float) and not isinstance(score, bool)
-    return float(score) if is_number and 0 <= score <= 1 else None
+    if isinstance(score, bool) or not isinstance(score, int | float):
+        return None
+    return float(score) if 0 <= score <= 1 else None
