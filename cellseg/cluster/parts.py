@@ -122,13 +122,15 @@ class PartStore:
 
 def _check(arrays: dict[str, np.ndarray], rles: list[RLE], num_classes: int) -> None:
     """Raise some exception unless arrays could have been written for these masks."""
-    count, labels = len(rles), arrays["labels"]
-    areas = measure_rles(rles)[1]  # which decodes every run
+    count, labels, ends = len(rles), arrays["labels"], arrays["ends"]
+    measure_rles(rles)  # which decodes every run
     is_right = (
         int(arrays["lengths"].sum()) == count == len(labels) == len(arrays["scores"])
+        and bool((np.diff(ends, prepend=0) > 0).all())
+        and int(ends[-1] if count else 0) == len(arrays["counts"])
         and arrays["boxes"].shape == (count, 4)
         and bool(np.isfinite(arrays["boxes"]).all() and np.isfinite(arrays["scores"]).all())
-        and (not count or (areas.min() > 0 and 0 <= labels.min() <= labels.max() < num_classes))
+        and (not count or 0 <= labels.min() <= labels.max() < num_classes)
     )
     if not is_right:
         raise ValueError("its arrays do not agree")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,24 @@ def build_detector(
     weights = {name.removeprefix("module."): value for name, value in weights.items()}
     model.load_state_dict({name: weights[name] for name in model.state_dict()})
     return model
+
+
+def check_fit(cfg: Config, loaded: Mapping[str, Any], checkpoint: str | Path) -> None:
+    """Compare weights with a detector that takes no memory: its settings may ask for any size.
+
+    Args:
+        cfg: The config.
+        loaded: What `load_checkpoint_file` returned.
+        checkpoint: Where the weights are, for the message.
+
+    Raises:
+        CellsegError: If they do not fit.
+    """
+    model_cfg = copy.deepcopy(cfg.model)
+    _forget_init(model_cfg)
+    with torch.device("meta"):
+        model = MODELS.build(model_cfg)
+    require_fit(model, loaded.get("state_dict", loaded), checkpoint, cfg.filename)
 
 
 @torch.no_grad()

@@ -56,6 +56,11 @@ class ModelSource:
         """What to call the model: the folder's name, else the config's."""
         return self.facts.name if self.facts else Path(self.config.filename or "model").stem
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether the config was made of the record that came with the weights."""
+        return self.path is not None and self.config.filename == str(self.path)
+
     @contextmanager
     def explain_building(self) -> Iterator[None]:
         """Say in a sentence that a network cannot be built from the settings in a record.
@@ -69,7 +74,7 @@ class ModelSource:
         except (CellsegError, ImportError, OSError):
             raise
         except Exception as error:  # MMDetection checks little of what it is told to build
-            if self.path is None or self.config.filename != str(self.path):
+            if not self.is_alone:
                 raise
             detail = (str(error).strip() or type(error).__name__).split("\n")[0][:200]
             raise CellsegError(

@@ -31,6 +31,7 @@ from cellseg.images import ArraySource, ImageSize, ImageSource, open_image
 from cellseg.images.stain_check import warn_of_swapped_array
 from cellseg.inference.detector import (
     build_detector,
+    check_fit,
     find_device,
     fold_batch_norms,
 )
@@ -155,6 +156,9 @@ class Predictor:
         self.scale_options = ScaleOptions(self.tiling.scale, diameter_px, is_resampled)
         self.settle_scale()  # what contradicts itself is said before the weights are loaded
         with self.model_source.explain_building():
+            if self.model_source.is_alone:
+                source = self.model_source
+                check_fit(self.cfg, source.checkpoint or {}, source.path or source.name)
             single = self._speed_up(
                 build_detector(self.cfg, self.model_source.path, self.model_source.checkpoint)
             )

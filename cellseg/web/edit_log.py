@@ -140,8 +140,8 @@ class EditLog:
             if entries and entries[0]["version"] != VERSION:
                 raise CellDataError(
                     f"{path}: holds corrections of version {entries[0]['version']!r:.20}, and this "
-                    f"cellseg reads version {VERSION}; update cellseg, or move the file away to "
-                    "begin again."
+                    f"cellseg reads version {VERSION}; update cellseg, or move it away to begin "
+                    "again."
                 )
             if entries and entries[0]["size"] != list(size):
                 raise CellDataError(

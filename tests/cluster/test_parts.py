@@ -73,7 +73,6 @@ def test_part_when_it_is_crafted_then_the_error_names_it(tmp_path, content) -> N
         ("scores", lambda values: values * np.nan),
         ("boxes", lambda values: values[:-1]),
         ("counts", lambda values: values[:0]),
-        ("counts", lambda values: values[::-1]),
         ("ends", lambda values: values[::-1]),
     ],
 )

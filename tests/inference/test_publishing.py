@@ -183,6 +183,22 @@ def test_model_folder_when_its_network_cannot_be_built_then_one_sentence(
         Predictor(tmp_path, device="cpu")
 
 
+@pytest.mark.parametrize(
+    ("head", "key"), [("bbox_head", "in_channels"), ("mask_head", "conv_out_channels")]
+)
+def test_model_folder_when_its_network_is_larger_than_its_weights_then_refused_unbuilt(
+    folder, tmp_path, monkeypatch, head, key
+):
+    for path in folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    facts = json.loads((folder / FACTS_NAME).read_text())
+    facts["record"]["network"]["roi_head"][head][key] = 1_000_000  # terabytes
+    (tmp_path / FACTS_NAME).write_text(json.dumps(facts))
+    monkeypatch.setattr("cellseg.inference.predictor.build_detector", None)
+    with pytest.raises(CellsegError, match=f"{tmp_path} does not fit"):
+        Predictor(tmp_path, device="cpu")
+
+
 def test_checkpoint_when_it_has_no_record_then_asks_for_the_config(tmp_path):
     torch.save({"state_dict": {}, "meta": {}}, tmp_path / "old.pth")
     with pytest.raises(CellsegError, match="--config"):

@@ -90,10 +90,6 @@ def test_log_when_damaged_then_one_sentence_says_what_to_do(path: Path, content:
     assert path.read_bytes() == content
 
 
-@pytest.mark.parametrize(
-    "ring",
-    [[98, 10, 4, 4, -4], [-1, 10, 4, 4, -4], [10, 10, 2**62, 4, -(2**62)], [10, 10, 0, 0, 0]],
-)
 @pytest.mark.parametrize("point", ["[101,0]", "[0,-1]", "[NaN,0]", '["9",0]', "[null,0]", "[9]"])
 def test_log_when_a_region_does_not_fit_the_image_then_damaged(path: Path, point: str) -> None:
     EditLog.open(path, SIZE).apply(EditStep("review", regions=((), (OUTLINE,))))
@@ -102,6 +98,10 @@ def test_log_when_a_region_does_not_fit_the_image_then_damaged(path: Path, point
         EditLog.open(path, SIZE)
 
 
+@pytest.mark.parametrize(
+    "ring",
+    [[98, 10, 4, 4, -4], [-1, 10, 4, 4, -4], [10, 10, 2**62, 4, -(2**62)], [10, 10, 0, 0, 0]],
+)
 def test_log_when_a_cell_does_not_fit_the_image_then_damaged(path: Path, ring: list[int]) -> None:
     add(EditLog.open(path, SIZE))
     path.write_text(path.read_text().replace("[10,10,4,4,-4]", str(ring)))
