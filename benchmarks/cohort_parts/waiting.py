@@ -20,7 +20,6 @@ from cellseg.inference.image_work import ImageOutcome
 from cellseg.inference.output_folder import OutputOptions
 from cellseg.inference.predictor_recipe import PredictorRecipe
 
-
 # workers import `wait_unit` by the name of this module
 _PATHS = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, _PATHS))
