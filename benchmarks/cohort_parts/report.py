@@ -104,7 +104,7 @@ def _write_kills(case: dict[str, Any] | None) -> str:
     """Write what was killed, and whether that changed anything."""
     if case is None:
         return ""
-    jobs = case.get("job", "not run")
+    jobs = "not run" if case.get("job") is None else case["job"]
     row = [case["worker"], case["client"], jobs, case["runs"], is_met(case["is_alike"])]
     head = ["workers killed", "clients killed", "SLURM jobs cancelled", "runs", "outputs equal"]
     text = (

@@ -1,5 +1,6 @@
 """Units that wait in place of predicting: how busy workers are, and what a long list costs."""
 
+import os
 import tempfile
 import threading
 import time
@@ -18,6 +19,10 @@ from cellseg.inference.image_list import InputImage
 from cellseg.inference.image_work import ImageOutcome
 from cellseg.inference.output_folder import OutputOptions
 from cellseg.inference.predictor_recipe import PredictorRecipe
+
+# workers import `wait_unit` by the name of this module
+_PATHS = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, _PATHS))
 
 
 def wait_unit(order: WorkOrder, unit: Unit) -> UnitResult:

@@ -20,6 +20,7 @@ from distributed.deploy.subprocess import SubprocessWorker
 from distributed.security import Security
 from distributed.system import MEMORY_LIMIT
 
+from cellseg.cluster.progress import count_of
 from cellseg.cores import count_cores
 from cellseg.errors import CellsegError
 
@@ -153,14 +154,14 @@ def start_local(workers: int) -> Iterator[Connection]:
         workers: How many.
 
     Raises:
-        CellsegError: If the machine's memory does not carry them.
+        CellsegError: If the machine's memory is too small for them.
     """
     need = estimate_need()
     carried = max(1, int(MEMORY_LIMIT // need))
     if workers > carried:
         raise CellsegError(
-            f"The memory of this machine ({_gib(MEMORY_LIMIT)}) carries {carried} workers of "
-            f"{_gib(need)}; give --dask local:{carried}."
+            f"The memory of this machine ({_gib(MEMORY_LIMIT)}) is enough for "
+            f"{count_of(carried, 'worker')} of {_gib(need)}; give --dask local:{carried}."
         )
     threads = max(1, count_cores() // workers)
     limit = int(MEMORY_LIMIT // workers)
@@ -182,8 +183,8 @@ def start_local(workers: int) -> Iterator[Connection]:
         )
     with _closing(cluster), _closing(Client(cluster, set_as_default=False)) as client:
         description = (
-            f"{workers} workers of {threads} threads and {_gib(limit)} on this machine, whose "
-            f"memory carries {carried}"
+            f"{count_of(workers, 'worker')} on this machine, with {count_of(threads, 'thread')} "
+            f"and {_gib(limit)} each (its memory is enough for {carried})"
         )
         refill = partial(cluster.scale, workers)
         yield Connection(client, workers, threads, description, refill)
@@ -229,7 +230,8 @@ def start_slurm(options: SlurmOptions, tls: TLSFiles | None = None) -> Iterator[
     with _closing(cluster), _closing(Client(cluster, set_as_default=False)) as client:
         _ask_slurm(options, cluster.job_script())
         cluster.scale(jobs=options.jobs)
-        description = f"{options.jobs} SLURM jobs in the partition {options.partition}"
+        jobs = count_of(options.jobs, "SLURM job")
+        description = f"{jobs} in the partition {options.partition}"
         refill = partial(cluster.scale, jobs=options.jobs)
         yield Connection(client, options.jobs, options.cores, description, refill)
 

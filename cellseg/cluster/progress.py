@@ -68,10 +68,11 @@ class CohortProgress:
 
     def tell_workers(self, facts: Sequence[WorkerFacts]) -> None:
         """Say which workers there are at the start."""
-        kinds = sorted({f"{fact.threads} threads on {fact.device}" for fact in facts})
+        kinds = sorted({f"{count_of(fact.threads, 'thread')} on {fact.device}" for fact in facts})
         hosts = sorted({fact.worker.partition("/")[0] for fact in facts})
         self._say(
-            f"{len(facts)} workers ({'; '.join(kinds)}) on {len(hosts)} machines: "
+            f"{count_of(len(facts), 'worker')} ({'; '.join(kinds)}) on "
+            f"{count_of(len(hosts), 'machine')}: "
             f"{', '.join(hosts[:8])}{', ...' if len(hosts) > 8 else ''}."
         )
 
@@ -88,7 +89,7 @@ class CohortProgress:
             f"{megapixels:,.0f} Mpx",
             f"{self._cells:,} cells",
             f"{self._time_left()} left",
-            f"{workers} workers" if wanted is None else f"{workers} of {wanted} workers",
+            count_of(workers, "worker") if wanted is None else f"{workers} of {wanted} workers",
             f"{self._failed} failed",
         ]
         return ", ".join(parts)
@@ -122,6 +123,11 @@ class CohortProgress:
             return False
         self._next = now + _EVERY_S
         return True
+
+
+def count_of(number: int, noun: str) -> str:
+    """Write a number of things, such as `1 worker`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def format_seconds(seconds: float) -> str:

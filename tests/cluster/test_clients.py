@@ -33,7 +33,10 @@ with start_local(1) as connection:
     [
         ("local:0", "--dask local:0: give the number of workers, such as local:4"),
         ("local:x", "--dask local:x: give the number"),
-        ("local:5000", r"memory of this machine .* carries \d+ workers .*give --dask local:\d+"),
+        (
+            "local:5000",
+            r"memory of this machine .* is enough for .*give --dask local:\d+",
+        ),
         ("tcp://127.0.0.1:9", "No scheduler answers at tcp://127.0.0.1:9"),
         ("tls://127.0.0.1:9", "is encrypted; give --tls-ca, --tls-cert and --tls-key"),
         ("nowhere.json", "--dask nowhere.json is neither local:N, tcp://HOST:PORT"),

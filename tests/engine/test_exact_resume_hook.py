@@ -13,6 +13,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset, DefaultSampler, RepeatDataset
+from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from mmengine.runner import EpochBasedTrainLoop, Runner
@@ -20,6 +21,7 @@ from torch import nn
 from torch.utils.data import BatchSampler, DataLoader
 
 from cellseg.engine import configure_resume
+from cellseg.engine.channels_last_hook import ChannelsLastHook
 from cellseg.engine.exact_resume_hook import ExactResumeHook, RestOfLoader, SeedSample
 from cellseg.engine.preemption_hook import PreemptionHook
 from cellseg.stopping import StoppedError
@@ -39,11 +41,14 @@ def add_noise(results: dict[str, Any]) -> dict[str, Any]:
 
 
 class NoisyModel(BaseModel):
-    """A line behind a batch norm, with dropout: it draws random numbers of its own."""
+    """A few layers behind a batch norm, with dropout: it draws random numbers of its own."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.BatchNorm1d(1), nn.Linear(1, 8), nn.Dropout(0.5))
+        to_maps = nn.Sequential(nn.Linear(1, 36), nn.Unflatten(1, (4, 3, 3)))
+        self.layers = nn.Sequential(
+            nn.BatchNorm1d(1), to_maps, nn.Conv2d(4, 8, 2), nn.Flatten(), nn.Dropout(0.5)
+        )
 
     def forward(self, inputs: torch.Tensor, mode: str = "tensor") -> Any:
         return {"loss": self.layers(inputs).square().mean()}
@@ -78,7 +83,7 @@ def train(
         several = {key: processes[key] for key in ("launcher", "custom_hooks", "env_cfg")}
         several["cfg"] = processes  # the model's wrapper
     dataset = NoisyData(pipeline=[add_noise], serialize_data=False)
-    dataset = RepeatDataset(dataset, times=2)
+    dataset = RepeatDataset(dataset, times=2 * get_world_size())
     runner = Runner(
         NoisyModel(),
         str(folder),
@@ -108,7 +113,7 @@ def train(
         configure_resume(cfg, "auto")
         runner._resume, runner._load_from = cfg.resume, cfg.load_from
     minutes = None if processes is None else 1e-9
-    for hook in (ExactResumeHook(), PreemptionHook(minutes)):
+    for hook in (ChannelsLastHook(always=True), ExactResumeHook(), PreemptionHook(minutes)):
         runner.register_hook(hook)
     if stop_at is not None:
         runner.register_hook(SignalAt(stop_at, number))

@@ -22,8 +22,7 @@ if __name__ == "__main__":
     is_first = not restarts and os.environ["RANK"] == "1"
     cfg = Config({"work_dir": str(folder)})
     init_process_group(cfg, "pytorch")
-    steps = STEPS // 2 + 1  # of an epoch: half of the samples each
-    stop_at = steps + 2 if numbers and is_first else None
+    stop_at = STEPS + 2 if numbers and is_first else None
     weights, _ = train(folder, 1, stop_at, bool(restarts), cfg, *numbers)
     if restarts:
         (folder / "resumed").touch()
