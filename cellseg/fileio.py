@@ -6,10 +6,10 @@ import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def write_atomically(path: str | Path, content: bytes | str | Callable[[BinaryIO], object]) -> Path:
@@ -63,13 +63,15 @@ def read_text(path: str | Path, encoding: str = "utf-8") -> str:
     return path.read_text(encoding=encoding)
 
 
-def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+def read_arrays(path: Path) -> "dict[str, NDArray[Any]]":
     """Read an npz file that `numpy.savez` wrote, in memory that its size bounds.
 
     Raises:
         ValueError: If it is packed, so that it could become far larger than it is.
         Exception: Nearly any, if it is damaged; nothing is unpickled.
     """
+    import numpy as np  # the help of the commands does without
+
     with zipfile.ZipFile(path) as archive:
         if sum(entry.file_size for entry in archive.infolist()) > path.stat().st_size:
             raise ValueError("it is packed")

@@ -75,6 +75,7 @@ def train(
     resume: bool = False,
     processes: Config | None = None,
     number: int = signal.SIGTERM,
+    minutes: float | None = None,
 ) -> Any:
     """Train; of several processes, as `init_process_group` has left their config."""
     torch.manual_seed(7)  # of the first weights
@@ -112,7 +113,6 @@ def train(
         cfg = Config({"work_dir": str(folder)})
         configure_resume(cfg, "auto")
         runner._resume, runner._load_from = cfg.resume, cfg.load_from
-    minutes = None if processes is None else 1e-9
     for hook in (ChannelsLastHook(always=True), ExactResumeHook(), PreemptionHook(minutes)):
         runner.register_hook(hook)
     if stop_at is not None:

@@ -125,7 +125,7 @@ def test_flags_that_make_no_sense_are_refused_before_predicting(
     setting, tmp_path, monkeypatch, flags, message
 ):
     monkeypatch.setattr(predict.PredictionJob, "run", lambda *arguments: pytest.fail("it ran"))
-    monkeypatch.setattr("set_thread_counts", lambda *launcher: 1)
+    monkeypatch.setattr(predict, "set_thread_counts", lambda *launcher: 1)
     monkeypatch.syspath_prepend(ROOT / "tests" / "inference")
     monkeypatch.chdir(tmp_path)
     Path("FILE").touch()
