@@ -66,7 +66,7 @@ def make_record(config: Config, training_data: Any = None) -> ModelRecord | None
         palette = read_palette(settings)
     except CellsegError:
         return None
-    parts = list(_list_parts(training_data))
+    parts = list_cell_datasets(training_data)
     pipeline = [step for step in settings["pipeline"] if _kind(step) != "LoadLabelMaps"]
     diameters, factors = _measure_cells(parts, pipeline)
     network, plain_pipeline = _make_plain(config, pipeline)
@@ -94,14 +94,13 @@ def _kind(step: Mapping[str, Any]) -> str:
     return str(step["type"]).rpartition(".")[2]
 
 
-def _list_parts(dataset: Any) -> Iterator[CellDataset]:
+def list_cell_datasets(dataset: Any) -> list[CellDataset]:
     """List the data sets of cells inside wrappers that repeat or join them."""
     if isinstance(dataset, CellDataset):
-        yield dataset
-    elif dataset is not None:
-        inner = getattr(dataset, "dataset", None)
-        for part in getattr(dataset, "datasets", [] if inner is None else [inner]):
-            yield from _list_parts(part)
+        return [dataset]
+    inner = getattr(dataset, "dataset", None)
+    parts = getattr(dataset, "datasets", [] if inner is None else [inner])
+    return [leaf for part in parts for leaf in list_cell_datasets(part)]
 
 
 def _list_pipelines(settings: Any) -> Iterator[list[dict[str, Any]]]:

@@ -22,6 +22,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from cellseg.datasets.cell_dataset import CellDataset
 from cellseg.engine.machine import look_at_machine
+from cellseg.engine.record_hook import list_cell_datasets
 from cellseg.project_files import show_path
 
 METRIC = "coco/segm_mAP_50"
@@ -169,8 +170,8 @@ def describe_training(runner: Runner, start: str | None = None) -> list[tuple[st
         A title and a text for each line.
     """
     config = runner.cfg
-    train = _list_parts(runner.train_dataloader.dataset)
-    val = [] if runner.val_loop is None else _list_parts(runner.val_dataloader.dataset)
+    train = list_cell_datasets(runner.train_dataloader.dataset)
+    val = [] if runner.val_loop is None else list_cell_datasets(runner.val_dataloader.dataset)
     model = runner.model.module if hasattr(runner.model, "module") else runner.model
     millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
     backbone = (config.model.get("backbone") or {}).get("type", "")
@@ -231,15 +232,6 @@ def _count_validations(runner: Runner, done: int) -> int:
 def _count_epochs(runner: Runner) -> int:
     """Return the epochs of a training that counts them, else 0."""
     return runner.max_epochs if isinstance(runner.train_loop, EpochBasedTrainLoop) else 0
-
-
-def _list_parts(dataset: Any) -> list[CellDataset]:
-    """List the data sets of cells inside wrappers."""
-    if isinstance(dataset, CellDataset):
-        return [dataset]
-    inner = getattr(dataset, "dataset", None)
-    parts = getattr(dataset, "datasets", [] if inner is None else [inner])
-    return [leaf for part in parts for leaf in _list_parts(part)]
 
 
 def _count_cells(parts: Sequence[CellDataset]) -> str:
