@@ -16,7 +16,7 @@ from distributed import Client
 
 from cellseg.cluster.clients import Connection
 from cellseg.cluster.cohort_job import CohortJob
-from cellseg.cluster.cohort_table import write_cohort
+from cellseg.cluster.cohort_table import TABLE_NAME, write_cohort
 from cellseg.cluster.progress import Say
 from cellseg.inference.image_list import InputImage
 from cellseg.inference.image_work import ImageOutcome
@@ -57,7 +57,9 @@ def predict_cohort(
     say(f"{connection.description}; dashboard: {client.dashboard_link}")
     job = CohortJob(client, recipe, images, options, connection.threads, say, scratch, scratch_gib)
     try:
-        return job.run(connection.wanted, connection.refill)
+        outcomes = job.run(connection.wanted, connection.refill)
     finally:
         if job.outcomes:
             write_cohort(job.images, job.outcomes, job.workers_of, job.class_names, options)
+    say(f"Table of all images: {options.folder / TABLE_NAME}")
+    return outcomes

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import multiprocessing
 import os
 import socket
 import threading
@@ -13,6 +15,7 @@ from pathlib import Path
 import cv2
 import torch
 from distributed import Worker, get_worker
+from mmengine.logging import MMLogger
 
 from cellseg.cluster.orders import (
     LargeImage,
@@ -152,6 +155,8 @@ def _load_work(order: WorkOrder) -> ImageWork:
     """Build the predictor, once per run and worker."""
     _check(order, name_worker())
     _set_threads(order)
+    if multiprocessing.parent_process() is not None:  # the client has said what is alike for all
+        MMLogger.get_current_instance().setLevel(logging.WARNING)
     predictor = order.recipe.build()
     settings = order.recipe.describe(predictor)
     if sum_up(settings) != order.checksum:

@@ -42,6 +42,7 @@ def test_cohort_when_two_workers_predict_then_bytes_are_those_of_one_process(
         assert row["worker"].partition("/")[2].startswith("worker-")
     assert (tmp_path / "cohort.png").is_file()
     assert any(line.startswith("2 workers (1 thread on cpu) on 1 machine: ") for line in lines)
+    assert lines[-1] == f"Table of all images: {tmp_path / 'cohort.csv'}"
 
 
 def test_cohort_when_run_again_then_nothing_is_done_twice(setting, connection, tmp_path) -> None:

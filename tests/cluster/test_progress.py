@@ -53,6 +53,8 @@ def test_progress_when_workers_are_checked_then_it_says_what_they_are() -> None:
     progress = CohortProgress(1, lines.append)
     progress.tell_workers([WorkerFacts("n1/0", 4, "cuda"), WorkerFacts("n2/1", 4, "cuda")])
     assert lines == ["2 workers (4 threads on cuda) on 2 machines: n1, n2."]
+    progress.tell_workers([WorkerFacts("n1/0", 1, "cpu")])
+    assert lines[1:] == ["1 worker (1 thread on cpu) on 1 machine: n1."]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
+import logging
 import os
 from pathlib import Path
 
 import pytest
+from mmengine.logging import MMLogger
 
 pytest.importorskip("distributed", reason="the extra cluster is not installed")
 
@@ -33,6 +35,20 @@ def job(setting, tmp_path, monkeypatch) -> CohortJob:
     before = Path.cwd()
     yield job
     os.chdir(before)
+
+
+@pytest.mark.parametrize(("parent", "level"), [(None, logging.INFO), (object(), logging.WARNING)])
+def test_model_when_it_is_loaded_then_only_the_client_says_which_one(
+    job, monkeypatch, parent, level
+) -> None:
+    logger = MMLogger.get_current_instance()
+    before = logger.level
+    logger.setLevel(logging.INFO)
+    monkeypatch.setattr(worker.multiprocessing, "parent_process", lambda: parent)
+    worker._load_work.cache_clear()
+    worker._load_work(job.order)
+    assert logger.level == level
+    logger.setLevel(before)
 
 
 def test_unit_when_an_image_is_large_then_it_is_planned_and_done_in_parts(job, tmp_path) -> None:
