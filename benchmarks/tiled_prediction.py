@@ -2,6 +2,8 @@
 
     python benchmarks/tiled_prediction.py --checkpoint best.pth     # 20 minutes on 2 cores
     python benchmarks/tiled_prediction.py --sides 20000 --no-sahi   # the largest alone
+    python benchmarks/tiled_prediction.py --sides 20000 --no-sahi \
+        --config mask-rcnn_lite0_small-anchor_nuclei-he --checkpoint FILE   # another model
     python benchmarks/tiled_prediction.py --quick                   # a minute, to see that it runs
 
 Each measurement runs in a process of its own, so that its peak memory is its own. SAHI is measured
@@ -94,7 +96,9 @@ def measure_growth(args: Namespace, side_px: int) -> Raw:
             out = Path(folder) / str(number)
             measurements.append(run_apart(predict_slide, args, slide, out))
             print(f"slide {side_px}: {measurements[-1]}", flush=True)
-    return {f"slide {side_px}": describe(args, side_px, drawn) | {"measurements": measurements}}
+    other = f"model {Path(args.config).stem}@{args.scale:g}"
+    name = "slide" if args.config == str(DEMO_CONFIG) else other
+    return {f"{name} {side_px}": describe(args, side_px, drawn) | {"measurements": measurements}}
 
 
 def compare_with_sahi(args: Namespace, side_px: int) -> Raw:

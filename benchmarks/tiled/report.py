@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from cellseg.analysis.curves import save_figure
 
-_MOST_REST, _MOST_GB = 0.15, 3.0
+_MOST_REST, _MOST_GB = 0.15, 2.0
 _NAMES = {"ours": "cellseg", "sahi": "SAHI", "whole": "the whole image at once"}
 _GROWTH_HEAD = (
     *("side", "cells drawn", "tiles predicted", "cells found", "wall", "per predicted tile"),
@@ -29,7 +29,7 @@ def write_report(raw: Raw, path: Path) -> str:
     """Write the page and its plot.
 
     Args:
-        raw: The measurements by case: "slide SIDE" or "sahi SIDE".
+        raw: The measurements by case: "slide SIDE", "model NAME@SCALE SIDE" or "sahi SIDE".
         path: The file to write.
 
     Returns:
@@ -40,6 +40,7 @@ def write_report(raw: Raw, path: Path) -> str:
         growth=write_table(_GROWTH_HEAD, map(_growth_row, slides)),
         verdict=_summarize(slides) if slides else "",
         parts=write_table(_PARTS_HEAD, map(_parts_row, slides)),
+        models=write_table(("model", *_GROWTH_HEAD), _model_rows(raw)),
         sahi="\n\n".join(map(_write_comparison, _select(raw, "sahi"))) or "Not measured.",
     )
     draw_growth(slides, path.parent / "images" / "tiled_prediction.png")
@@ -114,6 +115,12 @@ def _growth_row(case: Case) -> Sequence[str]:
     )
 
 
+def _model_rows(raw: Raw) -> list[Sequence[str]]:
+    """Make the rows of the slides that other models than the demo's predicted."""
+    cases = [(key.split()[1], case) for key, case in sorted(raw.items()) if key.startswith("model")]
+    return [(name.replace("@", ", scale "), *_growth_row(case)) for name, case in cases]
+
+
 def _parts_row(case: Case) -> Sequence[str]:
     """Make a slide's row of the table of where its time went."""
     parts = [_value(case, name) for name in ("network_s", "merging_s", "writing_s")]
@@ -185,6 +192,12 @@ and weights.
 ![Time and memory against area](images/tiled_prediction.png)
 
 {parts}
+
+## Other models
+
+The cells are drawn ones, which a model of real tissue finds in part only.
+
+{models}
 
 ## Beside SAHI
 
