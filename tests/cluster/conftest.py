@@ -28,6 +28,12 @@ def digests(folder: Path) -> dict[str, str]:
     }
 
 
+def list_parts(out: Path) -> list[Path]:
+    """Return the finished parts of a run that goes on; its folders may vanish meanwhile."""
+    walked = os.walk(out / ".units")
+    return [Path(a, name) for a, _, names in walked for name in names if name.endswith(".npz")]
+
+
 def paint_killer(path: Path) -> None:
     """Paint an image that kills the process that looks at it."""
     image = paint_label_map(draw_label_map(150, seed=3))

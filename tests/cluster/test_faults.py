@@ -21,7 +21,7 @@ from cellseg.errors import CellsegError
 from cellseg.inference.image_list import find_input_images
 from cellseg.inference.output_folder import OutputOptions
 
-from .conftest import FORMATS, TILED, Setting, digests, make_env, paint_killer
+from .conftest import FORMATS, TILED, Setting, digests, list_parts, make_env, paint_killer
 from .fault_oracle import DELAY_NAME, SEEN_NAME
 from .test_cohort import make_recipe
 
@@ -68,7 +68,7 @@ def test_worker_when_it_is_killed_then_its_unit_is_done_by_another(
     killed = []
 
     def kill() -> None:
-        wait_for(lambda: list((out / ".units").rglob("*.npz")))  # a part is finished
+        wait_for(lambda: list_parts(out))  # a part is finished
         worker = int(next(seen.iterdir()).name)
         killed.append(worker)
         os.kill(worker, signal.SIGKILL)
@@ -107,17 +107,17 @@ def test_client_when_it_is_killed_then_workers_end_and_the_command_goes_on_from_
     flags = (*TILED, "--format", *FORMATS, "--dask", "local:2")
     log = (tmp_path / "log").open("w")
     client = subprocess.Popen(setting.command(out, *flags), env=make_env(), stdout=log, stderr=log)
-    wait_for(lambda: list((out / ".units").rglob("*.npz")))
+    wait_for(lambda: list_parts(out))
     family = psutil.Process(client.pid).children(recursive=True)
     client.kill()
     client.wait()
-    kept = set((out / ".units").rglob("*.npz"))
+    kept = set(list_parts(out))
     assert kept
     gone, alive = psutil.wait_procs(family, timeout=120)
     assert alive == []
     for path in seen.iterdir():
         path.unlink()
-    stamps = {path: path.stat().st_mtime_ns for path in (out / ".units").rglob("*.npz")}
+    stamps = {path: path.stat().st_mtime_ns for path in list_parts(out)}
     again = subprocess.Popen(
         setting.command(out, *flags), env=make_env(), stdout=subprocess.PIPE, text=True
     )

@@ -24,7 +24,7 @@ from cellseg.inference.output_folder import OutputOptions
 from tests.engine.conftest import small_sample  # noqa: F401  (a fixture)
 from tests.tools.test_distributed import CONFIG, free_port
 
-from .conftest import FORMATS, ROOT, Setting, digests, make_env
+from .conftest import FORMATS, ROOT, Setting, digests, list_parts, make_env
 from .fault_oracle import DELAY_NAME, SEEN_NAME
 from .test_cohort import make_recipe
 from .test_faults import wait_for
@@ -119,7 +119,7 @@ def test_cohort_when_a_job_is_cancelled_then_bytes_are_those_of_one_process(
         cancelled = []
 
         def cancel_once(line: str) -> None:
-            if not cancelled and list((out / ".units").rglob("*.npz")):
+            if not cancelled and list_parts(out):
                 cancelled.extend(ask("squeue", "--noheader", "--format=%A").split()[:1])
                 ask("scancel", *cancelled)
 

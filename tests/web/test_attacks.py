@@ -27,7 +27,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 def list_files(served: Served) -> list[Path]:
-    return [path for path in (served.folder / "uploads").rglob("*") if path.is_file()]
+    # os.walk, unlike rglob, does not mind a folder that the server removes meanwhile
+    walked = os.walk(served.folder / "uploads")
+    return [Path(folder, name) for folder, _, names in walked for name in names]
 
 
 def test_files_of_the_server_then_none_is_read(
