@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import hashlib
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -15,18 +14,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import fsspec
+import psutil
 
 from cellseg.errors import CellsegError
 from cellseg.inference.image_list import InputImage
 
-_URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _GIB = 1 << 30
 _BLOCK = 8 << 20
-
-
-def is_url(text: str) -> bool:
-    """Return whether an input is a URL."""
-    return _URL.match(text) is not None
+_USER = getattr(os, "getuid", int)()  # Windows has a temporary folder for each user
 
 
 def list_remote_images(urls: Sequence[str]) -> list[InputImage]:
@@ -138,10 +133,10 @@ class _Scratch:
         """Make the folder, and remove those of processes that are gone."""
         if cls.folder is not None and cls.folder.is_dir():
             return
-        root = scratch or Path(tempfile.gettempdir()) / f"cellseg-scratch-{os.getuid()}"
+        root = scratch or Path(tempfile.gettempdir()) / f"cellseg-scratch-{_USER}"
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
         for other in root.iterdir():
-            if other.name.isdigit() and not Path(f"/proc/{other.name}").exists():
+            if other.name.isdigit() and not psutil.pid_exists(int(other.name)):
                 shutil.rmtree(other, ignore_errors=True)
         cls.folder = root / str(os.getpid())
         cls.folder.mkdir(exist_ok=True)

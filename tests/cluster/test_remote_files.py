@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cellseg.cluster.remote_files import drop_copy, fetched, is_url, list_remote_images
+from cellseg.cluster.remote_files import drop_copy, fetched, list_remote_images
 from cellseg.errors import CellsegError
 
 CONTENT = {"a.tif": b"first" * 1000, "b.tif": b"second" * 2000}
@@ -137,11 +137,3 @@ def test_scratch_when_a_process_is_gone_then_its_copies_are_removed(http_url, tm
     assert not left.exists()
     assert (tmp_path / str(os.getpid()) / "a.tif").is_file()
     drop_copy()
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [("https://x/y.tif", True), ("s3://b/k", True), ("C:/a.tif", False), ("a/b.tif", False)],
-)
-def test_is_url_always_tells_schemes_from_drives(text: str, expected: bool) -> None:
-    assert is_url(text) is expected
