@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 
 from cellseg import registration
+from cellseg.config_files import configs_folder
+from cellseg.engine.configs import read_config
 from cellseg.engine.data_source import open_data
 from cellseg.formats.prediction_files import read_predictions
 from cellseg.formats.prediction_set import join_results, list_truth
+from cellseg.inference import Predictor
 from cellseg.scoring.average_precision import compute_average_precision
 from cellseg.scoring.metric import CellMetric
 from cellseg.scoring.results import ImageResult
@@ -74,6 +77,35 @@ def test_label_tiffs_when_written_by_0_1_0_then_they_hold_its_cells(data: Path) 
         sure = rows.predictions[rows.predictions.confidences >= 0.5]
         assert sorted(tiff.predictions.labels) == sorted(sure.labels)
     assert compute_average_precision(by_label_map, NAMES).means["mAP_50"] > 0.3
+
+
+def test_checkpoint_when_written_by_0_1_0_then_it_finds_the_same_cells(data: Path) -> None:
+    found = json.loads((SAVED / "found.json").read_text())
+    every = {"model.test_cfg.rcnn.score_thr": 0.0}  # the weights are random
+    predictor = Predictor(
+        SAVED / "config.py", SAVED / "checkpoint.pth", score_thr=0.0, cfg_options=every
+    )
+    cells = predictor(data / "image0" / "image.tif")
+    assert len(cells) == found["count"]
+    np.testing.assert_allclose(cells.boxes[:20], found["boxes"], atol=1e-3)
+    np.testing.assert_allclose(cells.scores[:20], found["scores"], atol=1e-5)
+    assert cells.labels[:20].tolist() == found["labels"]
+
+
+@pytest.mark.parametrize(
+    "names", [["cell_dataset", "cell_schedule", "cell_runtime"], ["cell_coco_finetune"]]
+)
+@pytest.mark.parametrize("model", ["mask-rcnn_cell", "cascade-mask-rcnn_cell"])
+def test_config_when_it_inherits_bases_of_0_1_0_then_it_is_read(
+    tmp_path: Path, names: list[str], model: str
+) -> None:
+    path = tmp_path / "mine.py"
+    folder = configs_folder() / "_base_"
+    bases = [(folder / f"{name}.py").as_posix() for name in (model, *names)]
+    path.write_text(f"_base_ = {bases}\n")
+    config = read_config(path)
+    assert config.train_dataloader.dataset
+    assert config.optim_wrapper
 
 
 def test_registries_when_asked_for_the_names_of_0_1_0_then_they_have_them() -> None:

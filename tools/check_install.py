@@ -208,9 +208,12 @@ def describe_environment() -> list[str]:
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     python = ".".join(map(str, sys.version_info[:3]))
     sentences = [f"Python {python}, torch {torch.__version__}, {gpu}", describe_backend()]
-    compiled = find_compiled_here()
-    if compiled:
-        sentences.append(f"compiled on this machine, not from a wheel: {', '.join(compiled)}")
+    compiled = ", ".join(find_compiled_here())
+    sentences.append(
+        f"compiled on this machine, not from a wheel: {compiled}"
+        if compiled
+        else "nothing was compiled here; onedl-mmcv and onedl-mmdetection are pure Python"
+    )
     vision = describe_torchvision()
     return [*sentences, vision] if vision else sentences
 

@@ -47,7 +47,7 @@ options of one; `cellseg --version` prints the version.
 | 0 | success |
 | 1 | an error that the message says how to fix; of `predict` also when an image could not be read |
 | 2 | a wrong command line |
-| 130 | ended with Ctrl-C |
+| 130, 143, 129 | ended with Ctrl-C, by SIGTERM, by SIGHUP |
 """
 TOOLS_HEAD = """
 ## Tools

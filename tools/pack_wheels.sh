@@ -15,7 +15,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 built=(onedl-mmcv onedl-mmdetection)  # published as source only; pure Python without a compiler
 wheels=(onedl-mmengine addict yapf termcolor terminaltables platformdirs imaug pycocotools
-    faster-coco-eval shapely imagecodecs)
+    faster-coco-eval shapely safetensors imagecodecs)
 platforms=(manylinux_2_28_x86_64 manylinux_2_27_x86_64 manylinux_2_24_x86_64
     manylinux_2_17_x86_64 manylinux2014_x86_64)
 limit_mib=${LIMIT_MIB:-64}  # checkout and pack together, where the machine sets such a limit

@@ -44,7 +44,8 @@ _USAGE = 2
 _EPILOG = """`cellseg COMMAND --help` shows the flags of a command.
 
 exit status: 0 success, 1 an error that the message says how to fix (of predict also when an image
-could not be read), 2 a wrong command line, 130 ended with Ctrl-C"""
+could not be read), 2 a wrong command line, 130 ended with Ctrl-C,
+143 by SIGTERM, 129 by SIGHUP"""
 
 
 def load_command(name: str) -> ModuleType:

@@ -1,8 +1,8 @@
 """Run a command: flags are parsed, user errors become one sentence, and an exit status comes out.
 
 Exit status: 0 success; 1 an error that the user can fix, said in one sentence (of `predict` also
-when an image could not be read); 2 a wrong command line; 130 ended with Ctrl-C, 143 by SIGTERM. An
-unexpected failure ends with a traceback and 1.
+when an image could not be read); 2 a wrong command line; 130 ended with Ctrl-C, 143 by SIGTERM,
+129 by SIGHUP. An unexpected failure ends with a traceback and 1.
 """
 
 from __future__ import annotations

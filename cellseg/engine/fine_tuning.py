@@ -139,6 +139,7 @@ def make_fine_tuning_config(
         )
     folder = open_training_folder(data, classes)
     schedule = plan_schedule(folder.num_train, steps)
+    # Not read_config: classes and scale are set below, and only then passed on to the parts.
     config = Config.fromfile(configs_folder() / "_base_" / BASE_NAME)
     config.model = ConfigDict(copy_network(record.network))
     config.cell_classes = tuple(folder.data.metainfo["classes"])

@@ -3,7 +3,7 @@
 from cellseg.images import open_image
 
 with open_image("slide.svs") as image:
-    tile = image.read(x=0, y=0, width=1024, height=1024)  # (1024, 1024, 3) uint8 B, G, R
+    tile = image.read_rgb(x=0, y=0, width=1024, height=1024)  # (1024, 1024, 3) uint8
 """
 
 from cellseg.images.eight_bit import (

@@ -97,10 +97,11 @@ def open_image(
     """Open an image for reading in regions.
 
     Args:
-        path_or_array: TIFF, slide, PNG, JPEG, BMP or WebP; or (H, W, 3) uint8 B, G, R.
-        image_format: May hold `channel_order`, 'rgb' or 'bgr', of plain TIFFs (pictures and slides
-            are always RGB), and `intensity_range`, (low, high) or dict(percentile=(low, high)),
-            which every file needs that is not 8 bit; there it is not applied.
+        path_or_array: TIFF, slide, PNG, JPEG, BMP or WebP; or (H, W, 3) uint8.
+        image_format: May hold `channel_order`, 'rgb' (default) or 'bgr', of plain TIFFs and arrays
+            (pictures and slides are always RGB), and `intensity_range`, (low, high) or
+            dict(percentile=(low, high)), which every file needs that is not 8 bit; to 8 bit it is
+            not applied.
         mpp: Wanted pixel size in micrometers; the coarsest level that is fine enough is read and
             resampled. The finest level as it is when None.
         pixel_size_um: Pixel size of the finest level, where the file does not tell or is wrong.
@@ -111,12 +112,26 @@ def open_image(
     Raises:
         CellDataError: If the file cannot be read, or mpp is asked for and its pixel size is
             unknown.
+        ValueError: If an array is no such image, or image_format has an unknown option.
+
+    Example:
+        >>> import numpy as np
+        >>> from cellseg import open_image
+        >>> array = np.zeros((100, 200, 3), np.uint8)
+        >>> array[..., 0] = 255  # red
+        >>> with open_image(array, pixel_size_um=0.25) as image:
+        ...     image.width, image.height, image.pixel_size_xy_um
+        ...     image.read_rgb(x=10, y=20, width=2, height=1).tolist()
+        (200, 100, (0.25, 0.25))
+        [[[255, 0, 0], [255, 0, 0]]]
     """
+    options = check_image_format(image_format or {})
     if isinstance(path_or_array, np.ndarray):
-        source: ImageSource = ArraySource(path_or_array, pixel_size_um)
+        is_rgb = options["channel_order"] == "rgb"
+        array = np.ascontiguousarray(path_or_array[..., ::-1]) if is_rgb else path_or_array
+        source: ImageSource = ArraySource(array, pixel_size_um)
         factor = _choose_level("The array", (1.0,), pixel_size_um, mpp, "")[1]
         return source if factor == 1 else ResampledSource(source, factor)
-    options = check_image_format(image_format or {})
     stored = open_stored(Path(path_or_array))
     try:
         size = stored.read_pixel_size()
@@ -129,6 +144,9 @@ def open_image(
     source.channels, source.levels = stored.channels, stored.levels
     source.downsample = stored.downsamples[level]
     source.pixel_size_um = None if finest_um is None else finest_um * source.downsample
+    x_um, y_um = pixel_size_um or size.x_um, pixel_size_um or size.y_um
+    if x_um and y_um:
+        source.pixel_size_xy_um = x_um * source.downsample, y_um * source.downsample
     source.pixel_size_note = "given" if pixel_size_um else size.note
     return source if factor == 1 else ResampledSource(source, factor)
 

@@ -27,6 +27,9 @@ class ResampledSource(ImageSource):
         self.pixel_size_note = source.pixel_size_note
         if source.pixel_size_um is not None:
             self.pixel_size_um = source.pixel_size_um * factor
+        if source.pixel_size_xy_um is not None:
+            x_um, y_um = source.pixel_size_xy_um
+            self.pixel_size_xy_um = x_um * factor, y_um * factor
 
     def read(self, x: int, y: int, width: int, height: int) -> NDArray[np.uint8]:
         """Read the region with bilinear interpolation, blurred first when made smaller."""

@@ -48,8 +48,9 @@ class BoxIndex:
 
     def __init__(self, boxes: Tensor) -> None:
         """Sort the boxes into their grids."""
-        corners = boxes[:, :2].double()
-        sizes = boxes[:, 2:4].double() - corners
+        boxes = _in_float64(boxes)
+        corners = boxes[:, :2]
+        sizes = boxes[:, 2:4] - corners
         inds = (sizes > 0).all(dim=1).nonzero().squeeze(1)
         corners, sizes = corners[inds], sizes[inds]
         groups, num_groups = _group_by_size(sizes)
@@ -75,7 +76,7 @@ class BoxIndex:
         if not len(self._order) or not len(queries):
             return
         size = _GPU_BLOCK if queries.is_cuda else 1
-        lows, highs = self._find_windows(queries.double())  # (M, G, 2) each
+        lows, highs = self._find_windows(_in_float64(queries))  # (M, G, 2) each
         spans = (highs - lows + 1).clamp(min=0)
         num_rows = torch.where(spans[..., 0] > 0, spans[..., 1], 0)  # (M, G)
         num_runs = num_rows.sum(dim=1).tolist()
@@ -90,7 +91,8 @@ class BoxIndex:
                 total = sum(num_pairs[begin:end])
                 run_inds, slots = _expand(starts[chosen], lengths[chosen], total)
                 query_inds = owners[chosen].index_select(0, run_inds) + first
-                yield query_inds, self._order.index_select(0, slots)
+                box_inds = self._order.index_select(0, slots)
+                yield query_inds.to(queries.device), box_inds.to(queries.device)
 
     def _find_windows(self, queries: Tensor) -> tuple[Tensor, Tensor]:
         """Find the first and last grid column and row (M, G, 2) where a query's partners start."""
@@ -116,6 +118,11 @@ class BoxIndex:
         starts = self._starts[row_cells + lows[..., 0].flatten()[windows]]
         ends = self._starts[row_cells + highs[..., 0].flatten()[windows] + 1]
         return owners, starts, ends - starts
+
+
+def _in_float64(boxes: Tensor) -> Tensor:
+    """Return boxes in float64, on the CPU where their device has none (Apple's MPS)."""
+    return (boxes.cpu() if boxes.device.type == "mps" else boxes).double()
 
 
 def _group_by_size(sizes: Tensor) -> tuple[Tensor, int]:

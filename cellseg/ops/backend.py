@@ -20,12 +20,20 @@ def load_torchvision() -> tuple[ModuleType | None, str]:
     try:
         ops = importlib.import_module("torchvision.ops")
         ops.nms(torch.zeros(1, 4), torch.zeros(1), 0.5)
+        if not has_cuda_kernels():
+            return None, "torchvision was built without CUDA"
     except ModuleNotFoundError as error:
         is_absent = error.name == "torchvision" and error.__cause__ is None
         return None, "torchvision is not installed" if is_absent else str(error)
     except Exception as error:  # whatever an unsuitable build raises must not stop a run
         return None, f"torchvision does not work beside this torch ({error})"
     return ops, ""
+
+
+def has_cuda_kernels() -> bool:
+    """Return whether the torchvision that is loaded was built for CUDA."""
+    has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
+    return all(has_kernel(f"torchvision::{name}", "CUDA") for name in ("nms", "roi_align"))
 
 
 _torchvision: Any

@@ -1,5 +1,7 @@
 """Every kind of image that is promised, read whole and in regions."""
 
+import doctest
+
 import cv2
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from cellseg.images import (
     ArraySource,
     ResampledSource,
     open_image,
+    opening,
     read_cell_image,
     read_image_size,
     read_opened_size,
@@ -148,6 +151,25 @@ def test_open_image_at_a_pixel_size_takes_the_level_for_it(pyramid, mpp, size, d
         assert source.pixel_size_um == pytest.approx(0.25 * downsample)
 
 
+@pytest.mark.parametrize(("order", "mpp"), [("rgb", None), ("bgr", None), ("rgb", 0.5)])
+def test_open_image_of_an_array_when_its_order_is_given_then_follows_it(image, order, mpp):
+    array = image if order == "bgr" else image[..., ::-1]
+    with open_image(array, {"channel_order": order}, mpp, pixel_size_um=0.25) as source:
+        if mpp is None:
+            np.testing.assert_array_equal(source.read(10, 20, 50, 60), image[20:80, 10:60])
+            np.testing.assert_array_equal(source.read_rgb(), image[..., ::-1])
+        assert source.pixel_size_xy_um == (mpp or 0.25, mpp or 0.25)
+
+
+def test_open_image_when_pixels_are_not_square_then_tells_both_sides(tmp_path, image):
+    path = tmp_path / "image.ome.tif"
+    sides = {"PhysicalSizeX": 0.25, "PhysicalSizeY": 0.5}
+    tifffile.imwrite(path, image[..., ::-1], photometric="rgb", metadata={"axes": "YXS", **sides})
+    with open_image(path) as source:
+        assert source.pixel_size_um is None
+        assert source.pixel_size_xy_um == (0.25, 0.5)
+
+
 @pytest.mark.parametrize("mpp", [None, 0.25, 0.505, 0.75, 0.125])
 @pytest.mark.parametrize("kind", [".tif", ".png", "pyramid"])
 def test_size_read_beforehand_is_that_of_the_image_opened(tmp_path, image, pyramid, kind, mpp):
@@ -167,3 +189,7 @@ def test_open_image_at_a_pixel_size_when_unknown_says_what_to_give(tmp_path, ima
         open_image(path, mpp=0.5)
     with open_image(path, mpp=0.5, pixel_size_um=0.25) as source:
         assert (source.height, source.width) == (120, 150)
+
+
+def test_examples_always_give_what_they_show():
+    assert doctest.testmod(opening).failed == 0

@@ -1,5 +1,7 @@
 """Which code computes the ops, and that each of them gives the same."""
 
+import types
+
 import pytest
 import torch
 
@@ -10,6 +12,7 @@ from tests.ops.test_nms import draw_cells
 @pytest.fixture
 def torchvision_everywhere(monkeypatch):
     """Let torchvision compute on CPU tensors, too; skip where it does not load."""
+    monkeypatch.setattr(backend, "has_cuda_kernels", lambda: True)  # a CPU build is enough here
     ops, reason = backend.load_torchvision()
     if ops is None:
         pytest.skip(reason)
@@ -54,6 +57,13 @@ def test_backend_when_torchvision_is_of_another_torch_then_gives_the_reason(monk
     ops, reason = backend.load_torchvision()
     assert ops is None
     assert "torchvision::nms does not exist" in reason
+
+
+def test_backend_when_torchvision_has_no_cuda_kernels_then_it_is_not_used(monkeypatch) -> None:
+    built = types.SimpleNamespace(nms=lambda *args: None)
+    monkeypatch.setattr(backend.importlib, "import_module", lambda name: built)
+    monkeypatch.setattr(backend, "has_cuda_kernels", lambda: False)
+    assert backend.load_torchvision() == (None, "torchvision was built without CUDA")
 
 
 def test_describe_backend_when_there_is_no_gpu_then_names_the_cpu_alone(monkeypatch) -> None:
