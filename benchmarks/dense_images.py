@@ -13,10 +13,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from dense.measuring import Case, Measurement, measure
-from dense.plan import GROUPS, Comparison, shrink
+from dense.plan import GROUPS, SpeedComparison, shrink
 from dense.plot import draw_curves
 from dense.report import as_planned, write_report
-from dense.scenes import Scene
+from dense.scenes import DrawnScene
 from frame import (
     DRAWN,
     Raw,
@@ -51,9 +51,9 @@ def main() -> None:
     print(write_report(raw, page, plan))
 
 
-def measure_comparison(comparison: Comparison, repeats: int, args: argparse.Namespace) -> Raw:
+def measure_comparison(comparison: SpeedComparison, repeats: int, args: argparse.Namespace) -> Raw:
     """Measure all sides in turn, in alternating order; a side that failed is not tried again."""
-    scene = Scene(comparison.cells, comparison.size_px, comparison.images, args.drawn)
+    scene = DrawnScene(comparison.cells, comparison.size_px, comparison.images, args.drawn)
     results: dict[str, list[Measurement]] = {comparison.key(side): [] for side in comparison.sides}
     for repeat in range(repeats):
         for side in comparison.sides[:: -1 if repeat % 2 else 1]:

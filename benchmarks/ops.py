@@ -43,7 +43,7 @@ there is to do. So mmcv's ops are faster for fewer than some 300 boxes of NMS, w
 """
 
 
-class Workload(NamedTuple):
+class OpsWorkload(NamedTuple):
     """One row of the table."""
 
     name: str
@@ -76,7 +76,7 @@ def has_compiled_ops() -> bool:
     return not mmcv._ext.__file__.endswith(".py")
 
 
-def list_workloads(is_quick: bool) -> list[Workload]:
+def list_workloads(is_quick: bool) -> list[OpsWorkload]:
     """Draw the inputs; a hundredth of them for a quick run."""
     from mmcv import ops as theirs
 
@@ -84,7 +84,7 @@ def list_workloads(is_quick: bool) -> list[Workload]:
     for (number, kind), threshold in itertools.product(NMS_CASES, (0.5, 0.7)):
         boxes, scores = draw_boxes(number // 100 if is_quick else number, kind)
         workloads.append(
-            Workload(
+            OpsWorkload(
                 f"NMS at {threshold}, {len(boxes):,} boxes {kind}",
                 lambda b=boxes, s=scores, t=threshold: ops.nms(b, s, t),
                 lambda b=boxes, s=scores, t=threshold: theirs.nms(b, s, t)[1],
@@ -99,7 +99,7 @@ def list_workloads(is_quick: bool) -> list[Workload]:
         name = f"RoIAlign, {number:,} boxes, {side} x {side}, "
         run = run_training if is_trained else run_prediction
         workloads.append(
-            Workload(
+            OpsWorkload(
                 name + ("training" if is_trained else "prediction"),
                 lambda f=run, r=rois, s=side: f(ops.roi_align, features, r, s),
                 lambda f=run, r=rois, s=side: f(theirs.roi_align, features, r, s),
@@ -140,7 +140,7 @@ def run_training(align: Callable[..., Tensor], features: Tensor, rois: Tensor, s
     return torch.autograd.grad(values, features, values.detach())[0]
 
 
-def time_workload(work: Workload, runs: int, is_compiled: bool) -> list[str]:
+def time_workload(work: OpsWorkload, runs: int, is_compiled: bool) -> list[str]:
     """Run both sides in turns, check that they agree, and make a row of the table."""
     if is_compiled:
         torch.testing.assert_close(work.ours(), work.theirs(), rtol=1e-4, atol=1e-4)

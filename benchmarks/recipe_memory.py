@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from dense.scenes import Scene
+from dense.scenes import DrawnScene
 from dense.stock import build_model, read_config
 from dense.workloads_model import read_batch
 from frame import CONFIGS, find_page, make_parser, run_apart, write_page, write_table
@@ -100,7 +100,7 @@ def count_kept(model: torch.nn.Module, cfg: Config, side: int, folder: Path) -> 
     Returns:
         The bytes of all storages kept, each counted once.
     """
-    scene = Scene(max(round(_CELLS_PER_MEGAPIXEL * side**2 / 2**20), 1), side, 1, folder)
+    scene = DrawnScene(max(round(_CELLS_PER_MEGAPIXEL * side**2 / 2**20), 1), side, 1, folder)
     batch = read_batch(scene, "ours")
     crowd_cells(batch, cfg)
     for augment in model.data_preprocessor.batch_augments:

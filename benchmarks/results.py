@@ -36,7 +36,7 @@ from cellseg.errors import CellsegError
 
 
 @dataclass(frozen=True)
-class Job:
+class RowTraining:
     """A training, and the rows that test it."""
 
     training: Training
@@ -80,9 +80,9 @@ def parse_args() -> Namespace:
     return args
 
 
-def plan_jobs(args: Namespace, done: Raw) -> list[Job]:
+def plan_jobs(args: Namespace, done: Raw) -> list[RowTraining]:
     """List each training that rows need which are not done; of a group, the first seeds first."""
-    jobs: dict[str, Job] = {}
+    jobs: dict[str, RowTraining] = {}
     for group in GROUPS:
         arms = [
             (seed, row, fold)
@@ -99,13 +99,13 @@ def plan_jobs(args: Namespace, done: Raw) -> list[Job]:
                 continue
             steps = args.steps or source_of(row).steps
             training = Training(source_of(row), seed, fold, steps, args.work_dir.resolve())
-            job = jobs.get(training.name, Job(training, ()))
+            job = jobs.get(training.name, RowTraining(training, ()))
             rows = job.rows if row in job.rows else (*job.rows, row)
-            jobs[training.name] = Job(training, rows)
+            jobs[training.name] = RowTraining(training, rows)
     return list(jobs.values())
 
 
-def run_jobs(args: Namespace, jobs: list[Job]) -> None:
+def run_jobs(args: Namespace, jobs: list[RowTraining]) -> None:
     """Train and test what is not done; the pages are written after each training.
 
     Raises:
@@ -135,7 +135,7 @@ def evaluate(args: Namespace) -> None:
     training = Training(row, seed, row.folds[0], row.steps, args.work_dir.resolve() / "evaluated")
     check_training(config, training)
     with ChildProcesses() as children:
-        keep(args, Job(training, (row,)).run(children, checkpoint))
+        keep(args, RowTraining(training, (row,)).run(children, checkpoint))
 
 
 def keep(args: Namespace, runs: dict[str, Entry]) -> None:

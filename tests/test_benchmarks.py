@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from dense.measuring import Case, Measurement, _run_child, tiny_scene
 from dense.plan import CURVES, GROUPS, TARGETS, Target, shrink
-from dense.report import Series, compare_sides, pair, write_report
-from dense.scenes import Scene
+from dense.report import TimedSeries, compare_sides, pair, write_report
+from dense.scenes import DrawnScene
 from dense.stock import STOCK_TYPES, read_model_config
 from dense.workloads import WORKLOADS
 from frame import CONFIGS
@@ -29,9 +29,9 @@ BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory) -> Scene:
+def scene(tmp_path_factory) -> DrawnScene:
     """Return a tiny scene of two images."""
-    return Scene(cells=8, size_px=128, images=2, folder=tmp_path_factory.mktemp("drawn"))
+    return DrawnScene(cells=8, size_px=128, images=2, folder=tmp_path_factory.mktemp("drawn"))
 
 
 @pytest.mark.parametrize("name", [name for name in WORKLOADS if not name.startswith("step")])
@@ -134,14 +134,14 @@ def test_compare_sides_then_medians_are_compared_with_the_target(
     measure, limit, stock, ours, is_met
 ):
     target = Target("row", GROUPS["pipeline"][0], measure, limit)
-    assert compare_sides(target, Series(stock), Series(ours))[2] is is_met
+    assert compare_sides(target, TimedSeries(stock), TimedSeries(ours))[2] is is_met
 
 
 def test_compare_sides_when_stock_cannot_run_then_ours_is_met_and_when_ours_cannot_then_not():
     target = Target("row", GROUPS["pipeline"][0], "faster", 20)
-    failed = Series((), "fails under 20 GB")
-    assert compare_sides(target, failed, Series((1.0,)))[2]
-    assert not compare_sides(target, Series((1.0,)), failed)[2]
+    failed = TimedSeries((), "fails under 20 GB")
+    assert compare_sides(target, failed, TimedSeries((1.0,)))[2]
+    assert not compare_sides(target, TimedSeries((1.0,)), failed)[2]
 
 
 def test_pair_when_one_side_has_fewer_then_pairs_what_there_is():

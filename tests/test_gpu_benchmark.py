@@ -10,7 +10,7 @@ from typing import Any
 import gpu
 import pytest
 import torch
-from dense.scenes import Scene, draw_scene
+from dense.scenes import DrawnScene, draw_scene
 from gpu_parts import clock, training
 from gpu_parts.device_tests import read_counts
 from gpu_parts.report import Report, Settings
@@ -234,7 +234,7 @@ def test_command_when_small_then_every_part_gives_rows_that_agree(tmp_path):
 @pytest.mark.slow
 def test_command_when_training_then_what_is_kept_is_small_and_whole(tmp_path):
     data = tmp_path / "data"
-    drawn = draw_scene(Scene(8, 128, 2, data))
+    drawn = draw_scene(DrawnScene(8, 128, 2, data))
     run_small(
         tmp_path / "out",
         *("--parts", "train", "--minutes", "8", "--cfg-options"),

@@ -32,7 +32,7 @@ PLATFORMS["Linux x86-64"][0].extend(["manylinux2014_x86_64", "manylinux1_x86_64"
 
 
 @dataclass(frozen=True)
-class Outcome:
+class PlatformWheels:
     """How many packages one Python on one platform takes, their bytes, those without a wheel."""
 
     pure: int
@@ -62,7 +62,7 @@ def choose_wheel(names: Iterable[str], python: str, platform: str) -> str | None
     return min(fitting, key=lambda name: ranks[name], default=None)
 
 
-def check_platform(packages: list[dict[str, Any]], python: str, platform: str) -> Outcome:
+def check_platform(packages: list[dict[str, Any]], python: str, platform: str) -> PlatformWheels:
     """Look for the wheel of every package that one Python on one platform needs.
 
     Args:
@@ -87,7 +87,7 @@ def check_platform(packages: list[dict[str, Any]], python: str, platform: str) -
             continue
         size += wheels[name]["size"]
         pure, compiled = (pure + 1, compiled) if "-none-any" in name else (pure, compiled + 1)
-    return Outcome(pure, compiled, size, tuple(lacking))
+    return PlatformWheels(pure, compiled, size, tuple(lacking))
 
 
 def ask_index() -> list[dict[str, Any]]:

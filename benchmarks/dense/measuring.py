@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from timing import read_memory_gb
 
-from .scenes import Scene, draw_scene
+from .scenes import DrawnScene, draw_scene
 
 GB = 1e9
 PRELOADED = ["cellseg", "mmdet.evaluation", "mmdet.models", "mmdet.datasets.transforms"]
@@ -37,7 +37,7 @@ class Case:
 
     workload: str
     side: str
-    scene: Scene
+    scene: DrawnScene
     memory_limit_gb: float
 
 
@@ -136,7 +136,7 @@ def _time(run: Callable[[], Any]) -> tuple[float, float]:
     return times
 
 
-def tiny_scene(scene: Scene) -> Scene:
+def tiny_scene(scene: DrawnScene) -> DrawnScene:
     """Return the scene for warming up: few cells on few pixels."""
     return replace(scene, cells=8, size_px=128)
 

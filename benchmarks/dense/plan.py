@@ -19,7 +19,7 @@ Measure = Literal[
 
 
 @dataclass(frozen=True)
-class Comparison:
+class SpeedComparison:
     """One workload on one scene, for several sides, measured in turn."""
 
     workload: str
@@ -39,36 +39,36 @@ class Target:
     """A row of the table: what a comparison is to reach."""
 
     row: str
-    comparison: Comparison
+    comparison: SpeedComparison
     measure: Measure
     limit: float
     side: str = "ours"
 
 
-def _along_cells(workload: str, size_px: int = 1024) -> list[Comparison]:
+def _along_cells(workload: str, size_px: int = 1024) -> list[SpeedComparison]:
     """Compare a workload over all numbers of cells; those without a target less often."""
     return [
-        Comparison(
+        SpeedComparison(
             workload, cells, size_px, max_repeats=100 if cells in TABLE_CELLS else CURVE_REPEATS
         )
         for cells in CURVE_CELLS
     ]
 
 
-GROUPS: dict[str, list[Comparison]] = {
+GROUPS: dict[str, list[SpeedComparison]] = {
     "annotations": [
-        Comparison("annotations", 1000, images=4, sides=("stock", "ours", "ours-second"))
+        SpeedComparison("annotations", 1000, images=4, sides=("stock", "ours", "ours-second"))
     ],
     "pipeline": _along_cells("pipeline"),
     "rpn-targets": _along_cells("rpn-targets"),
     "mask-targets": _along_cells("mask-targets"),
     "detections-to-rle": _along_cells("detections-to-rle", 2048),
-    "average-precision": [Comparison("average-precision", 400, 512, images=10)],
+    "average-precision": [SpeedComparison("average-precision", 400, 512, images=10)],
     "step-r18": [
-        Comparison("step-r18", 400, images=2, sides=("stock", "ours", "ours-amp")),
-        Comparison("step-r18", 400, images=2, sides=("ours-other-order",), max_repeats=2),
+        SpeedComparison("step-r18", 400, images=2, sides=("stock", "ours", "ours-amp")),
+        SpeedComparison("step-r18", 400, images=2, sides=("ours-other-order",), max_repeats=2),
     ],
-    "step-r101": [Comparison("step-r101", 1000, images=2, max_repeats=2)],
+    "step-r101": [SpeedComparison("step-r101", 1000, images=2, max_repeats=2)],
 }
 
 CURVES = {
@@ -79,7 +79,7 @@ CURVES = {
 }
 
 
-def _at(group: str, cells: int) -> Comparison:
+def _at(group: str, cells: int) -> SpeedComparison:
     """Find the comparison of a group with this number of cells."""
     return next(comparison for comparison in GROUPS[group] if comparison.cells == cells)
 
@@ -107,7 +107,7 @@ TARGETS = [
 ]
 
 
-def shrink(comparison: Comparison) -> Comparison:
+def shrink(comparison: SpeedComparison) -> SpeedComparison:
     """Make a comparison small enough to run in seconds."""
     return replace(
         comparison,

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from cellseg.analysis.curves import save_figure
 
-from .plan import CURVES, Comparison
+from .plan import CURVES, SpeedComparison
 from .report import Plan, as_planned, read_series
 
 SIDES = {"stock": ("MMDetection", "tab:gray", "s"), "ours": ("cellseg", "tab:blue", "o")}
@@ -43,7 +43,9 @@ def draw_curves(raw: Raw, path: Path, plan: Plan = as_planned) -> None:
     save_figure(figure, path)
 
 
-def _draw_side(axis: Axes, raw: Raw, comparisons: list[Comparison], side: str, field: str) -> None:
+def _draw_side(
+    axis: Axes, raw: Raw, comparisons: list[SpeedComparison], side: str, field: str
+) -> None:
     """Draw the medians and ranges of one side, and a dotted line where it failed."""
     name, color, marker = SIDES[side]
     _, factor, floor = QUANTITIES[field]

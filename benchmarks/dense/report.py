@@ -7,9 +7,9 @@ from statistics import median
 
 from frame import Raw, is_met, significant, spread, write_page, write_table
 
-from .plan import CURVES, GROUPS, TABLE_CELLS, TARGETS, Comparison, Measure, Target
+from .plan import CURVES, GROUPS, TABLE_CELLS, TARGETS, Measure, SpeedComparison, Target
 
-Plan = Callable[[Comparison], Comparison]
+Plan = Callable[[SpeedComparison], SpeedComparison]
 QUANTITIES: dict[Measure, tuple[str, str, float]] = {  # field, unit, factor
     "faster": ("seconds", "s", 1.0),
     "time share": ("seconds", "s", 1.0),
@@ -21,13 +21,13 @@ QUANTITIES: dict[Measure, tuple[str, str, float]] = {  # field, unit, factor
 }
 
 
-def as_planned(comparison: Comparison) -> Comparison:
+def as_planned(comparison: SpeedComparison) -> SpeedComparison:
     """Measure a comparison as it is."""
     return comparison
 
 
 @dataclass(frozen=True)
-class Series:
+class TimedSeries:
     """Repeated measurements of one case; `failure` instead of values where it could not run."""
 
     values: tuple[float, ...]
@@ -42,14 +42,14 @@ class Series:
         return self.failure or significant(median(self.values)) + unit
 
 
-def read_series(raw: Raw, key: str, field: str, factor: float = 1.0) -> Series | None:
+def read_series(raw: Raw, key: str, field: str, factor: float = 1.0) -> TimedSeries | None:
     """Read one field of all measurements of a case; None where it was not measured."""
     if key not in raw:
         return None
     measurements = raw[key]["measurements"]
     failures = [entry["failure"] for entry in measurements if entry["failure"]]
     values = tuple(entry[field] * factor for entry in measurements if not entry["failure"])
-    return Series(values, failures[0] if failures else "")
+    return TimedSeries(values, failures[0] if failures else "")
 
 
 def write_report(raw: Raw, path: Path, plan: Plan = as_planned) -> str:
@@ -89,7 +89,7 @@ def _make_row(raw: Raw, target: Target, plan: Plan) -> list[str] | None:
     return [target.row, *sides, ratio, wish, is_met(met)]
 
 
-def compare_sides(target: Target, stock: Series, ours: Series) -> tuple[str, str, bool]:
+def compare_sides(target: Target, stock: TimedSeries, ours: TimedSeries) -> tuple[str, str, bool]:
     """Compare two sides.
 
     Args:

@@ -12,7 +12,7 @@ from cellseg.datasets.synthetic import draw_cell_image, write_sample
 
 
 @dataclass(frozen=True)
-class Scene:
+class DrawnScene:
     """What one measurement works on.
 
     Attributes:
@@ -33,7 +33,7 @@ class Scene:
         return self.folder / f"{self.size_px}px_{self.cells}_cells_{self.images}_images"
 
 
-def draw_scene(scene: Scene) -> Path:
+def draw_scene(scene: DrawnScene) -> Path:
     """Draw the images that are not there yet, each from its own seed.
 
     Returns:
@@ -51,7 +51,7 @@ def draw_scene(scene: Scene) -> Path:
     return scene.root
 
 
-def read_entries(scene: Scene) -> list[dict[str, Any]]:
+def read_entries(scene: DrawnScene) -> list[dict[str, Any]]:
     """Read the data set entries of a scene, one dict per image."""
     dataset = CellDataset(data_root=draw_scene(scene), channel_order="bgr", pipeline=[])
     return [dataset.get_data_info(index) for index in range(len(dataset))]

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .scenes import Scene
+from .scenes import DrawnScene
 from .workloads_data import (
     prepare_annotations,
     prepare_pipeline,
@@ -42,7 +42,7 @@ class Workload:
             one: fresh memory and one-time sorting then do not count.
     """
 
-    prepare: Callable[[Scene, str], Run]
+    prepare: Callable[[DrawnScene, str], Run]
     agree: Callable[[Any, Any], bool]
     is_per_image: bool = False
     is_steady: bool = False

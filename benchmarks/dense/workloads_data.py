@@ -14,13 +14,13 @@ from pycocotools import mask as mask_api
 
 from cellseg.datasets.cell_dataset import CellDataset
 
-from .scenes import Scene, draw_scene, read_entries, remove_cache
+from .scenes import DrawnScene, draw_scene, read_entries, remove_cache
 from .stock import read_config
 
 _CONFIG = "mask-rcnn_r101_small-anchor"
 
 
-def prepare_annotations(scene: Scene, side: str) -> Callable[[], list[dict[str, Any]]]:
+def prepare_annotations(scene: DrawnScene, side: str) -> Callable[[], list[dict[str, Any]]]:
     """Prepare the way from TIFFs to boxes, areas and RLEs.
 
     'stock' converts one cell after another, as converters to COCO do; 'ours' is what CellDataset
@@ -75,7 +75,7 @@ def same_annotations(stock: list[dict[str, Any]], ours: list[dict[str, Any]]) ->
     return from_stock == from_ours
 
 
-def prepare_pipeline(scene: Scene, side: str, number: int = 0) -> Callable[[], dict[str, Any]]:
+def prepare_pipeline(scene: DrawnScene, side: str, number: int = 0) -> Callable[[], dict[str, Any]]:
     """Prepare the training pipeline of one image, from its files to PackDetInputs.
 
     MMDetection reads the masks by LoadAnnotations into BitmapMasks; all else is the same config.

@@ -12,7 +12,7 @@ from cellseg.images import read_label_map
 from cellseg.scoring.metric import CellMetric
 from cellseg.structures.rle import encode_label_map
 
-from .scenes import Scene, draw_scene
+from .scenes import DrawnScene, draw_scene
 
 CLASSES = ("epithelial", "lymphocyte", "neutrophil", "macrophage")
 COMPARED = ("coco/segm_mAP", "coco/segm_mAP_50", "coco/segm_mAP_75")
@@ -20,7 +20,7 @@ VIEWS = 6  # of each drawn image: turned by right angles and mirrored
 MISSED_SHARE = 0.1
 
 
-def prepare_average_precision(scene: Scene, side: str) -> Callable[[], dict[str, float]]:
+def prepare_average_precision(scene: DrawnScene, side: str) -> Callable[[], dict[str, float]]:
     """Prepare a metric with the ground truth and predictions of VIEWS views of each image.
 
     Classes go round over the cells, so that 400 cells an image give at most 100 of a class:
@@ -46,7 +46,7 @@ def same_scores(stock: dict[str, float], ours: dict[str, float]) -> bool:
     return all(abs(stock[key] - ours[key]) <= 0.0005 + 1e-9 for key in COMPARED)
 
 
-def draw_samples(scene: Scene) -> list[dict[str, Any]]:
+def draw_samples(scene: DrawnScene) -> list[dict[str, Any]]:
     """Make data samples of each view, predictions being moved, partly missing and scored."""
     rng = np.random.default_rng(0)
     samples: list[dict[str, Any]] = []

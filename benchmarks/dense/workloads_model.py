@@ -13,24 +13,24 @@ from cellseg.engine.channels_last_hook import trains_faster_channels_last
 from cellseg.engine.keep_memory_hook import keep_freed_memory
 from cellseg.engine.run_config import enable_amp
 
-from .scenes import Scene
+from .scenes import DrawnScene
 from .stock import build_model, read_config
 from .workloads_data import prepare_pipeline
 
 BATCH_SIZE = 2
 
 
-def prepare_r18_step(scene: Scene, side: str) -> Callable[[], dict[str, float]]:
+def prepare_r18_step(scene: DrawnScene, side: str) -> Callable[[], dict[str, float]]:
     """Prepare a training step of the ResNet-18 config."""
     return prepare_step("mask-rcnn_r18_small-anchor", scene, side)
 
 
-def prepare_r101_step(scene: Scene, side: str) -> Callable[[], dict[str, float]]:
+def prepare_r101_step(scene: DrawnScene, side: str) -> Callable[[], dict[str, float]]:
     """Prepare a training step of the main config."""
     return prepare_step("mask-rcnn_r101_small-anchor", scene, side)
 
 
-def prepare_step(name: str, scene: Scene, side: str) -> Callable[[], dict[str, float]]:
+def prepare_step(name: str, scene: DrawnScene, side: str) -> Callable[[], dict[str, float]]:
     """Prepare a training step from random weights.
 
     Args:
@@ -68,7 +68,9 @@ def make_step(model: Any, optim_wrapper: Any, batch: dict[str, Any]) -> Callable
     return step
 
 
-def prepare_test_step(name: str, scene: Scene, side: str, device: str = "cpu") -> Callable[[], Any]:
+def prepare_test_step(
+    name: str, scene: DrawnScene, side: str, device: str = "cpu"
+) -> Callable[[], Any]:
     """Prepare a test run of a scene's first image, which finds at most as many cells as there are.
 
     Args:
@@ -90,7 +92,7 @@ def prepare_test_step(name: str, scene: Scene, side: str, device: str = "cpu") -
     return run
 
 
-def read_batch(scene: Scene, side: str) -> dict[str, Any]:
+def read_batch(scene: DrawnScene, side: str) -> dict[str, Any]:
     """Read a scene's images through the training pipeline of a side, as one batch."""
     return pseudo_collate(
         [prepare_pipeline(scene, side, number)() for number in range(scene.images)]

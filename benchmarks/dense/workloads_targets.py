@@ -16,7 +16,7 @@ from torch import Tensor
 
 from cellseg.datasets.transforms import LoadLabelMaps
 
-from .scenes import Scene, read_entries
+from .scenes import DrawnScene, read_entries
 from .stock import read_model_config
 
 _CONFIG = "mask-rcnn_r18_small-anchor"
@@ -24,7 +24,7 @@ NUM_ROIS = 128  # positive RoIs an image in training
 LOGIT_SHARPNESS = 4.0
 
 
-def prepare_rpn_targets(scene: Scene, side: str, device: str = "cpu") -> Callable[[], tuple]:
+def prepare_rpn_targets(scene: DrawnScene, side: str, device: str = "cpu") -> Callable[[], tuple]:
     """Prepare RPNHead.get_targets for one image with all its anchors, on a device."""
     init_default_scope("mmdet")
     model = read_model_config(_CONFIG, side, scene.size_px)
@@ -56,7 +56,7 @@ def same_rpn_targets(stock: tuple, ours: tuple) -> bool:
     )
 
 
-def prepare_mask_targets(scene: Scene, side: str, device: str = "cpu") -> Callable[[], Tensor]:
+def prepare_mask_targets(scene: DrawnScene, side: str, device: str = "cpu") -> Callable[[], Tensor]:
     """Prepare mmdet's mask_target for RoIs near the cells, which lie on a device."""
     entry = read_entries(scene)[0]
     if side == "stock":
@@ -82,7 +82,7 @@ def same_mask_targets(stock: Tensor, ours: Tensor) -> bool:
 
 
 def prepare_detections_to_rle(
-    scene: Scene, side: str, device: str = "cpu"
+    scene: DrawnScene, side: str, device: str = "cpu"
 ) -> Callable[[], list[dict]]:
     """Prepare the way from mask logits to RLEs: paste and encode, or CroppedMaskHead."""
     init_default_scope("mmdet")
@@ -126,7 +126,7 @@ def _as_text(counts: str | bytes) -> str:
     return counts if isinstance(counts, str) else counts.decode()
 
 
-def _read_boxes(scene: Scene) -> Tensor:
+def _read_boxes(scene: DrawnScene) -> Tensor:
     """Return the (N, 4) float32 boxes of a scene's first image, in pixels."""
     boxes = [cell["bbox"] for cell in read_entries(scene)[0]["instances"]]
     return torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)

@@ -6,7 +6,7 @@ from statistics import median
 from typing import Any
 
 import torch
-from dense.scenes import Scene
+from dense.scenes import DrawnScene
 from dense.workloads_targets import (
     prepare_detections_to_rle,
     prepare_mask_targets,
@@ -50,7 +50,7 @@ def run(settings: Settings, report: Report) -> None:
     for cells, (name, prepare, agree) in itertools.product(
         settings.pick((8,), (100, 400, 1000)), WORKLOADS
     ):
-        scene = Scene(cells, settings.pick(128, 1024), 1, settings.scratch / "drawn")
+        scene = DrawnScene(cells, settings.pick(128, 1024), 1, settings.scratch / "drawn")
         report.attempt(
             f"{name}, {cells} cells",
             lambda scene=scene, prepare=prepare, agree=agree: compare_work(
@@ -142,8 +142,8 @@ def compare_roi_align(side: int, sampling: int, dtype: torch.dtype, settings: Se
 
 
 def compare_work(
-    scene: Scene,
-    prepare: Callable[[Scene, str, str], Callable[[], Any]],
+    scene: DrawnScene,
+    prepare: Callable[[DrawnScene, str, str], Callable[[], Any]],
     agree: Callable[[Any, Any], bool],
     device: str,
 ) -> Row:

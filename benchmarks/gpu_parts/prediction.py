@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from dense.scenes import Scene
+from dense.scenes import DrawnScene
 from dense.workloads_model import prepare_test_step
 from frame import CONFIGS
 from mmdet.structures.mask import encode_mask_results
@@ -132,7 +132,9 @@ def measure_test_step(settings: Settings, name: str, side: str) -> Row:
         name: A config of configs/cell.
         side: "ours", or "stock" for MMDetection's own parts.
     """
-    scene = Scene(settings.pick(8, 400), settings.pick(128, 1024), 1, settings.scratch / "drawn")
+    scene = DrawnScene(
+        settings.pick(8, 400), settings.pick(128, 1024), 1, settings.scratch / "drawn"
+    )
     run = prepare_test_step(name, scene, side, settings.device)
 
     def predict() -> Any:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from dense.scenes import Scene
+from dense.scenes import DrawnScene
 from dense.stock import build_model, read_config
 from dense.workloads_model import BATCH_SIZE, make_step, read_batch
 from mmdet.registry import OPTIM_WRAPPERS
@@ -72,7 +72,7 @@ def _attempt(
     in_detail: bool,
 ) -> None:
     """Measure one case and add its row."""
-    scene = Scene(cells, settings.pick(128, 1024), BATCH_SIZE, settings.scratch / "drawn")
+    scene = DrawnScene(cells, settings.pick(128, 1024), BATCH_SIZE, settings.scratch / "drawn")
     whose = "" if side == "ours" else ", MMDetection's parts"
     report.attempt(
         f"step, {name}, {cells} cells, {precision}{whose}",
@@ -81,7 +81,7 @@ def _attempt(
 
 
 def measure_step(
-    settings: Settings, name: str, scene: Scene, precision: str, side: str, in_detail: bool
+    settings: Settings, name: str, scene: DrawnScene, precision: str, side: str, in_detail: bool
 ) -> Row:
     """Measure a training step.
 

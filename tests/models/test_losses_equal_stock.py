@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from dense.scenes import Scene
+from dense.scenes import DrawnScene
 from dense.stock import to_stock
 from dense.workloads_data import prepare_pipeline
 from frame import CONFIGS
@@ -72,7 +72,7 @@ def compute_losses(model: Any, batch: dict[str, Any]) -> dict[str, float]:
     }
 
 
-def compare_losses(models: tuple[Any, Any], scene: Scene, aligned: list[int]) -> None:
+def compare_losses(models: tuple[Any, Any], scene: DrawnScene, aligned: list[int]) -> None:
     """Compare all losses of a batch of two images."""
     both = []
     for model, side in zip(models, ("stock", "ours"), strict=True):
@@ -96,13 +96,13 @@ def compare_losses(models: tuple[Any, Any], scene: Scene, aligned: list[int]) ->
 def test_losses_when_parts_are_swapped_for_stock_then_each_is_equal(
     models, aligned, number, tmp_path
 ):
-    scene = Scene(
+    scene = DrawnScene(
         cells=10 + 50 * number // (NUM_BATCHES - 1), size_px=SIZE_PX, images=2, folder=tmp_path
     )
     compare_losses(models, scene, aligned)
 
 
-def write_crops(folder: Path, corners: list[tuple[int, int]], scene: Scene) -> int:
+def write_crops(folder: Path, corners: list[tuple[int, int]], scene: DrawnScene) -> int:
     """Write crops of a real image where a scene's drawn images would lie; count their cells."""
     image = tifffile.imread(folder / "image.tif")[..., :3]
     layers = {int(p.stem[-1]): tifffile.imread(p) for p in sorted(folder.glob("class*.tif"))}
@@ -118,7 +118,7 @@ def write_crops(folder: Path, corners: list[tuple[int, int]], scene: Scene) -> i
 def test_losses_when_cells_are_real_and_dense_then_each_is_equal(real_data, aligned, tmp_path):
     models = build_both(REAL_SIZE_PX)
     for number, corners in enumerate(REAL_CORNERS):
-        scene = Scene(cells=0, size_px=REAL_SIZE_PX, images=2, folder=tmp_path / str(number))
+        scene = DrawnScene(cells=0, size_px=REAL_SIZE_PX, images=2, folder=tmp_path / str(number))
         assert write_crops(real_data / "hw3/train/hgsc_nest_1500", corners, scene) > 140
         aligned.clear()
         compare_losses(models, scene, aligned)

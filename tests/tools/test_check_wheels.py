@@ -49,7 +49,7 @@ def test_check_platform_counts_sizes_and_names_what_lacks_a_wheel():
         _write_package("windows", {}, marker="sys_platform == 'win32'"),
     ]
     found = check_wheels.check_platform(packages, "3.11", "Linux x86-64")
-    assert found == check_wheels.Outcome(2, 1, 1110, ("sdist-only 1.0",))
+    assert found == check_wheels.PlatformWheels(2, 1, 1110, ("sdist-only 1.0",))
     found = check_wheels.check_platform(packages, "3.11", "Windows x86-64")
     assert found.lacking == ("sdist-only 1.0", "windows 1.0")
 
