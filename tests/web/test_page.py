@@ -1,7 +1,9 @@
 """The page in a browser: look, find, filter, correct in every way, undo, take away."""
 
 import csv
+import io
 import json
+import re
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -352,9 +354,14 @@ def test_page_when_reviewed_then_training_data_are_taken_away(
     assert "No region is reviewed" in reader.ask(NOTICE)
     reader.click("#review-all")
     reader.await_revision(2)
+    reader.click("#counts tbody tr:nth-child(2) input")  # hidden, but still a cell to learn
+    reader.wait(f"{COUNT} == '1'")
     path = reader.download("#training", tmp_path / "downloads", ".zip")
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
+        (labels,) = (name for name in names if re.search(r"train/.*class2.tif", name))
+        label_map = tifffile.imread(io.BytesIO(archive.read(labels)))
+    assert (label_map > 0).sum() == 144
     assert {f"training-data/{part}/dataset.json" for part in ("train", "val")} < set(names)
     assert sum(name.endswith("image.tif") for name in names) == 2
 
