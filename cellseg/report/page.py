@@ -129,6 +129,7 @@ def _draw_figures(
     ]
     return {
         "training": [] if given.run is None else sections.draw_training(given.run),
+        "smoothing": sections.SMOOTHING,
         "precision_recall": charts,
         "by_size": sections.draw_recall_by_size(given.results, outcomes, given.class_names),
     }
