@@ -367,6 +367,33 @@ def test_page_when_reviewed_then_training_data_are_taken_away(
 
 
 @pytest.mark.browser
+def test_page_when_the_corners_of_a_region_are_clicked_then_it_is_a_polygon(
+    served: Served, browser: Page, draw: Callable[..., Path]
+) -> None:
+    reader = Reader(browser, served)
+    reader.upload(draw(16, "mine.png"))
+    reader.press("d")
+    for point in ((2, 2), (90, 2), (2, 90)):  # the upper left half: 10 of 16 blobs
+        reader.click_at(*point)
+    reader.press("Enter")
+    reader.wait("cellseg.state.log.undo == 'predict' && document.getElementById('job').hidden")
+    assert len(reader.areas()) == 10
+    reader.press("r")
+    corners = [(2, 2), (90, 2), (90, 90)]
+    for point in (*corners, (50, 50)):
+        reader.click_at(*point)
+    reader.press("Backspace")  # takes the last corner back
+    reader.press("Enter")
+    reader.await_revision(2)
+    (region,) = reader.ask("cellseg.state.log.regions")
+    assert np.abs(np.array(region) - corners).max() < 1
+    reader.drag((10, 10), (40, 60))  # a drag is still a rectangle
+    reader.await_revision(3)
+    assert len(reader.ask("cellseg.state.log.regions")[1]) == 4
+    assert browser.complaints == []
+
+
+@pytest.mark.browser
 def test_page_when_a_file_is_bad_then_one_sentence_says_so_and_other_images_go_on(
     served: Served, browser: Page, draw: Callable[..., Path], tmp_path: Path
 ) -> None:
