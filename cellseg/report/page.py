@@ -27,7 +27,7 @@ from cellseg.visualization.chart_colors import choose_chart_colors
 
 
 def build_report(given: ReportInput, options: ReportOptions | None = None) -> str:
-    """Judge, draw and write the page.
+    """Score the results, draw the charts and write the page.
 
     Args:
         given: Results, ground truth, images and names.

@@ -66,7 +66,7 @@ class PageService:
         """Stop predicting and close all files; what is on disk stays.
 
         Returns:
-            Whether nothing is being computed any more; a network cannot be stopped in between.
+            Whether all computing has ended; a network cannot be stopped in between.
         """
         is_idle = self.queue.close()
         if is_idle:
