@@ -156,7 +156,7 @@ def test_committed_files_hold_no_data_but_the_free_examples():
 
 
 def _is_left_out(name: str, rules: list[str]) -> bool:
-    """Return whether .dockerignore keeps a file away from Docker: the last rule that fits decides."""
+    """Return whether Docker does not get a file: of the rules that fit it, the last one decides."""
     parts = Path(name).parts
     folders = ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]
     left_out = False
