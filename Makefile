@@ -53,5 +53,5 @@ lint: install
 docs: install
 	$(BIN)/python tools/make_reference.py
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement docs/requirements.txt
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "The site           site/index.html"

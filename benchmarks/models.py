@@ -123,7 +123,7 @@ def read_images(args: Namespace) -> tuple[list[np.ndarray], list[Cells]]:
 
 
 def print_sizes(args: Namespace) -> None:
-    """Print how many estimates of the median diameter are within 25% of the labelled one.
+    """Print how many estimates of the median diameter are within 25% of the labeled one.
 
     Five images are shown at 0.25 to 4 times their size; larger ones are cut to 500 px for 4 times.
     """
@@ -172,7 +172,7 @@ def draw_tile(image: np.ndarray, truth: Cells, found: Cells, title: str) -> np.n
     """Draw an image (B, G, R), both outlines on it, under a caption; returns R, G, B."""
     shown, scale = resize_for_display(image[..., ::-1], min_side_px=640)
     entries = []
-    for cells, side, color in ((truth, "labelled", TRUTH_COLOR), (found, "found", FOUND_COLOR)):
+    for cells, side, color in ((truth, "labeled", TRUTH_COLOR), (found, "found", FOUND_COLOR)):
         shown = draw_outlines(shown, cells.crops(), np.zeros(len(cells), int), [color], scale=scale)
         entries.append(CaptionEntry(f"{len(cells)} {side}", color))
     return join_panels([(shown, title, entries)])

@@ -3,10 +3,13 @@
 import importlib.util
 import inspect
 import re
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
 import pytest
+import yaml
 from mmengine.config import Config
 
 from cellseg.cli.main import build_parser
@@ -133,3 +136,28 @@ def test_page_links_only_to_files_and_headings_that_exist(page):
 def test_commands_when_listed_then_each_tool_has_its_own_flags():
     text = "```bash\npython tools/train.py A --amp \\\n  --resume\n```\nor `test.py --tta`, --x"
     assert list_commands(text) == [("train.py", ["--amp", "--resume"]), ("test.py", ["--tta"])]
+
+
+@pytest.mark.parametrize(("target", "status"), [("other.md", 0), ("absent.md", 1), ("#absent", 1)])
+def test_site_when_a_link_is_dead_then_make_docs_fails(tmp_path, target, status):
+    pytest.importorskip("mkdocs", reason="MkDocs is not installed")
+    command = re.search(r"/mkdocs (build .*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    settings = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
+    settings |= {"theme": "mkdocs", "plugins": [], "hooks": [], "markdown_extensions": ["tables"]}
+    settings |= {"nav": ["index.md", "other.md"], "site_dir": str(tmp_path / "site")}
+    (tmp_path / "mkdocs.yml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "index.md").write_text(f"# Home\n\n[there]({target})\n", encoding="utf-8")
+    (tmp_path / "docs" / "other.md").write_text("# Other\n", encoding="utf-8")
+    words = [sys.executable, "-m", "mkdocs", *command[1].split()]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == status, done.stderr
+
+
+def test_site_when_a_page_links_out_of_docs_then_the_hook_takes_it_in():
+    """Hold that the site has each page outside docs/ that a page in it links to."""
+    outside = set()
+    for path in (ROOT / "docs").glob("*.md"):
+        outside |= set(re.findall(r"\]\(\.\./([^)#\s]+)", path.read_text(encoding="utf-8")))
+    hooks = (ROOT / "docs" / "site_hooks.py").read_text(encoding="utf-8")
+    assert [name for name in sorted(outside) if f'"{name}"' not in hooks] == []

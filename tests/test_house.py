@@ -3,6 +3,7 @@
 import re
 import subprocess
 import tomllib
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
@@ -152,3 +153,25 @@ def test_committed_files_hold_no_data_but_the_free_examples():
     images = sorted((ROOT / "data" / "examples").glob("*/*/image.tif"))
     assert 0 < len(images) <= 12
     assert "CC0" in _read("data/examples/README.md")
+
+
+def _is_left_out(name: str, rules: list[str]) -> bool:
+    """Return whether Docker does not get a file: of the rules that fit it, the last one decides."""
+    parts = Path(name).parts
+    folders = ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]
+    left_out = False
+    for rule in rules:
+        pattern = rule.removeprefix("!")
+        own = parts if pattern.startswith("**/") else folders
+        if any(fnmatchcase(part, pattern.removeprefix("**/")) for part in own):
+            left_out = not rule.startswith("!")
+    return left_out
+
+
+def test_docker_gets_every_committed_file_and_nothing_else_of_data():
+    rules = _read(".dockerignore").split()
+    names = [path.relative_to(ROOT).as_posix() for path in _list_committed_text()]
+    names += [path.relative_to(ROOT).as_posix() for path in ROOT.glob("data/examples/*/*/*.tif")]
+    assert [name for name in names if _is_left_out(name, rules)] == []
+    for name in ("data/consep/train/1/image.tif", ".venv/bin/python", "cellseg/__pycache__/a.pyc"):
+        assert _is_left_out(name, rules)

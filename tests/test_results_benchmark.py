@@ -13,7 +13,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from recipes.evaluating import AP50, check_training, describe_images, find_training
 from recipes.plan import GROUPS, LITE, LITE0, ROWS, TestRow, TrainRow, source_of
-from recipes.report import BY_HAND, Outcome, compare, describe, write_report
+from recipes.report import BY_HAND, Outcome, compare, describe, describe_curves, write_report
 from recipes.runs import (
     Training,
     make_config,
@@ -23,6 +23,7 @@ from recipes.runs import (
     train,
 )
 
+from cellseg.analysis.training_logs import TrainingRun
 from cellseg.datasets.synthetic import SamplePlan, draw_sample_set
 from cellseg.engine.class_counts import check_class_counts
 from cellseg.errors import CellsegError
@@ -211,7 +212,16 @@ def test_report_when_nothing_was_run_then_every_row_is_named_and_published_ones_
 def test_report_when_only_the_compared_row_was_run_then_one_table_has_it(tmp_path) -> None:
     text = write_report("results", tmp_path / "results.md", make_runs(ROWS["lite0"], 0.5, 0.6))
     assert text.count("| lite0 |") == 1
-    assert "(`--only parts`)" in text.partition("## Not run")[2]
+    (later,) = (line for line in text.splitlines() if "(`--only parts`)" in line)
+    assert later.endswith(" (to compare with lite0, which was run)")
+    assert "lite0," not in later
+
+
+def test_curves_when_there_is_one_run_without_scores_then_the_text_says_so() -> None:
+    loss = [{"iter": 1, "loss": 2.0}]
+    one, two = (TrainingRun(f"r18_seed{k}", loss, [{"iter": 1}] * k, None) for k in (0, 1))
+    assert describe_curves([one]) == "Loss while training r18, seed 0, one run"
+    assert describe_curves([one, two]) == "Loss and AP50 while training, mean and spread over seeds"
 
 
 def test_summary_when_seeds_are_few_then_no_spread_is_made_up() -> None:

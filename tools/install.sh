@@ -13,7 +13,7 @@ venv=.venv
 stamp=$venv/.cellseg-installed
 torch_source=$venv/.cellseg-torch-index
 sources=(requirements.txt pyproject.toml tools/install.sh)
-uv_pin=uv==0.13.9  # not in requirements.txt: where it is not to be had, pip does
+uv_pin=uv==0.13.9  # not in requirements.txt: where it is not available, pip does
 wanted=$root$'\n'$(cat "${sources[@]}")
 
 say() { echo "install: $*" >&2; }
@@ -67,7 +67,7 @@ pip() { "$venv/bin/python" -m pip --disable-pip-version-check "$@"; }
 choose_installer() {  # uv takes seconds where pip takes minutes
     installer=${INSTALLER:-uv}
     if [ "$installer" = uv ] && ! pip install --quiet --no-deps "$uv_pin"; then
-        say "uv is not to be had; pip does the work, which takes a few minutes longer"
+        say "uv is not available; pip does the work, which takes a few minutes longer"
         installer=pip
     fi
 }

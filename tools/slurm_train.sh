@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Train as a slurm job, one task a GPU (GPUS_PER_NODE=0: on CPUs, NTASKS_PER_NODE tasks a node).
+# Train as a slurm job, one task per GPU (GPUS_PER_NODE=0: on CPUs, NTASKS_PER_NODE tasks per node).
 #   GPUS=16 GPUS_PER_NODE=8 tools/slurm_train.sh PARTITION JOB_NAME CONFIG [WORK_DIR] [train.py's flags]
-# CPUS_PER_TASK and SRUN_ARGS are passed on to srun. With SBATCH_ARGS the job is handed in with sbatch instead, and
+# CPUS_PER_TASK and SRUN_ARGS are passed on to srun. With SBATCH_ARGS the job is submitted with sbatch instead, and
 # goes on by itself after a signal or a lost node: SBATCH_ARGS="--time=04:00:00 --signal=USR1@300"
 set -euo pipefail
 

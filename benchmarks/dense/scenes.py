@@ -16,7 +16,7 @@ class DrawnScene:
     """What one measurement works on.
 
     Attributes:
-        cells: Cells an image.
+        cells: Cells per image.
         size_px: Height and width of the images.
         images: How many images.
         folder: Where drawn images are kept between runs.

@@ -23,7 +23,7 @@ MISSED_SHARE = 0.1
 def prepare_average_precision(scene: DrawnScene, side: str) -> Callable[[], dict[str, float]]:
     """Prepare a metric with the ground truth and predictions of VIEWS views of each image.
 
-    Classes go round over the cells, so that 400 cells an image give at most 100 of a class:
+    Classes go round over the cells, so that 400 cells per image give at most 100 of a class:
     CocoMetric takes mAP at 100 detections, CellMetric at 1000, and only so both mean the same.
     """
     samples = draw_samples(scene)

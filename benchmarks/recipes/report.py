@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -124,12 +124,14 @@ def tabulate(group: Group, outcomes: Sequence[Outcome]) -> str:
     return text
 
 
-def list_later(groups: Sequence[Group]) -> list[str]:
-    """List the groups of which nothing was run, a line for each; nothing without any."""
-    lines = [
-        f"- {group.title} (`--only {group.name}`): " + ", ".join(row.name for row in group.rows)
-        for group in groups
-    ]
+def list_later(groups: Mapping[Group, Sequence[Outcome]]) -> list[str]:
+    """List the rows that were not run of groups that show nothing yet; nothing without any."""
+    lines = []
+    for group, outcomes in groups.items():
+        later = ", ".join(outcome.row.name for outcome in outcomes if not outcome.runs)
+        run = ", ".join(outcome.row.name for outcome in outcomes if outcome.runs)
+        beside = f" (to compare with {run}, which was run)" if run else ""
+        lines.append(f"- {group.title} (`--only {group.name}`): {later}{beside}")
     return ["## Not run\n\n" + "\n".join(lines)] if lines else []
 
 
@@ -151,7 +153,7 @@ def write_report(name: str, path: Path, raw: Raw) -> str:
             begun[group] = outcomes  # more than the row that it is compared with was run
         above += group.rows
     tables = [tabulate(group, outcomes) for group, outcomes in begun.items()]
-    tables += list_later([group for group in groups if group not in begun])
+    tables += list_later({group: own for group, own in groups.items() if group not in begun})
     before = path.read_text(encoding="utf-8") if path.exists() else ""
     body = "\n\n".join([TEXT, *tables, *draw(name, list(begun.values()), path.parent), BY_HAND])
     body += before.partition(BY_HAND)[2]
@@ -172,17 +174,25 @@ def draw(page: str, groups: Sequence[Sequence[Outcome]], folder: Path) -> list[s
     curves = [run for outcome in groups[0] for run in read_curves(outcome)]
     if curves:
         figure = plot_runs(curves, weight=0.8, group_pattern=SEED_PATTERN)
-        text = "Loss and AP50 while training, mean and spread over seeds"
-        pictures[f"{page}_curves"] = text, figure
+        pictures[f"{page}_curves"] = describe_curves(curves), figure
     runs = [run for run in done[0].runs if len(run.get("classes", ())) > 1]
     if runs:
         counts = np.sum([run["confusion"] for run in runs], axis=0)
         matrix = Confusion(tuple(runs[0]["classes"]), counts, 0.5, MINIMUM_SCORES[0])
-        text = f"Confusion matrix of {done[0].row.name}, all seeds"
+        seeds = "all seeds" if len(runs) > 1 else f"seed {runs[0]['seed']}"
+        text = f"Confusion matrix of {done[0].row.name}, {seeds}"
         pictures[f"{page}_confusion"] = text, draw_confusion(matrix)
     for name, (_, figure) in pictures.items():
         save_figure(figure, folder / "images" / f"{name}.png")
     return [f"![{text}](images/{name}.png)" for name, (text, _) in pictures.items()]
+
+
+def describe_curves(curves: Sequence[TrainingRun]) -> str:
+    """Say what the picture of some curves shows."""
+    what = "Loss and AP50" if any(run.val for run in curves) else "Loss"
+    if len(curves) > 1:
+        return f"{what} while training, mean and spread over seeds"
+    return f"{what} while training {curves[0].name.replace('_seed', ', seed ')}, one run"
 
 
 def draw_outcomes(outcomes: Sequence[Outcome]) -> Figure:

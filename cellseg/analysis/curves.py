@@ -27,6 +27,8 @@ _TITLES = {
 }
 _AXIS_TITLES = {"iter": "iteration", "epoch": "epoch", "minutes": "minutes of training"}
 _LINE_STYLES = ("-", "--", ":", "-.")
+# From 0 to 1, all of them: coco/segm_mAP_50, cell_any_PQ_image_mean, cell_any_F1_50 and the like.
+_SCORE = re.compile(r"_m?(AP|AR|PQ|DQ|SQ|AJI|Dice|F1|precision|recall)(?![a-zA-Z])")
 
 
 @dataclass(frozen=True)
@@ -317,7 +319,7 @@ def _draw_panel(
             label += f" (smoothed, weight {weight:g})"
         _draw_curve(ax, curve, color, style, label)
     ax.set_ylabel(_TITLES.get(keys[0], keys[0]) if len(keys) == 1 else "")
-    rising = all("mAP" in key or "_AP" in key or "_AR" in key for key in keys)
+    rising = all(_SCORE.search(key) for key in keys)
     if rising:
         ax.set_ylim(0, 1)  # a failed run must not look like a good one
     elif any("loss" in key for key in keys):

@@ -45,7 +45,7 @@ class DataVerdict:
 
 
 def judge_data(facts: DataFacts) -> DataVerdict:
-    """Judge a data set by what `describe_data` found.
+    """Assess a data set by what `describe_data` found.
 
     Args:
         facts: The data set.

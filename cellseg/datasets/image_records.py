@@ -1,6 +1,6 @@
 """Read one image with its label maps into a record that no later option changes.
 
-A record is what the cache holds: what was read, and stamps that tell whether the files are still
+A record is what the cache holds: what was read, and stamps that show whether the files are still
 the ones that were read. Class names, minimum areas and splits are applied to records afterwards.
 """
 

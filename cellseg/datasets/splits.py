@@ -169,7 +169,7 @@ def _next_moves(
 ) -> list[tuple[int, int]]:
     """List the placements of the class with the least slack, the one to try first at the end.
 
-    The list is empty when nothing is missing, or when some class cannot be completed any more.
+    The list is empty when nothing is missing, or when some class can no longer be completed.
     """
     missing = _count_classes(fold_of, wanted, num_folds) == 0  # (F, C)
     missing[:, ~wanted.any(axis=0)] = False

@@ -34,7 +34,7 @@ from cellseg.datasets.synthetic_tissue import (
 from cellseg.fileio import write_atomically
 
 CLASS_WEIGHTS = (0.28, 0.36, 0.18, 0.18)
-NEIGHBOUR_SHARE = 0.6  # how many cells are set beside one of their own class
+NEIGHBOR_SHARE = 0.6  # how many cells are set beside one of their own class
 MAX_COVERAGE = 0.5  # of the image by cells; above it the cells are drawn smaller
 TRIES_PER_SIZE = 12
 MIN_KEPT_SHARE = 0.8  # of a cell's pixels that must be free where it is set
@@ -112,7 +112,7 @@ def draw_cell_image(
 
 
 def _add_fibroblasts(rng: np.random.Generator, canvas: _Canvas) -> None:
-    """Scatter unlabelled spindle nuclei; cells are painted over them."""
+    """Scatter unlabeled spindle nuclei; cells are painted over them."""
     height, width = canvas.owner.shape
     for _ in range(rng.poisson(height * width / 3000)):
         shape, stain = paint_fibroblast(rng)
@@ -166,7 +166,7 @@ def _choose_place(
     """Return a center: beside a cell of the same class, or anywhere."""
     height, width = canvas.owner.shape
     neighbors = canvas.centers.get(kind.class_id)
-    if neighbors and rng.random() < NEIGHBOUR_SHARE:
+    if neighbors and rng.random() < NEIGHBOR_SHARE:
         row, col, other_radius = neighbors[rng.integers(len(neighbors))]
         distance = (radius + other_radius) * rng.uniform(0.9, 1.1)
         angle = rng.uniform(0, 2 * np.pi)
@@ -263,7 +263,7 @@ class SamplePlan:
         num_train: Images in train/.
         num_val: Images in val/, from other seeds than train/.
         size_px: Height and width of every image.
-        num_cells: Mean number of cells an image; each image has 0.7 to 1.3 times as many.
+        num_cells: Mean number of cells per image; each image has 0.7 to 1.3 times as many.
         seed: Draws another data set.
         version: Changes whenever the drawing changes.
     """

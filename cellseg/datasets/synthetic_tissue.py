@@ -186,7 +186,7 @@ CELL_KINDS = (EPITHELIAL, LYMPHOCYTE, NEUTROPHIL, MACROPHAGE)
 
 
 def paint_fibroblast(rng: np.random.Generator) -> tuple[Array, Stain]:
-    """Draw a spindle nucleus of the stroma: dark, thin, and not a labelled cell.
+    """Draw a spindle nucleus of the stroma: dark, thin, and not a labeled cell.
 
     Args:
         rng: Source of randomness.

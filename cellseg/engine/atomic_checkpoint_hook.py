@@ -37,10 +37,10 @@ FileClient.register_backend("disk", AtomicLocalBackend, force=True)
 class AtomicCheckpointHook(CheckpointHook):
     """A CheckpointHook after which a whole checkpoint exists at every moment.
 
-    Stock deletes the oldest checkpoint, or the old best, before it writes the new one, and writes
-    in place. Here the new file is whole and named in ``last_checkpoint`` before anything is
-    deleted. What a killed run left behind (half-written ``.part`` files, an outdated checkpoint, a
-    second best) is cleaned up when training resumes.
+    MMEngine's hook deletes the oldest checkpoint, or the old best, before it writes the new one,
+    and writes in place. Here the new file is whole and named in ``last_checkpoint`` before anything
+    is deleted. What a killed run left behind (half-written ``.part`` files, an outdated checkpoint,
+    a second best) is cleaned up when training resumes.
 
     The paths that a checkpoint brings along are not trusted: only files of this hook's own naming
     in this run's own checkpoint folder are ever deleted.
@@ -90,7 +90,7 @@ class AtomicCheckpointHook(CheckpointHook):
             if self._resumes_from_newest(runner) and self.save_best is not None:
                 self._settle_best(runner)
         if self.interval > 0 and self.last_ckpt is None:
-            # makes stock save a resumable checkpoint beside every best one, the first included
+            # makes MMEngine save a resumable checkpoint beside every best one, the first included
             self.last_ckpt = str(Path(self.out_dir) / self.filename_tmpl.format(runner.epoch))
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict[str, Any]) -> None:
@@ -133,9 +133,9 @@ class AtomicCheckpointHook(CheckpointHook):
     def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, Any]) -> None:
         """Save a new best checkpoint, and delete the one before it only afterwards."""
         if self.save_best is None or not hasattr(self, "file_backend"):
-            return  # the second: validation without training, where stock fails
+            return  # the second: validation without training, where MMEngine fails
         previous = self._best_paths
-        self._best_paths = [None] * len(previous)  # stock deletes the file named here first
+        self._best_paths = [None] * len(previous)  # MMEngine deletes the file named here first
         try:
             super()._save_best_checkpoint(runner, metrics)
         finally:

@@ -53,7 +53,7 @@ class ChannelsLastHook(Hook):
         self._reorder_model(runner)
 
     def _reorder_model(self, runner: Runner) -> bool:
-        """Reorder the model inside its wrapper, if it has one, and tell whether it was worth it."""
+        """Reorder the model inside its wrapper, if it has one; return whether it was worth it."""
         model: nn.Module = runner.model
         device = next(model.parameters()).device
         if not self.always and not trains_faster_channels_last(device):

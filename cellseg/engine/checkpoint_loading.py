@@ -93,7 +93,7 @@ def load_checkpoint_file(path: str | Path, map_location: MapLocation = None) -> 
     except Exception as error:  # a damaged file makes torch raise nearly anything
         raise CheckpointError(
             f"The file {path} cannot be read as a checkpoint ({_first_line(error)}): it is "
-            "truncated, or is no checkpoint of PyTorch; copy or download it again."
+            "truncated, or is not a PyTorch checkpoint; copy or download it again."
         ) from error
     checkpoint = _require_dict(path, checkpoint)
     weights = checkpoint.get("state_dict", checkpoint)
@@ -222,7 +222,7 @@ def _describe_refusal(path: Path, error: Exception) -> str:
         content = named.group(1)
     else:
         return (
-            f"The file {path} is no checkpoint, or is damaged ({_innermost(error)}); "
+            f"The file {path} is not a checkpoint, or is damaged ({_innermost(error)}); "
             "copy or download it again."
         )
     return (
@@ -249,7 +249,7 @@ def _require_dict(path: Path, checkpoint: object) -> dict[str, Any]:
     """Return the checkpoint if its parts have the types that every reader relies on."""
     if not isinstance(checkpoint, dict) or not checkpoint:
         raise CheckpointError(
-            f"The file {path} holds no state_dict, so it is no checkpoint of a model."
+            f"The file {path} has no state_dict, so it is not the checkpoint of a model."
         )
     for key in ("state_dict", "meta", "message_hub"):
         if not isinstance(checkpoint.get(key, {}), dict):
@@ -264,7 +264,7 @@ def _refuse_blown_up(path: Path) -> None:
             size = sum(entry.file_size for entry in archive.infolist())
         if size > path.stat().st_size:
             raise CheckpointError(
-                f"The file {path} is no checkpoint of PyTorch: unpacked it would be larger "
+                f"The file {path} is not a PyTorch checkpoint: unpacked it would be larger "
                 f"({size:,} bytes); copy or download it again."
             )
 

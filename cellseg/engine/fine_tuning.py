@@ -169,7 +169,7 @@ def _set_data(config: Config, folder: TrainingFolder) -> None:
 
 
 def choose_scale(record: ModelRecord, data: CellDataset) -> tuple[float, float | None]:
-    """Choose the scale at which the labelled cells look as in the model's training.
+    """Choose the scale at which the labeled cells look as in the model's training.
 
     Args:
         record: The model's record.

@@ -48,7 +48,7 @@ def check_training_state(checkpoint: Mapping[str, Any], path: str | None) -> Non
         path: The file, for the message.
 
     Raises:
-        CheckpointError: If steps are no counts, or what was logged is no history of numbers.
+        CheckpointError: If steps are not counts, or what was logged is not a list of numbers.
     """
     meta, hub = checkpoint.get("meta", {}), checkpoint.get("message_hub", {})
     problem = None
@@ -61,9 +61,9 @@ def check_training_state(checkpoint: Mapping[str, Any], path: str | None) -> Non
         if not isinstance(content, Mapping) or not all(isinstance(key, str) for key in content):
             problem = f"its {part} must be a dict by name"
         elif part == "log_scalars" and not all(map(_is_history, content.values())):
-            problem = "its log_scalars are no histories of numbers"
+            problem = "its log_scalars are not lists of numbers"
         elif part == "resumed_keys" and not all(isinstance(v, bool) for v in content.values()):
-            problem = "its resumed_keys are no yes or no"
+            problem = "its resumed_keys must be true or false"
     for part in ("optimizer", "param_schedulers"):
         if not isinstance(checkpoint.get(part, {}), Mapping | list):
             problem = f"its {part} is a {type(checkpoint[part]).__name__}"

@@ -25,7 +25,7 @@ def load_config(args: argparse.Namespace) -> Config:
         The config; work_dir is the flag's, else the file's, else work_dirs/<config name>.
 
     Raises:
-        CellsegError: If the file is missing, is no config, or an option does not fit it.
+        CellsegError: If the file is missing, is not a config, or an option does not fit it.
     """
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     cfg = read_config(args.config)

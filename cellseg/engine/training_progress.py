@@ -101,7 +101,7 @@ class TrainingProgressHook(Hook):
         self._losses.append(float(loss.detach() if isinstance(loss, torch.Tensor) else loss))
         done = runner.iter + 1
         if done - self._first_step == _STEPS_BEFORE_ESTIMATE and done < runner.max_iters:
-            self.write(f"Training takes about {write_duration(self._estimate(runner, done))}.")
+            self.write(f"About {write_duration(self._estimate(runner, done))} left.")
         if done % find_interval(runner) == 0 or done == runner.max_iters:
             self._write_line(runner, done)
 

@@ -73,7 +73,7 @@ def _from_ome(text: str | None) -> PixelSize | None:
 
 
 def _from_aperio(page: Any) -> PixelSize | None:
-    """Find the MPP of Aperio's description; nothing where it is no number, such as 0.5.4."""
+    """Find the MPP of Aperio's description; nothing where it is not a number, such as 0.5.4."""
     found = re.search(r"MPP\s*=\s*([\d.]+)", page.description)
     size = _to_number(found.group(1)) if found else None
     return None if size is None else settle_pixel_size(size, size, "Aperio's metadata")

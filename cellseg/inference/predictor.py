@@ -121,6 +121,17 @@ class Predictor:
     Raises:
         CellsegError: If the config, checkpoint, device or tiling cannot be used, or they do not
             fit.
+
+    In the folder of the repository:
+
+    >>> from cellseg import Predictor
+    >>> predictor = Predictor("nuclei-cc0", device="cpu")
+    >>> cells = predictor("data/examples/val/ae570a676961/image.tif")
+    >>> cells.width, cells.height, cells.class_names
+    (320, 256, ('nucleus',))
+    >>> large = cells[cells.areas > 100]
+    >>> 0 < len(large) < len(cells) < 100
+    True
     """
 
     def __init__(

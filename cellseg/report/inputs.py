@@ -97,8 +97,8 @@ def find_config(work_dir: Path, config: str | Path | None = None) -> Path:
     found = found or sorted(work_dir.glob("*/vis_data/config.py"))[-1:]
     if not found:
         raise CellsegError(
-            f"{work_dir} holds no config (.py), so it is no folder of `cellseg train` or "
-            "`cellseg test`; give one with --config."
+            f"{work_dir} has no config (.py), so `cellseg train` or "
+            "`cellseg test` did not write it; give the config with --config."
         )
     return found[0]
 

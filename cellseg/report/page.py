@@ -27,7 +27,7 @@ from cellseg.visualization.chart_colors import choose_chart_colors
 
 
 def build_report(given: ReportInput, options: ReportOptions | None = None) -> str:
-    """Judge, draw and write the page.
+    """Score the results, draw the charts and write the page.
 
     Args:
         given: Results, ground truth, images and names.
@@ -129,6 +129,7 @@ def _draw_figures(
     ]
     return {
         "training": [] if given.run is None else sections.draw_training(given.run),
+        "smoothing": sections.SMOOTHING,
         "precision_recall": charts,
         "by_size": sections.draw_recall_by_size(given.results, outcomes, given.class_names),
     }

@@ -44,6 +44,9 @@ _VAL_MARKS = {
 }
 _VAL_COLORS = ("accent", "second", "third", "quiet")
 _AXIS_WORDS = {"iter": "iteration", "epoch": "epoch"}
+SMOOTHING = 0.8
+"""Weight of the moving average of a long training's loss."""
+
 _NOISY_RECORDS = 150
 _MAX_DOT_CLASSES = 6  # more dots in a band cannot be told apart
 
@@ -202,7 +205,7 @@ def draw_training(run: TrainingRun) -> list[Chart]:
 def _draw_loss(run: TrainingRun, axis: Axis) -> Chart | None:
     """Draw the loss; None where it was not logged twice."""
     # mmengine logs a mean over some iterations already: only a long record needs more.
-    weight = 0.8 if len(run.train) > _NOISY_RECORDS else 0.0
+    weight = SMOOTHING if len(run.train) > _NOISY_RECORDS else 0.0
     curves = make_curves([run], "loss", weight, axis)
     if not curves or len(curves[0].places) < 2:
         return None

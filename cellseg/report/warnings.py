@@ -64,7 +64,7 @@ def _find_few(confusion: Confusion, num_images: int) -> list[str]:
         if 0 < count < _FEW_OF_CLASS
     ]
     if rare:
-        return [f"There are few cells to judge {', '.join(rare)} by."]
+        return [f"Few annotated cells, so that scores are uncertain: {', '.join(rare)}."]
     return []
 
 

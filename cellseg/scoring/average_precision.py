@@ -67,7 +67,7 @@ def compute_average_precision(
     iou_type: IouType = "segm",
     max_dets: int = DEFAULT_MAX_DETS,
 ) -> AveragePrecision:
-    """Judge predictions against ground truth by the COCO protocol.
+    """Score predictions against ground truth by the COCO protocol.
 
     Args:
         results: One result per image, in any order; may be empty.

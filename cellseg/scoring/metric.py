@@ -30,7 +30,7 @@ _LEAST_LIMIT = 100  # of predictions per image, below which equal numbers may be
 
 @METRICS.register_module()
 class CellMetric(BaseMetric):
-    """Judge boxes and masks of many cells by COCO's AP.
+    """Score boxes and masks of many cells by COCO's AP.
 
     Differences to MMDetection's CocoMetric: max_dets holds in every figure (there, mAP is taken at
     100 detections whatever is asked for), ground truth comes from the data sample's `instances`

@@ -168,7 +168,7 @@ def decode_runs(rles: Sequence[RLE]) -> Runs:
         The runs of all masks; the owner of a run is the index of its mask.
 
     Raises:
-        ValueError: If counts are cut off, are no RLE, or hold a negative length.
+        ValueError: If counts are cut off, are not an RLE, or hold a negative length.
     """
     owners, places, counts, edges = _read_counts(rles)
     foreground = (places % 2 == 1) & (counts > 0)
@@ -193,7 +193,7 @@ def read_lengths(counts: str | bytes) -> NDArray[np.int64]:
     """Read the lengths (K,) of one mask's runs, background first.
 
     Raises:
-        ValueError: If counts are cut off, are no RLE, or hold a negative length.
+        ValueError: If counts are cut off, are not an RLE, or hold a negative length.
     """
     return _read_counts([RLE(size=[], counts=counts)])[2]  # type: ignore[typeddict-item]
 

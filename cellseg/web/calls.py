@@ -66,7 +66,7 @@ class PageService:
         """Stop predicting and close all files; what is on disk stays.
 
         Returns:
-            Whether nothing is being computed any more; a network cannot be stopped in between.
+            Whether all computing has ended; a network cannot be stopped in between.
         """
         is_idle = self.queue.close()
         if is_idle:
@@ -180,17 +180,22 @@ class PageCalls:
         if kind not in DOWNLOADS:
             raise RefusedError(404, f"There is no download {kind}.")
         finder = self._service.queue.finder
-        cells, opened = self._filter(request, image)
+        cells, opened = self._filter(CellFilter.read(request.query_params), image)
         found = collect_cells(cells, opened, finder.class_names)
         name, content = encode_download(kind, found, opened, image.stem, finder.palette)
         return _send_file(name, content)
 
     def send_training_data(self, request: Request) -> Response:
-        """Send the reviewed regions of all images as a data folder."""
+        """Send the reviewed regions of all images as a data folder.
+
+        Of the filters, only the minimum score counts: cells that are hidden by class or area would
+        be background inside a reviewed region.
+        """
+        wanted = CellFilter(CellFilter.read(request.query_params).score)
         reviewed = []
         for image in self._service.store.list_images(_read_token(request)):
             if image.has_corrections():
-                cells, opened = self._filter(request, image)
+                cells, opened = self._filter(wanted, image)
                 reviewed.append(
                     ReviewedImage(f"{image.stem}_{image.key}", opened, cells, opened.log.regions)
                 )
@@ -311,9 +316,8 @@ class PageCalls:
             raise RefusedError(404, "This image has expired or was removed; upload it again.")
         return image
 
-    def _filter(self, request: Request, image: PageImage) -> tuple[list[Any], OpenImage]:
-        """List the cells of an image that pass the filter of a request."""
-        wanted = CellFilter.read(request.query_params)
+    def _filter(self, wanted: CellFilter, image: PageImage) -> tuple[list[Any], OpenImage]:
+        """List the cells of an image that pass a filter."""
         with self._service.queue.images.hold(image) as opened:
             return [cell for cell in opened.log.cells.values() if wanted.keeps(cell)], opened
 

@@ -209,7 +209,7 @@ class PredictionQueue:
             self._jobs.pop(image, None)
 
     def close(self) -> bool:
-        """Stop everything; return whether nothing is being computed any more."""
+        """Stop everything; return whether all computing has ended."""
         with self._change:
             self._closed = True
             for job in self._jobs.values():

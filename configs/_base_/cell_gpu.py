@@ -56,5 +56,5 @@ custom_hooks = [
     *_base_.custom_hooks,
     dict(type="EMAHook", ema_type="MomentumAnnealingEMA", momentum=0.0005, gamma=10),
 ]
-# tools/test.py --tta: mirror images, worth 0.04 AP50 to peers. Tiles: tools/predict.py.
+# tools/test.py --tta: flipped copies, worth 0.04 AP50 in other projects. Tiles: tools/predict.py.
 tta_model = dict(type="CellTTAModel", rotations=(0, 2), mirror=True)

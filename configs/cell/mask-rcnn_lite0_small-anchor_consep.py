@@ -45,5 +45,5 @@ test_dataloader = dict(
     dataset=dict(data_root="data/consep/test", metainfo=_metainfo, num_folds=0),
 )
 
-train_cfg = dict(max_epochs=30, val_interval=10)  # 42 to 44 steps of four crops an epoch
+train_cfg = dict(max_epochs=30, val_interval=10)  # 42 to 44 steps of four crops per epoch
 default_hooks = dict(logger=dict(interval=16), checkpoint=dict(interval=1))

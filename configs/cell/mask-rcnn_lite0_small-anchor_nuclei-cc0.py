@@ -21,5 +21,5 @@ train_dataloader = dict(dataset=dict(data_root="data/dsb2018/train", **_dsb2018)
 val_dataloader = dict(dataset=dict(data_root="data/dsb2018/val", **_dsb2018))
 test_dataloader = val_dataloader
 
-train_cfg = dict(max_epochs=40, val_interval=20)  # 16 steps of four crops an epoch
+train_cfg = dict(max_epochs=40, val_interval=20)  # 16 steps of four crops per epoch
 default_hooks = dict(logger=dict(interval=8), checkpoint=dict(interval=5))

@@ -46,5 +46,5 @@ train_dataloader = dict(
 val_dataloader = dict(dataset=dict(data_root="data/monuseg/train", metainfo=_metainfo))
 test_dataloader = val_dataloader
 
-train_cfg = dict(max_epochs=30, val_interval=10)  # 64 steps of four crops an epoch
+train_cfg = dict(max_epochs=30, val_interval=10)  # 64 steps of four crops per epoch
 default_hooks = dict(logger=dict(interval=16), checkpoint=dict(interval=1))

@@ -1,7 +1,7 @@
 """The main model, trained as the recipes are: enlarged and augmented crops, weight average, more cells.
 
 Network, anchors and ImageNet weights are those of mask-rcnn_r101_small-anchor.py. Images are enlarged
-1.6 times in place of resized to 1024 px: the small anchors then cover 0.99 of the labelled cells of
+1.6 times in place of resized to 1024 px: the small anchors then cover 0.99 of the labeled cells of
 the MoNuSAC homework's sample images at IoU 0.5, against 0.63 (docs/train.md). It keeps up to 3000
 cells per image. For a GPU; not trained here.
 

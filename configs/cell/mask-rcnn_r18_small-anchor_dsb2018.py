@@ -12,7 +12,7 @@ _base_ = ["../_base_/cell_from_scratch.py", "../_base_/cell_light_schedule.py"]
 _metainfo = dict(classes=("nucleus",))
 _num_classes = len(_metainfo["classes"])
 _input_size = (512, 512)  # 320 x 256 px images enlarged 1.6 times: the median nucleus is 26 px wide
-_crop_size = (288, 288)  # a third of such an image: four images a step, for the batch norms
+_crop_size = (288, 288)  # a third of such an image: four images per step, for the batch norms
 # Random weights need norms in neck and mask head too (He et al., https://arxiv.org/abs/1811.08883).
 # Batch norm, whose statistics are constants once trained: group norm takes them from the input as a
 # whole, so that a tile and the image around it come out differently. The small momentum averages

@@ -103,6 +103,28 @@ def test_plot_runs_when_a_run_failed_then_the_score_axis_still_goes_to_one() -> 
     assert right.get_ylim() == (0, 1)
 
 
+@pytest.mark.parametrize(
+    ("key", "ends_at_one"),
+    [
+        ("coco/segm_mAP", True),
+        ("coco/bbox_AR_s", True),
+        ("coco/segm_nucleus_AP_50", True),
+        ("coco/cell_mPQ", True),
+        ("coco/cell_any_PQ_image_mean", True),
+        ("coco/cell_any_AJI", True),
+        ("coco/cell_nucleus_F1_50", True),
+        ("coco/cell_any_Dice", True),
+        ("coco/cell_any_recall_50", True),
+        ("loss_val", False),
+        ("coco/num_APoptotic", False),
+    ],
+)
+def test_plot_runs_when_a_key_is_a_score_then_its_axis_goes_to_one(key, ends_at_one) -> None:
+    run = TrainingRun("a", [], [{key: 0.01, "iter": 1}, {key: 0.02, "iter": 2}], None)
+    (axes,) = plot_runs([run], [key]).axes
+    assert (axes.get_ylim() == (0, 1)) is ends_at_one
+
+
 def test_plot_runs_when_smoothed_then_the_legend_states_it() -> None:
     left = plot_runs([make_run("a")], weight=0.3).axes[0]
     assert "smoothed, weight 0.3" in left.get_legend().texts[0].get_text()

@@ -39,7 +39,8 @@ def test_progress_when_steps_pass_then_writes_a_line_per_interval_and_the_time_a
     rows = [line for line in lines if "/20" in line]
     assert [row.split()[0] for row in rows] == ["5/20", "10/20", "15/20", "20/20"]
     assert all(row.split()[1] == "2.000" for row in rows)
-    assert [line for line in lines if line.startswith("Training takes about")] == [lines[1]]
+    assert [line for line in lines if line.startswith("About ")] == [lines[1]]
+    assert lines[1].endswith(" left.")
 
 
 def test_progress_when_validated_then_says_the_score_and_how_it_changed():

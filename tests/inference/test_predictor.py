@@ -1,3 +1,6 @@
+import doctest
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tifffile
@@ -7,6 +10,7 @@ from pycocotools import mask
 from cellseg.errors import CellsegError
 from cellseg.images import ArraySource, read_label_map
 from cellseg.inference import Predictor, TileOptions
+from cellseg.inference import predictor as predictor_module
 from cellseg.inference.detector import build_detector
 from cellseg.inference.overlaps import measure_overlaps
 from cellseg.inference.tile_plan import group_tiles
@@ -14,6 +18,15 @@ from cellseg.structures.rle import encode_label_map
 
 from .oracle import CLASS_NAMES, draw_label_map, oracle_config, paint_label_map
 from .small_mask_rcnn import small_mask_rcnn
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_docstring_examples_when_run_in_the_repository_then_hold(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    outcome = doctest.testmod(predictor_module)
+    assert outcome.attempted >= 5
+    assert not outcome.failed
 
 
 def count_crossing(cells, tiles):

@@ -23,7 +23,7 @@ def touch(path: Path, seconds: int = 0) -> Path:
 
 
 def test_find_config_when_only_a_start_has_one_then_takes_the_newest(tmp_path: Path) -> None:
-    with pytest.raises(CellsegError, match="holds no config"):
+    with pytest.raises(CellsegError, match="has no config"):
         find_config(tmp_path)
     touch(tmp_path / "20260101_000000" / "vis_data" / "config.py")
     newest = touch(tmp_path / "20260102_000000" / "vis_data" / "config.py")

@@ -266,3 +266,9 @@ def test_browser_when_a_page_misbehaves_then_complaints_say_so(chromium, tmp_pat
         page.evaluate("1")
         assert len(page.complaints) >= 2
         assert len(page.urls) >= 2
+
+
+def test_build_report_when_the_loss_is_smoothed_then_it_says_how() -> None:
+    noisy = [{"loss": 2.0 + k % 2, "iter": k} for k in range(1, 200)]
+    html = build_report(make_input(run=TrainingRun("r", noisy, [], None)))
+    assert "exponential moving average (weight 0.8)" in read_text(html)

@@ -29,7 +29,7 @@ def test_warnings_when_all_is_well_then_there_are_none() -> None:
         (((150, 0, 5), (30, 0, 5), (5, 5, 0)), 4, "The class b is never found"),
         (((20, 0, 5), (0, 20, 5), (5, 5, 0)), 4, "rest on 50 cells in 4 images"),
         (((150, 0, 5), (0, 150, 5), (5, 5, 0)), 1, "in 1 image only"),
-        (((150, 0, 5), (0, 10, 1), (5, 5, 0)), 4, "few cells to judge b (11)"),
+        (((150, 0, 5), (0, 10, 1), (5, 5, 0)), 4, "scores are uncertain: b (11)"),
         (((150, 0, 60), (0, 150, 60), (5, 5, 0)), 4, "lower minimum score"),
         (((150, 0, 5), (0, 150, 5), (80, 80, 0)), 4, "higher minimum score"),
     ],

@@ -60,7 +60,7 @@ def test_two_processes_when_training_and_testing_then_metrics_are_those_of_one(
     )
     assert re.search(r"GPU number: 2", log)
     checkpoint = work_dir / "epoch_2.pth"
-    # five images, two processes, one image a step: three steps an epoch
+    # five images, two processes, one image per step: three steps per epoch
     assert load_checkpoint_file(checkpoint)["meta"]["iter"] == 6
 
     one = ["--work-dir", str(tmp_path / "one"), *options]

@@ -114,7 +114,7 @@ def test_install_without_uv_goes_on_with_pip(clone):
     (clone / "no_uv").touch()
     result, steps = _install(clone)
     assert result.returncode == 0
-    assert "uv is not to be had" in result.stderr
+    assert "uv is not available" in result.stderr
     assert steps == [MAKE_VENV, GET_UV, *BY_PIP, CHECK]
 
 

@@ -136,7 +136,7 @@ def test_report_when_results_are_bad_then_one_error_names_them(
 
 
 def test_report_when_the_folder_is_wrong_then_one_error_says_so(run, work_dir, tmp_path) -> None:
-    for folder, said in ((tmp_path / "none", "There is no folder"), (tmp_path, "holds no config")):
+    for folder, said in ((tmp_path / "none", "There is no folder"), (tmp_path, "has no config")):
         status, _, errors = run(folder)
         assert status == 1
         assert said in errors

@@ -11,11 +11,14 @@ import pytest
 import tifffile
 
 from cellseg.web.page_images import PageImage
+from tests.report.browser import Page, find_chromium, launch
 
 from .stand_in import CLASS_NAMES, BlobFinder, draw_blobs, edit
 
 if TYPE_CHECKING:
     from .serving import Served
+
+BROWSER_LIMIT_S = 580
 
 
 @pytest.fixture
@@ -62,4 +65,16 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         path, draw_blobs(5), photometric="rgb", resolution=(4e4, 4e4), resolutionunit="CENTIMETER"
     )
     with serve_page(folder, given=[path]) as page:
+        yield page
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Page]:
+    """Start a browser that saves downloads in tmp_path/downloads, or skip."""
+    chromium = find_chromium()
+    if chromium is None:
+        pytest.skip("no Chromium is installed (Debian: apt-get install chromium)")
+    (tmp_path / "downloads").mkdir()
+    with launch(chromium, tmp_path / "profile", BROWSER_LIMIT_S) as page:
+        page.keep_downloads(tmp_path / "downloads")
         yield page

@@ -1,10 +1,13 @@
 """What the page asks for, and the answers."""
 
+import io
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 
 pytest.importorskip("uvicorn", reason="the extra web is not installed")
 
@@ -119,3 +122,34 @@ def test_training_data_then_a_folder_in_a_zip_of_own_and_given_images(
     answer = visitor.read("/api/training-data?score=0.5")
     assert (answer.status, answer.content[:2]) == (200, b"PK")
     assert np.frombuffer(answer.content, np.uint8).size > 1000
+
+
+@pytest.mark.parametrize(
+    ("words", "areas"),
+    [
+        ("score=0", [288, 288]),
+        ("score=0&classes=0", [288, 288]),  # the second class is hidden, not absent
+        ("score=0&classes=&least=145&most=146", [288, 288]),
+        ("score=0.5", [144, 144]),
+    ],
+)
+def test_training_data_when_cells_are_hidden_then_only_the_score_leaves_out(
+    served: Served, draw: Callable[..., Path], words: str, areas: list[int]
+) -> None:
+    visitor = served.visit()
+    image = visitor.send(draw(4))
+    visitor.predict(image)
+    whole = [[0, 0], [96, 0], [96, 96], [0, 96]]
+    assert visitor.edit(image, do="review", points=whole).status == 200
+    content = visitor.read(f"/api/training-data?{words}").content
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        own = [name for name in archive.namelist() if f"_{image.rpartition('/')[2]}_" in name]
+        maps = {
+            number: [
+                tifffile.imread(io.BytesIO(archive.read(name)))
+                for name in own
+                if name.endswith(f"class{number}.tif")
+            ]
+            for number in (1, 2)
+        }
+    assert [sum(int((own > 0).sum()) for own in maps[number]) for number in (1, 2)] == areas

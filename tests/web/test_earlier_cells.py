@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cellseg.formats.geojson import write_geojson
+from cellseg.formats.label_tiff import write_label_tiffs
 from cellseg.images import ArraySource, open_image
 from cellseg.structures.cells import Cells
 from cellseg.web.earlier_cells import find_earlier_cells
@@ -89,3 +91,74 @@ def test_cell_when_its_score_is_none_then_the_cell_has_none(
 def test_file_when_there_is_none_then_none(tmp_path: Path) -> None:
     source = ArraySource(np.zeros((9, 9, 3), np.uint8))
     assert find_earlier_cells(tmp_path / "a.png", "a", source, CLASS_NAMES) is None
+
+
+@pytest.mark.parametrize("place", [".", "predictions"])
+def test_image_when_predicted_as_label_tiffs_then_its_cells_are_there(
+    draw: Callable[..., Path], tmp_path: Path, place: str
+) -> None:
+    cells = write(tmp_path / place / "a.geojson")
+    (tmp_path / place / "a.geojson").unlink()
+    write_label_tiffs(cells, tmp_path / place / "a.labels.tif")
+    image = PageImage("g0", "a", draw(1, "a.png"), tmp_path / "c", is_given=True)
+    log = image.open({}, CLASS_NAMES).log
+    assert [cell.area for cell in log.cells.values()] == cells.areas.tolist()
+    assert [cell.label for cell in log.cells.values()] == [0, 1]
+    assert [cell.score for cell in log.cells.values()] == [1.0, 1.0]
+
+
+def test_label_tiffs_when_there_are_outlines_too_then_those_are_taken_unless_damaged(
+    draw: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = draw(1, "a.png")
+    write_label_tiffs(write(tmp_path / "a.geojson"), tmp_path / "a.labels.tif")
+    with open_image(path) as source:
+        found = find_earlier_cells(path, "a", source, CLASS_NAMES)
+        (tmp_path / "a.geojson").write_text("{")
+        other = find_earlier_cells(path, "a", source, CLASS_NAMES)
+    assert found is not None
+    assert other is not None
+    assert found.scores == pytest.approx([0.9, 0.4])
+    assert (other.rings, other.scores) == (found.rings, [1.0, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("written", "model", "count"),
+    [
+        (("nucleus",), ("nucleus",), 1),
+        ((), ("nucleus",), 1),  # the file of all classes only
+        (("tumor",), ("nucleus",), None),
+        ((), ("nucleus", "other"), None),
+        (("nucleus",), ("other", "nucleus"), 1),
+    ],
+)
+def test_label_tiffs_when_classes_differ_then_only_those_of_the_model_are_shown(
+    draw: Callable[..., Path],
+    tmp_path: Path,
+    written: tuple[str, ...],
+    model: tuple[str, ...],
+    count: int | None,
+) -> None:
+    path = draw(1, "a [1].png")
+    label_map = np.zeros((96, 96), int)
+    label_map[5:20, 5:20] = 1
+    cells = Cells.from_label_map(label_map, 0, ("nucleus",))
+    write_label_tiffs(replace(cells, class_names=written), tmp_path / "a [1].labels.tif")
+    with open_image(path) as source:
+        found = find_earlier_cells(path, "a [1]", source, model)
+    assert (None if found is None else len(found.rings)) == count
+    if found is not None:
+        assert found.labels == [model.index("nucleus")]
+
+
+@pytest.mark.parametrize("content", [b"", b"II*\0no TIFF", None])
+def test_label_tiff_when_damaged_or_of_another_size_then_the_image_opens_without_it(
+    draw: Callable[..., Path], tmp_path: Path, content: bytes | None
+) -> None:
+    path = draw(1, "a.png")
+    small = Cells.from_label_map(np.ones((48, 48), int), 0, ("nucleus",))
+    write_label_tiffs(small, tmp_path / "a.labels.tif")
+    if content is not None:
+        (tmp_path / "a.labels.nucleus.tif").write_bytes(content)
+    with open_image(path) as source:
+        assert find_earlier_cells(path, "a", source, ("nucleus",)) is None

@@ -5,7 +5,7 @@ python tools/dataset_converters/tiff2geojson.py DATA_ROOT OUT_FOLDER --classes n
 python tools/dataset_converters/tiff2geojson.py DATA_ROOT OUT_FOLDER --images IMAGE_FOLDER
 
 Ignored regions get QuPath's class Ignore*. --images writes each image, too, under a name of its
-own and with red first, so that QuPath shows it as it is.
+own and in RGB order, so that QuPath shows it as it is.
 """
 
 from cellseg.cli.converters.to_geojson import add_arguments, main

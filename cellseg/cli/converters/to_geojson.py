@@ -5,7 +5,7 @@ cellseg convert to-geojson DATA_ROOT OUT_FOLDER --classes nucleus
 cellseg convert to-geojson DATA_ROOT OUT_FOLDER --images IMAGE_FOLDER
 
 Ignored regions get QuPath's class Ignore*. --images writes each image, too, under a name of its own
-and with red first, so that QuPath shows it as it is.
+and in RGB order, so that QuPath shows it as it is.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from cellseg.defaults import DEFAULT_TINY_PX
 
 
 def run(args: argparse.Namespace) -> int:
-    """Describe, draw, judge.
+    """Describe the data, draw samples, and say what to correct.
 
     Returns:
         1 if the data must be corrected before training, else 0.

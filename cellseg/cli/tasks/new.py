@@ -190,7 +190,7 @@ def describe_data(
         "train_dataloader = dict(",
         f"    batch_size={machine.batch_size},  # {machine.explain_batch()}",
         f"    num_workers={machine.num_workers},  # {machine.explain_workers()}",
-        f"    # Repeated {plan.times} times, the images make {plan.epoch_steps} steps an epoch.",
+        f"    # Repeated {plan.times} times, the images make {plan.epoch_steps} steps per epoch.",
         f"    dataset=dict(times={plan.times}, dataset=dict(data_root={train_root}, **_data)),",
         ")",
         "val_dataloader = dict(",

@@ -144,7 +144,7 @@ def take_folder(keep: Path) -> FolderLock:
 
 
 def serve(args: argparse.Namespace) -> bool:
-    """Serve the page until a signal; return whether nothing is being computed any more."""
+    """Serve the page until a signal; return whether all computing has ended."""
     from cellseg.web.app import build_app
     from cellseg.web.server import address_of, is_loopback, listen, make_server
 

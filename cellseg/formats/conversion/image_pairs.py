@@ -136,7 +136,7 @@ def find_nearest(name: str, others: Iterable[str]) -> str:
 
 
 def _stem(name: str) -> str:
-    """Return a file name in lower case up to its first suffix that is no number."""
+    """Return a file name in lower case up to its first suffix that is not a number."""
     return re.sub(r"(\.[a-z_]\w*)+$", "", name.lower())
 
 

@@ -42,7 +42,7 @@ def find_inside(folder: Path, file_name: str, origin: Path) -> Path:
             "relative to the folder of images."
         )
     if not _is_file_name(file_name):
-        raise CellDataError(f"{origin}: the image name {shown!r} is no file name; correct it.")
+        raise CellDataError(f"{origin}: the image name {shown!r} is not a file name; correct it.")
     return folder / relative
 
 

@@ -42,7 +42,7 @@ class ConversionReport:
         renewed: Images that this run wrote again, since what they are made from has changed.
         finished_before: Images that were there already.
         losses: Everything that was left out or changed.
-        orphans: Folders of images that are not in the data any more.
+        orphans: Folders of images that are no longer in the data.
     """
 
     classes: tuple[str, ...]

@@ -88,8 +88,11 @@ function connect() {
     const points = [[0, 0], [width, 0], [width, height], [0, height]];
     if (state.image) send("edit", { do: "review", points });
   });
-  on("training", "click", () =>
-    attempt(() => api.download(`/api/training-data?${filterWords()}`, "training-data.zip")));
+  // Of the filters, only the score counts: a cell hidden by class or area is not background.
+  on("training", "click", () => {
+    const path = `/api/training-data?score=${store.filter.score}`;
+    attempt(() => api.download(path, "training-data.zip"));
+  });
   on("help-button", "click", () => $("help").showModal());
   on("theme", "click", () => {
     const theme = document.documentElement.dataset.theme === "dark" ? "light" : "dark";

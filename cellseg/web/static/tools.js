@@ -22,11 +22,12 @@ export const TOOLS = [
   { name: "brush", key: "B", words: "Brush: add to the selected cell, or draw one" },
   { name: "erase", key: "E", words: "Erase from the selected cell" },
   { name: "split", key: "S", words: "Split cells along a line" },
-  { name: "review", key: "R", words: "Mark a region as reviewed" },
-  { name: "region", key: "D", words: "Find cells in a region" },
+  { name: "review", key: "R", words: "Mark a region as reviewed: drag, or click its corners" },
+  { name: "region", key: "D", words: "Find cells in a region: drag, or click its corners" },
 ];
 
-const RECTANGLES = new Set(["review", "region", "box"]);
+const REGIONS = new Set(["review", "region"]); // a drag is a rectangle; clicks set a polygon's corners
+const CLICK_PX = 4; // on the screen; what is dragged less far is a click
 const STROKES = new Set(["freehand", "redraw", "brush", "erase", "split"]);
 
 export class Tools {
@@ -37,6 +38,7 @@ export class Tools {
     this.gestures = new Gestures(canvas, viewer);
     this.name = "hand";
     this.points = [];
+    this.isPath = false; // whether the corners of a region are clicked one by one
     this.radius = 8;
     this.mouse = null;
     this.buttons = new Map();
@@ -97,7 +99,7 @@ export class Tools {
     }
     const point = this.viewer.toImage(event);
     if (!point) return;
-    if (this.name === "polygon") {
+    if (this.setsPoints()) {
       this.addPoint(point);
     } else {
       this.canvas.setPointerCapture(event.pointerId);
@@ -112,7 +114,7 @@ export class Tools {
     const point = this.viewer.toImage(event);
     this.mouse = point;
     if (this.isDown && point) {
-      if (RECTANGLES.has(this.name)) {
+      if (REGIONS.has(this.name)) {
         this.points = [this.points[0], point];
       } else {
         const [x, y] = this.points[this.points.length - 1];
@@ -128,12 +130,27 @@ export class Tools {
     if (this.gestures.release(event) || !this.isDown) return;
     this.isDown = false;
     this.drag(event);
-    this.finish();
+    if (REGIONS.has(this.name) && this.isClick()) {
+      this.isPath = true;
+      this.points.length = 1;
+      this.draw();
+    } else {
+      this.finish();
+    }
+  }
+
+  setsPoints() {
+    return this.name === "polygon" || this.isPath;
+  }
+
+  isClick() {
+    const [[x1, y1], [x2, y2] = [x1, y1]] = this.points;
+    return Math.hypot(x2 - x1, y2 - y1) * this.viewer.view().scale < CLICK_PX;
   }
 
   // What the first of two fingers began to draw was the start of a gesture.
   takeBack() {
-    if (this.name === "polygon") this.dropPoint();
+    if (this.setsPoints()) this.dropPoint();
     else this.cancel();
   }
 
@@ -142,7 +159,7 @@ export class Tools {
     const view = this.viewer.view();
     if (!view || this.name === "hand") return;
     this.addPoint([view.x + view.width / 2, view.y + view.height / 2]);
-    if (RECTANGLES.has(this.name) && this.points.length === 2) this.finish();
+    if (REGIONS.has(this.name) && !this.isPath && this.points.length === 2) this.finish();
   }
 
   addPoint(point) {
@@ -153,15 +170,16 @@ export class Tools {
 
   dropPoint() {
     this.points.pop();
+    if (!this.points.length) this.isPath = false;
     this.draw();
   }
 
   finish() {
-    const { name } = this;
+    const { name, isPath } = this;
     let { points } = this;
     this.cancel();
     if (!points.length) return;
-    if (RECTANGLES.has(name)) {
+    if (REGIONS.has(name) && !isPath) {
       if (points.length < 2) return;
       const [[x1, y1], [x2, y2]] = points;
       points = [[x1, y1], [x2, y1], [x2, y2], [x1, y2]];
@@ -173,6 +191,7 @@ export class Tools {
 
   cancel() {
     this.points = [];
+    this.isPath = false;
     this.isDown = false;
     this.draw();
   }
@@ -208,13 +227,13 @@ export class Tools {
       return;
     }
     const line = [...places];
-    if (this.name === "polygon" && this.mouse && line.length) {
+    if (this.setsPoints() && this.mouse && line.length) {
       line.push(this.viewer.toScreen(...this.mouse));
     }
     for (const [color, thick] of [["#fff", 4], ["#e000b0", 2]]) {
       context.strokeStyle = color;
       context.lineWidth = thick;
-      if (RECTANGLES.has(this.name)) {
+      if (REGIONS.has(this.name) && !this.isPath) {
         if (places.length < 2) continue;
         const [[x1, y1], [x2, y2]] = places;
         context.strokeRect(x1, y1, x2 - x1, y2 - y1);
@@ -223,7 +242,7 @@ export class Tools {
       }
     }
     context.fillStyle = "#e000b0";
-    if (this.name === "polygon" || !this.isDown) {
+    if (this.setsPoints() || !this.isDown) {
       for (const [x, y] of places) context.fillRect(x - 3, y - 3, 6, 6);
     }
   }

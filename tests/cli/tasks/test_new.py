@@ -149,7 +149,7 @@ def test_check_when_a_project_is_given_then_writes_into_it(folder, tmp_path, cap
     assert names >= {"dataset_report.png", "page_1.png", "images.csv"}
 
 
-def test_check_when_nothing_is_labelled_then_fails_before_training(tmp_path, capsys):
+def test_check_when_nothing_is_labeled_then_fails_before_training(tmp_path, capsys):
     write_disks(tmp_path / "data", None)
     for name in ("a", "b"):
         tifffile.imwrite(tmp_path / "data" / name / "class1.tif", np.zeros((100, 100), np.uint8))
