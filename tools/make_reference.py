@@ -150,7 +150,7 @@ def write_tool(path: Path) -> str:
     """Write the section of one tool."""
     head = f"\n### {path.relative_to(ROOT).as_posix()}\n\n{read_summary(path)}\n"
     if path.name == "convert.py":  # its formats have sections of their own
-        return f"{head}\nThe formats and options are those of [cellseg convert](#cellseg-convert).\n"
+        return f"{head}\nFormats and options are those of [cellseg convert](#cellseg-convert).\n"
     parser = find_parser(path)
     return head + ("" if parser is None else write_parser(parser))
 
