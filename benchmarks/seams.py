@@ -1,7 +1,7 @@
 """Check with a trained model that tiles find every cell of the whole image once and uncut.
 
-    python benchmarks/seams.py CONFIG CHECKPOINT PATH/hgsc_nest_1500/image.tif --drawn 2
-    python benchmarks/seams.py CONFIG CHECKPOINT --quick
+    python benchmarks/seams.py nuclei-he --scale 1.6 --drawn-scale 1.6 --images PATH/image.tif
+    python benchmarks/seams.py CONFIG --checkpoint CHECKPOINT --tile 512 --quick
 
 Of the cells with score 0.5 or more in the whole image, at least 98% must be matched at IoU 0.8 by
 the tiled prediction at the same score; none may be found by two tiles, none cut at a tile's border.
@@ -34,17 +34,15 @@ HEAD = ("image", "tiles", "cells", "crossing", "matched", "found twice", "cut") 
 def main() -> int:
     """Compare both predictions of every image, and write the page; 1 if a check fails."""
     parser = make_parser(__doc__, "one small image")
-    parser.add_argument(
-        "config", type=Path, help="config file that the checkpoint was trained with"
-    )
-    parser.add_argument("checkpoint", type=Path, help="checkpoint file")
-    parser.add_argument("images", nargs="*", type=Path, help="images, predicted at --scale")
+    parser.add_argument("config", metavar="MODEL", help="a model, or a config with --checkpoint")
+    parser.add_argument("--checkpoint", type=Path, help="checkpoint file")
+    parser.add_argument("--images", nargs="*", type=Path, default=[], help="predicted at --scale")
     parser.add_argument("--drawn", type=int, default=2, help="number of drawn images; default 2")
     parser.add_argument("--side", type=int, default=1400, help="side of drawn images in pixels")
     parser.add_argument("--cells", type=int, default=1400, help="cells of a drawn image")
     parser.add_argument("--scale", type=float, default=1.0, help="network pixels per pixel")
     parser.add_argument("--drawn-scale", type=float, default=1.0, help="the same of drawn images")
-    parser.add_argument("--tile", type=int, default=512, help="side of a tile in pixels")
+    parser.add_argument("--tile", type=int, help="side of a tile in pixels; default: as predict")
     parser.add_argument("--overlap", type=int, default=128, help="overlap of tiles in pixels")
     parser.add_argument("--cfg-options", nargs="+", action=DictAction, help="override the config")
     args = parser.parse_args()
@@ -60,7 +58,9 @@ def main() -> int:
         all_hold &= agreement.holds
         print(write_row(rows[-1]), flush=True)
     body = TEXT.format(table=write_table(HEAD, rows), score=SCORE_THR)
-    page, setting = find_page(args, "seams"), f"`{args.config.stem}`, `{args.checkpoint.name}`"
+    page, setting = find_page(args, "seams"), f"`{Path(args.config).stem}`"
+    if args.checkpoint:
+        setting += f", `{args.checkpoint.name}`"
     write_page(page, "Cells on tile borders", "seams.py", body, setting)
     print(f"Wrote {page}")
     return 0 if all_hold else 1
