@@ -214,7 +214,7 @@ def test_report_when_only_the_compared_row_was_run_then_one_table_has_it(tmp_pat
     assert text.count("| lite0 |") == 1
     (later,) = (line for line in text.splitlines() if "(`--only parts`)" in line)
     assert later.endswith(" (to compare with lite0, which was run)")
-    assert "lite0," not in later
+    assert "): lite0," not in later
 
 
 def test_curves_when_there_is_one_run_without_scores_then_the_text_says_so() -> None:
