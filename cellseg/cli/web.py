@@ -81,6 +81,14 @@ def _add_serving_options(parser: argparse.ArgumentParser) -> None:
         default="127.0.0.1",
         help="address to listen on (default 127.0.0.1: this machine only)",
     )
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a further name that the page is opened by, such as that of a proxy; may be repeated "
+        "(default: this machine's name and IP addresses)",
+    )
     protection = parser.add_mutually_exclusive_group()
     protection.add_argument(
         "--password-file", type=Path, help="file whose first line is the page's password"

@@ -146,12 +146,14 @@ def take_folder(keep: Path) -> FolderLock:
 def serve(args: argparse.Namespace) -> bool:
     """Serve the page until a signal; return whether nothing is being computed any more."""
     from cellseg.web.app import build_app
+    from cellseg.web.own_names import find_own_names
     from cellseg.web.server import address_of, is_loopback, listen, make_server
 
+    names = find_own_names(args.host, args.allow_host)
     password = read_password(args, is_loopback(args.host))
     with listen(args.host, args.port) as listener:
         service = build_service(args)
-        server = make_server(build_app(service, args.host, password))
+        server = make_server(build_app(service, names, password))
         end_on_hang_up(server)
         write_result(f"Open {address_of(listener)} in a browser; Ctrl-C ends it.")
         try:
