@@ -19,6 +19,7 @@ from cellseg.cli.arguments import add_config_options
 from cellseg.cli.predict import add_model_arguments, settle_model
 
 MAX_MB = 1024.0
+MAX_GB = 50.0
 MAX_MEGAPIXELS = 2**26 / 1e6
 KEEP = Path("cellseg-web")
 
@@ -54,6 +55,13 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=MAX_MB,
         help="largest upload, in MiB (default %(default)g)",
+    )
+    parser.add_argument(
+        "--max-gb",
+        type=float,
+        default=MAX_GB,
+        help="all uploads and corrections together, in GiB (default %(default)g); 1 GiB of the "
+        "disk stays free in any case",
     )
     parser.add_argument(
         "--max-megapixels",
