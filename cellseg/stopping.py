@@ -1,4 +1,4 @@
-"""End cleanly on signals, and let no process that was forked outlive the one that forked it."""
+"""End cleanly on signals, and let no process outlive the one that forked or started it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,21 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import FrameType, TracebackType
 
 STOP_SIGNALS = tuple(  # Windows has no SIGHUP, and SIGBREAK in its place
     getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)
 )
 _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux
+_START_BOUND = """
+import ctypes, os, sys
+option, number, parent, *command = sys.argv[1:]
+ctypes.CDLL(None).prctl(int(option), int(number))
+if os.getppid() != int(parent):
+    sys.exit(128 + int(number))  # it has died in between
+os.execvp(command[0], command)
+"""
 
 
 class StoppedError(SystemExit):
@@ -64,6 +72,23 @@ def end_forks_with_parent() -> None:
         return
     _Forks.is_watched = True
     os.register_at_fork(before=_Forks.note, after_in_child=_Forks.bind)
+
+
+def bind_command(command: Sequence[str], number: int = signal.SIGTERM) -> list[str]:
+    """Let the system send a signal to a command when the one who starts it dies, where Linux can.
+
+    Args:
+        command: Program and arguments.
+        number: The signal.
+
+    Returns:
+        The command to start in its place, by this process and a thread that waits for its end: to
+        Linux the thread is the parent. It becomes the command, with the same process id.
+    """
+    if not sys.platform.startswith("linux"):
+        return list(command)
+    facts = [str(int(value)) for value in (_SET_PARENT_DEATH_SIGNAL, number, os.getpid())]
+    return [sys.executable, "-I", "-S", "-c", _START_BOUND, *facts, *command]
 
 
 def _report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

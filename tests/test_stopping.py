@@ -1,4 +1,4 @@
-"""Stop signals end a program through its `finally`, and forked processes end with their parent."""
+"""Stop signals end a program through its `finally`, and processes end with their parent."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cellseg.stopping import StoppedError, stop_on_signals
+from cellseg.stopping import StoppedError, bind_command, stop_on_signals
 
 ROOT = Path(__file__).resolve().parents[1]
 LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="of Linux only")
@@ -138,3 +138,47 @@ os.wait()
 """
     _, said = start(code).communicate(timeout=60)
     assert ("Traceback" in said) is is_told
+
+
+BINDER = (
+    START
+    + """
+import subprocess
+command = stopping["bind_command"]([sys.executable, "-c", sys.argv[2]])
+if sys.argv[3] == "late":  # what starts it is not the one that asked, as if that had died
+    subprocess.run(["sh", "-c", '"$@"; exit $?', "sh", *command], check=False)
+else:
+    process = subprocess.Popen(command)
+    process.wait()
+    print(process.pid, flush=True)
+"""
+)
+TELL_PID = "import os, time; print(os.getpid(), flush=True); time.sleep({})"
+
+
+@LINUX
+def test_command_when_its_parent_is_killed_then_it_is_told_to_end() -> None:
+    process = start(BINDER, TELL_PID.format(60), "now")
+    assert process.stdout is not None
+    child = int(process.stdout.readline())
+    assert is_alive(child)
+    process.kill()
+    assert wait_for_end(child)
+    process.communicate(timeout=30)
+
+
+@LINUX
+def test_command_when_bound_then_it_keeps_its_process_id_and_arguments() -> None:
+    out, err = start(BINDER, TELL_PID.format(0), "now").communicate(timeout=60)
+    assert err == ""
+    assert len(set(out.split())) == 1
+
+
+@LINUX
+def test_command_when_its_parent_has_died_before_it_starts_then_it_does_not() -> None:
+    assert start(BINDER, TELL_PID.format(0), "late").communicate(timeout=60) == ("", "")
+
+
+def test_command_when_the_system_cannot_bind_then_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert bind_command(("program", "-x")) == ["program", "-x"]

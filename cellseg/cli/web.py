@@ -19,6 +19,7 @@ from cellseg.cli.arguments import add_config_options
 from cellseg.cli.predict import add_model_arguments, settle_model
 
 MAX_MB = 1024.0
+MAX_GB = 50.0
 MAX_MEGAPIXELS = 2**26 / 1e6
 KEEP = Path("cellseg-web")
 
@@ -56,6 +57,13 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         help="largest upload, in MiB (default %(default)g)",
     )
     parser.add_argument(
+        "--max-gb",
+        type=float,
+        default=MAX_GB,
+        help="all uploads and corrections together, in GiB (default %(default)g); 1 GiB of the "
+        "disk stays free in any case",
+    )
+    parser.add_argument(
         "--max-megapixels",
         type=float,
         default=MAX_MEGAPIXELS,
@@ -80,6 +88,14 @@ def _add_serving_options(parser: argparse.ArgumentParser) -> None:
         "--host",
         default="127.0.0.1",
         help="address to listen on (default 127.0.0.1: this machine only)",
+    )
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a further name that the page is opened by, such as that of a proxy; may be repeated "
+        "(default: this machine's name and IP addresses)",
     )
     protection = parser.add_mutually_exclusive_group()
     protection.add_argument(

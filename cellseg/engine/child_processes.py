@@ -14,7 +14,7 @@ from typing import BinaryIO, Self
 from cellseg.engine.process_identity import identify_process
 from cellseg.errors import CellsegError
 from cellseg.file_locks import open_lock_file, try_lock
-from cellseg.stopping import stop_on_signals
+from cellseg.stopping import bind_command, stop_on_signals
 
 _LOCK_NAME = ".in_use"
 
@@ -23,8 +23,9 @@ class ChildProcesses:
     """Run commands, several at a time if called from several threads; none outlives the block.
 
     A stop signal ends the block, and with it the commands and the processes that these started:
-    data loaders left alone would wait forever. Should this process be killed outright, a command
-    goes on, but its folder stays in use, so that no second one trains in it meanwhile.
+    data loaders left alone would wait forever. Should this process be killed outright, Linux sends
+    SIGTERM to the commands; on other systems they go on. Until a command has ended, its folder
+    stays in use, so that no second one trains in it meanwhile.
 
     Args:
         threads: Threads of each command (OMP_NUM_THREADS); None leaves that to the command.
@@ -77,7 +78,7 @@ class ChildProcesses:
                 if self._closed:
                     raise CellsegError(f"{_name(command)} was not started: this program is ending.")
                 process = subprocess.Popen(
-                    list(command),
+                    bind_command(command),
                     stdout=output,
                     stderr=output,
                     env=self._environment(),

@@ -9,7 +9,6 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -19,7 +18,8 @@ from cellseg.web.calls import PageCalls, PageService, send_json
 from cellseg.web.cell_edits import EditError
 from cellseg.web.guard import GuardMiddleware, RefusedError
 from cellseg.web.inbox import read_body
-from cellseg.web.server import HeaderMiddleware, is_loopback
+from cellseg.web.own_names import OwnNames, find_own_names
+from cellseg.web.server import HeaderMiddleware
 from cellseg.web.sessions import FullError
 
 MAX_CALL_BYTES = 2**20
@@ -28,24 +28,20 @@ Answer = Callable[[Request], Awaitable[Response]]
 
 
 def build_app(
-    service: PageService, host: str = "127.0.0.1", password: str | None = None
+    service: PageService, names: OwnNames | None = None, password: str | None = None
 ) -> Starlette:
     """Put the page together.
 
     Args:
         service: What stands behind it.
-        host: Address that is listened on. On loopback only requests that name it are answered, so
-            that no other web site can reach the page through a name of its own.
+        names: What requests may call it; the names of loopback when None.
         password: Asked of every request; none when None.
 
     Returns:
         The application.
     """
-    middleware = [Middleware(HeaderMiddleware)]
-    if is_loopback(host):
-        names = ["localhost", "127.0.0.1", "[::1]", host]
-        middleware.append(Middleware(TrustedHostMiddleware, allowed_hosts=names))
-    middleware.append(Middleware(GuardMiddleware, password=password))
+    names = find_own_names("127.0.0.1") if names is None else names
+    guard = Middleware(GuardMiddleware, names=names, password=password)
     calls = PageCalls(service)
     image = "/api/images/{key}"
     reads: dict[str, Callable[[Request], Response]] = {
@@ -71,7 +67,7 @@ def build_app(
     routes = [Route(path, _as_read(call), methods=["GET"]) for path, call in reads.items()]
     routes += [Route(path, _as_change(call), methods=["POST"]) for path, call in changes.items()]
     routes.append(Route("/api/images", _as_answer(calls.receive_upload), methods=["POST"]))
-    return Starlette(routes=routes, middleware=middleware)
+    return Starlette(routes=routes, middleware=[Middleware(HeaderMiddleware), guard])
 
 
 def _as_read(call: Callable[[Request], Response]) -> Answer:

@@ -62,6 +62,11 @@ class PageService:
         """Open an image."""
         return self.queue.images.open(image)
 
+    def check_room(self) -> None:
+        """Raise RefusedError where the disk is too full for corrections."""
+        if self.inbox.space is not None:
+            self.inbox.space.check_step()
+
     def close(self) -> bool:
         """Stop predicting and close all files; what is on disk stays.
 
@@ -216,7 +221,9 @@ class PageCalls:
             session = await run_in_threadpool(self._service.store.open, token)
             folder = session.begin()
             try:
-                await inbox.store(request.receive, folder / "arriving")
+                declared = request.headers.get("content-length", "0")
+                size = int(declared) if declared.isdecimal() and len(declared) < 20 else 0
+                await inbox.store(request.receive, folder / "arriving", size)
                 image = await run_in_threadpool(self._keep, session, folder, name)
             except BaseException:
                 await run_in_threadpool(_remove_folder, folder)
@@ -258,6 +265,7 @@ class PageCalls:
         make: Callable[[EditLog, Any], EditStep | None],
     ) -> Response:
         """Change cells where the page knows what is there, and tell what has changed."""
+        self._service.check_room()
         image = self._find(request)
         with self._service.queue.images.hold(image) as opened:
             log = opened.log
@@ -271,6 +279,7 @@ class PageCalls:
 
     def predict(self, request: Request, values: Mapping[str, Any]) -> Response:
         """Begin to find cells."""
+        self._service.check_room()
         image = self._find(request)
         pyramid = self._service.open(image).pyramid
         outline: Outline | None = None

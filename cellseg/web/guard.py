@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import re
 import secrets
+from collections.abc import Container
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -39,12 +40,13 @@ class GuardMiddleware:
 
     Args:
         app: The application.
+        names: The `Host` headers that name the page.
         password: Asked of every request, with any user name; none when None.
     """
 
-    def __init__(self, app: ASGIApp, password: str | None = None) -> None:
+    def __init__(self, app: ASGIApp, names: Container[str], password: str | None = None) -> None:
         """Keep the parts; see the class."""
-        self._app, self._password = app, password
+        self._app, self._names, self._password = app, names, password
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -53,7 +55,7 @@ class GuardMiddleware:
         if scope["type"] != "http":
             return
         try:
-            checked = check_request(scope, self._password)
+            checked = check_request(scope, self._names, self._password)
         except RefusedError as refused:
             headers = {"www-authenticate": "Basic"} if refused.status == 401 else None
             answer = JSONResponse({"error": refused.words}, refused.status, headers)
@@ -62,11 +64,12 @@ class GuardMiddleware:
         await self._app(checked, receive, send)
 
 
-def check_request(scope: Scope, password: str | None = None) -> Scope:
-    """Check the address, origin and password of a request.
+def check_request(scope: Scope, names: Container[str], password: str | None = None) -> Scope:
+    """Check the name, password, origin and address of a request.
 
     Args:
         scope: The request.
+        names: The `Host` headers that name the page.
         password: The password; None where there is none.
 
     Returns:
@@ -81,11 +84,18 @@ def check_request(scope: Scope, password: str | None = None) -> Scope:
         if not name.lower().startswith((b"x-forwarded", b"forwarded", b"x-original", b"x-real"))
     ]
     headers = Headers(raw=kept)
+    hosts = headers.getlist("host")
+    if len(hosts) != 1 or hosts[0] not in names:
+        raise RefusedError(
+            421,
+            "This page does not answer to the host name that was asked for: open it by its IP "
+            "address, or start it with --allow-host NAME.",
+        )
     if password is not None and not _knows(headers.get("authorization", ""), password):
         raise RefusedError(401, "This page asks for a password.")
     path, method = scope["path"], scope["method"]
-    origin, own = headers.get("origin"), headers.get("host")
-    is_foreign = origin is not None and not (own and _find_host(origin) == own)
+    origin = headers.get("origin")
+    is_foreign = origin is not None and _find_host(origin) != hosts[0]
     is_visit = method in ("GET", "HEAD") and path == "/"  # a link to the page
     site = headers.get("sec-fetch-site", "same-origin")
     if is_foreign or (site not in ("same-origin", "none") and not is_visit):

@@ -1,4 +1,4 @@
-"""Uploads on their way from a browser to a file: few at a time, bounded in size and time."""
+"""Uploads on their way from a browser to a file: few at a time, bounded in size, sum and time."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from pathlib import Path
 
 from starlette.types import Message, Receive
 
+from cellseg.web.disk_space import DiskSpace
 from cellseg.web.guard import RefusedError
 
 MOST_ACTIVE = 4
 IDLE_S = 60.0
 LONGEST_S = 3600.0
+_CHECKED_BYTES = 2**24  # others write to the disk, too: look again after so much
 
 
 class Inbox:
@@ -22,11 +24,12 @@ class Inbox:
 
     Args:
         max_bytes: Largest file.
+        space: What all files together may take; anything when None.
     """
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, space: DiskSpace | None = None) -> None:
         """Start without uploads; see the class."""
-        self.max_bytes = max_bytes
+        self.max_bytes, self.space = max_bytes, space
         self._active = 0
         self._lock = threading.Lock()
 
@@ -47,28 +50,37 @@ class Inbox:
             with self._lock:
                 self._active -= 1
 
-    async def store(self, receive: Receive, path: Path) -> None:
+    async def store(self, receive: Receive, path: Path, declared: int = 0) -> None:
         """Write the body of a request into a file.
 
         Args:
             receive: The request's.
             path: The file; its caller removes it where this fails.
+            declared: How many bytes its sender says it has; 0 where that is not said.
 
         Raises:
-            RefusedError: If it is too large, too slow, or cut off.
+            RefusedError: If it is too large, too slow or cut off, or there is no room: then all is
+                read nevertheless, as a browser takes no answer before it has sent everything.
         """
         async with asyncio.timeout(LONGEST_S):
-            await self._store(receive, path)
+            await self._store(receive, path, min(declared, self.max_bytes))
 
-    async def _store(self, receive: Receive, path: Path) -> None:
+    async def _store(self, receive: Receive, path: Path, declared: int) -> None:
         """Write the body of a request into a file."""
-        size = 0
+        size = next_check = 0
+        refused: RefusedError | None = None
         with path.open("wb") as file:
             while True:
                 message = await receive_in_time(receive)
                 if message["type"] == "http.disconnect":
                     raise RefusedError(400, "The upload was cut off; send the image again.")
                 part = message.get("body", b"")
+                if refused is None and size >= next_check:
+                    left = max(declared - size, len(part))
+                    refused = await asyncio.to_thread(self._find_refusal, left)
+                    next_check = size + _CHECKED_BYTES
+                    if refused is not None:
+                        file.truncate(0)
                 size += len(part)
                 if size > self.max_bytes:
                     raise RefusedError(
@@ -77,9 +89,21 @@ class Inbox:
                         "start the page with a larger --max-mb, or with the file itself: "
                         "cellseg web FILE.",
                     )
-                await asyncio.to_thread(file.write, part)
+                if refused is None:
+                    await asyncio.to_thread(file.write, part)
                 if not message.get("more_body"):
-                    return
+                    break
+        if refused is not None:
+            raise refused
+
+    def _find_refusal(self, left: int) -> RefusedError | None:
+        """Find out why there is no room for so many more bytes; None where there is."""
+        try:
+            if self.space is not None:
+                self.space.check_upload(left)
+        except RefusedError as refused:
+            return refused
+        return None
 
 
 async def receive_in_time(receive: Receive) -> Message:

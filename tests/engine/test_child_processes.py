@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SLEEPER = (
     "import pathlib, os, time; pathlib.Path('{}').write_text(str(os.getpid())); time.sleep(60)"
 )
+IGNORE = "signal.signal(signal.SIGTERM, signal.SIG_IGN)"
 PARENT = """
 import sys
 from pathlib import Path
@@ -118,8 +119,8 @@ def test_command_when_there_are_no_process_groups_then_its_tree_is_ended(
     assert (tmp_path / "called").read_text() == f"/T /F /PID {pid}"
 
 
-def start_parent(folder: Path) -> tuple[subprocess.Popen, int]:
-    code = SLEEPER.format(folder / "pid")
+def start_parent(folder: Path, code: str = SLEEPER) -> tuple[subprocess.Popen, int]:
+    code = code.format(folder / "pid")
     parent = subprocess.Popen([sys.executable, "-c", PARENT, code, str(folder)], cwd=ROOT)
     return parent, wait_for(folder / "pid")
 
@@ -144,8 +145,20 @@ def test_command_when_it_ends_then_what_it_started_ends_too(tmp_path: Path) -> N
     assert ends(wait_for(pid_file))
 
 
-def test_parent_when_killed_then_its_child_keeps_the_folder(tmp_path: Path) -> None:
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="of Linux only")
+def test_parent_when_killed_then_its_child_ends_too(tmp_path: Path) -> None:
     parent, child = start_parent(tmp_path)
+    parent.kill()
+    parent.wait(120)
+    assert ends(child)
+    with ChildProcesses() as children:
+        children.run(python("pass"), tmp_path)
+
+
+def test_parent_when_killed_then_a_child_that_takes_its_time_keeps_the_folder(
+    tmp_path: Path,
+) -> None:
+    parent, child = start_parent(tmp_path, f"import signal; {IGNORE}; {SLEEPER}")
     parent.kill()
     parent.wait(120)
     try:

@@ -58,6 +58,13 @@ COMMANDS = (
         "epoch_*.pth",
     ),
     Command(
+        "cross-validate",
+        ("cross-validate", "mask-rcnn_r18_small-anchor_demo", "--num-folds", "2")
+        + ("--work-dir", "folds", "--cfg-options", *TRAINING, "train_cfg.max_epochs=3"),
+        "folds",
+        awaited="fold?/epoch_*.pth",
+    ),
+    Command(
         "predict",
         ("predict", "data/sample/train", "--model", "nuclei-cc0", "--out", "predicted")
         + ("--format", "labels", "geojson", "csv", "coco", "overlay"),

@@ -71,7 +71,8 @@ def test_web_when_images_are_named_then_they_are_given_and_others_said_to_be_abs
 
 
 @pytest.mark.parametrize(
-    "flags", [("--score-thr", "1.5"), ("--max-mb", "0"), ("--max-megapixels", "-1")]
+    "flags",
+    [("--score-thr", "1.5"), ("--max-mb", "0"), ("--max-gb", "nan"), ("--max-megapixels", "-1")],
 )
 def test_web_demo_with_impossible_limits_says_so(tool, tmp_path, flags):
     args = _parse(*flags)

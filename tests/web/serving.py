@@ -109,7 +109,9 @@ class Visitor:
         return self.change(f"{image}/edit", revision=revision, **values)
 
 
-def make_service(folder: Path, finder: BlobFinder, given: Sequence[Path] = ()) -> Any:
+def make_service(
+    folder: Path, finder: BlobFinder, given: Sequence[Path] = (), space: Any = None
+) -> Any:
     """Make what stands behind a page; it keeps everything in a folder."""
     pytest.importorskip("uvicorn", reason="the extra web is not installed")
     from cellseg.web.calls import PageService
@@ -117,12 +119,17 @@ def make_service(folder: Path, finder: BlobFinder, given: Sequence[Path] = ()) -
     images = list_given({path.stem: path for path in given}, folder / "corrections")
     store = SessionStore(folder / "uploads", images)
     queue = PredictionQueue(finder, OpenImages(finder.image_format, finder.class_names))
-    return PageService(store, queue, LIMITS, Inbox(MAX_BYTES))
+    return PageService(store, queue, LIMITS, Inbox(MAX_BYTES, space))
 
 
 @contextmanager
 def serve_page(
-    folder: Path, password: str | None = None, given: Sequence[Path] = (), port: int = 0
+    folder: Path,
+    password: str | None = None,
+    given: Sequence[Path] = (),
+    port: int = 0,
+    names: Any = None,
+    space: Any = None,
 ) -> Iterator[Served]:
     """Serve the page of a BlobFinder that takes files up to 1 MiB."""
     pytest.importorskip("starlette", reason="the extra web is not installed")
@@ -130,7 +137,7 @@ def serve_page(
     from cellseg.web.server import address_of, listen, make_server
 
     finder = BlobFinder()
-    service = make_service(folder, finder, given)
+    service = make_service(folder, finder, given, space)
     with pytest.MonkeyPatch.context() as patch, listen("127.0.0.1", port) as listener:
         asked: list[object] = []
         look_up = socket.getaddrinfo
@@ -139,7 +146,7 @@ def serve_page(
             "getaddrinfo",
             lambda host, *rest, **options: asked.append(host) or look_up(host, *rest, **options),
         )
-        server = make_server(build_app(service, password=password))
+        server = make_server(build_app(service, names, password))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:

@@ -14,6 +14,9 @@ import pytest
 
 pytest.importorskip("uvicorn", reason="the extra web is not installed")
 
+from cellseg.web.disk_space import DiskSpace
+from cellseg.web.own_names import find_own_names
+
 from .serving import MAX_BYTES, Served, serve_page
 
 WHOLE = [[0, 0], [96, 0], [96, 96]]
@@ -123,6 +126,44 @@ def test_upload_when_too_large_or_of_no_person_then_refused(
     assert list_files(served) == []
 
 
+def test_uploads_when_all_together_are_too_much_then_refused_until_one_is_removed(
+    tmp_path: Path, draw: Callable[..., Path]
+) -> None:
+    path = draw(1)
+    noise = b"\0" * 700_000
+    kept = tmp_path / "web" / "uploads"
+    space = DiskSpace(kept, max_bytes=path.stat().st_size + 600_000, least_free=0)
+    with serve_page(tmp_path / "web", space=space) as served:
+        visitor, other = served.visit(), served.visit()
+        image = visitor.send(path)
+        before = list_files(served)
+        for person in (visitor, other):  # the sum of all counts
+            answer = person.post("/api/images?name=a.png", noise)
+            assert answer.status == 507
+            assert "--max-gb" in answer.json()["error"]
+            chunks = (noise[at : at + 10_000] for at in range(0, len(noise), 10_000))
+            answer = person.post("/api/images?name=a.png", chunks)
+            assert answer.status in (422, 507)  # its size is not told, so that it may arrive
+        assert list_files(served) == before
+        visitor.change(f"{image}/remove")
+        assert other.upload(path).status == 200
+
+
+def test_disk_when_too_full_then_neither_uploads_nor_steps(
+    tmp_path: Path, draw: Callable[..., Path]
+) -> None:
+    space = DiskSpace(tmp_path, least_free=2**70)
+    with serve_page(tmp_path / "web", given=[draw(2)], space=space) as served:
+        visitor = served.visit()
+        answers = [visitor.upload(draw(1)), visitor.change("/api/images/g0/predict")]
+        answers.append(visitor.edit("/api/images/g0", do="draw", label=0, points=WHOLE))
+        for answer in answers:
+            assert answer.status == 507
+            assert "disk of the server" in answer.json()["error"]
+        assert list_files(served) == []
+        assert visitor.read("/api/images/g0/export/csv").status == 200  # to take it elsewhere
+
+
 def test_other_sites_then_they_are_refused(served: Served, draw: Callable[..., Path]) -> None:
     visitor = served.visit()
     image = visitor.send(draw(1))
@@ -133,13 +174,40 @@ def test_other_sites_then_they_are_refused(served: Served, draw: Callable[..., P
     assert visitor.post(path, body, sec_fetch_site="cross-site").status == 403
     assert visitor.post(path, body, Origin=own).status == 200
     assert served.ask("POST", path, body, Cookie=visitor.cookie).status == 403  # as a form would
-    assert visitor.post(path, body, Host="evil.example").status == 400
+    assert visitor.post(path, body, Host="evil.example").status == 421
     for name in ("/", "/api/state", f"{image}/tiles/0/0/0"):
-        assert served.ask("GET", name, Host="evil.example", Cookie=visitor.cookie).status == 400
+        assert served.ask("GET", name, Host="evil.example", Cookie=visitor.cookie).status == 421
     for name in ("X_Forwarded_Host", "X_Forwarded_Server", "Forwarded"):
         answer = served.ask("GET", "/api/state", **{name: "evil.example"})
         assert b"evil" not in answer.content
     visitor.change(f"{image}/remove")
+
+
+def test_name_of_another_site_that_leads_here_then_refused_in_a_network_too(
+    tmp_path: Path, draw: Callable[..., Path]
+) -> None:
+    names = find_own_names("0.0.0.0", ["cells.example.org"])
+    with serve_page(tmp_path / "web", given=[draw(1)], names=names) as served:
+        visitor = served.visit()
+        content = draw(1).read_bytes()
+        for host in ("evil.example", "evil.example:80", "127.0.0.1.evil.example:80", ""):
+            own = {"Host": host, "Origin": f"http://{host}", "sec_fetch_site": "same-origin"}
+            for path in ("/", "/api/state", "/api/images/g0", "/static/main.js", "/nothing"):
+                answer = served.ask("GET", path, Cookie=visitor.cookie, **own)
+                assert answer.status == 421
+                assert "--allow-host" in answer.json()["error"]
+                assert "set-cookie" not in answer.headers
+            assert visitor.post("/api/images", content, **own).status == 421
+            assert visitor.post("/api/images/g0/predict", b"{}", **own).status == 421
+        assert list_files(served) == []
+        for host in ("localhost", "192.168.1.2:7860", "[fe80::1]:80", "cells.example.org"):
+            own = {"Host": host, "Origin": f"http://{host}", "sec_fetch_site": "same-origin"}
+            assert visitor.post("/api/images/g0/cancel", b"{}", **own).status == 200
+        place = urlsplit(served.address)
+        for head in ("GET /api/state HTTP/1.0", "GET / HTTP/1.1\r\nHost: a\r\nHost: localhost"):
+            with socket.create_connection((place.hostname, place.port)) as connection:
+                connection.sendall(f"{head}\r\n\r\n".encode())
+                assert connection.recv(99).split()[1] in (b"400", b"421")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("starlette", reason="the extra web is not installed")
 
 from cellseg.web import inbox as module
+from cellseg.web.disk_space import DiskSpace
 from cellseg.web.guard import RefusedError
 from cellseg.web.inbox import MOST_ACTIVE, Inbox, read_body
 
@@ -46,6 +47,35 @@ def test_upload_when_too_large_then_no_more_than_that_is_written(tmp_path: Path)
     assert refused.value.status == 413
     assert "--max-mb" in refused.value.words
     assert path.stat().st_size <= 10
+
+
+@pytest.mark.parametrize("declared", [0, 5, 9, 10**9])
+def test_upload_when_there_is_no_room_then_it_is_read_to_its_end_and_nothing_kept(
+    tmp_path: Path, declared: int
+) -> None:
+    space = DiskSpace(tmp_path, max_bytes=4, least_free=0)
+    receive = make_receive([b"abc", b"de", b"fghi"])
+    with pytest.raises(RefusedError, match="--max-gb") as refused:
+        asyncio.run(Inbox(10, space).store(receive, tmp_path / "arriving", declared or 9))
+    assert refused.value.status == 507
+    assert (tmp_path / "arriving").read_bytes() == b""
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        asyncio.run(receive())  # nothing is left
+
+
+def test_upload_when_the_disk_fills_meanwhile_then_it_is_refused_and_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_CHECKED_BYTES", 10_000)
+    space = DiskSpace(tmp_path, max_bytes=20_000, least_free=0)
+    parts = [bytes(10_000), bytes(10_000)]  # more than a file buffers
+    path = tmp_path / "arriving"
+    asyncio.run(Inbox(30_000, space).store(make_receive(parts), path))
+    (tmp_path / "other").write_bytes(bytes(5_000))
+    path.unlink()
+    with pytest.raises(RefusedError, match="--max-gb"):
+        asyncio.run(Inbox(30_000, space).store(make_receive(parts), path))
+    assert path.read_bytes() == b""
 
 
 def test_upload_when_cut_off_or_silent_then_refused(

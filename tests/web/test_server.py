@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("uvicorn", reason="the extra web is not installed")
 
 from cellseg.errors import CellsegError
+from cellseg.web import prediction
 from cellseg.web import server as module
 from cellseg.web.server import address_of, is_loopback, listen, make_server
 
@@ -47,3 +48,8 @@ def test_server_when_it_does_not_end_by_itself_then_it_is_ended(
     assert ended.wait(60)
     assert server.should_exit
     assert done == ["cleaned up", 0]
+
+
+def test_timers_of_the_end_always_sum_up_to_less_than_5_s() -> None:
+    by_itself = module._GRACE_S + prediction._LONGEST_END_S
+    assert by_itself < module._LONGEST_END_S < 5

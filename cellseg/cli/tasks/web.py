@@ -3,6 +3,7 @@
 import argparse
 import importlib.util
 import logging
+import math
 import os
 import signal
 import sys
@@ -58,8 +59,9 @@ def build_finder(args: argparse.Namespace) -> Predictor:
     """Load the model; the page can show cells down to a low score."""
     if not 0 <= args.score_thr <= 1:
         raise CellsegError(f"--score-thr {args.score_thr:g} is not a score from 0 to 1.")
-    if args.max_mb <= 0 or args.max_megapixels <= 0:
-        raise CellsegError("--max-mb and --max-megapixels must be above 0.")
+    limits = (args.max_mb, args.max_gb, args.max_megapixels)
+    if not all(0 < limit < math.inf for limit in limits):
+        raise CellsegError("--max-mb, --max-gb and --max-megapixels must be numbers above 0.")
     return Predictor(
         args.config,
         args.checkpoint,
@@ -73,6 +75,7 @@ def build_finder(args: argparse.Namespace) -> Predictor:
 def build_service(args: argparse.Namespace) -> Any:
     """Load the model and find the images; uploads and corrections are kept in a folder."""
     from cellseg.web.calls import PageService
+    from cellseg.web.disk_space import DiskSpace
     from cellseg.web.inbox import Inbox
     from cellseg.web.page_images import OpenImages, list_given
     from cellseg.web.prediction import PredictionQueue
@@ -90,7 +93,8 @@ def build_service(args: argparse.Namespace) -> Any:
     store = SessionStore(args.keep / "uploads", list_given(given, args.keep / "corrections"))
     images = OpenImages(finder.image_format, finder.class_names)
     queue = PredictionQueue(finder, images, list_other_models(args, finder))
-    return PageService(store, queue, limits, Inbox(limits.max_bytes), args.score_thr)
+    inbox = Inbox(limits.max_bytes, DiskSpace(args.keep, round(args.max_gb * 2**30)))
+    return PageService(store, queue, limits, inbox, args.score_thr)
 
 
 def read_password(args: argparse.Namespace, is_local: bool) -> str | None:
@@ -146,12 +150,14 @@ def take_folder(keep: Path) -> FolderLock:
 def serve(args: argparse.Namespace) -> bool:
     """Serve the page until a signal; return whether all computing has ended."""
     from cellseg.web.app import build_app
+    from cellseg.web.own_names import find_own_names
     from cellseg.web.server import address_of, is_loopback, listen, make_server
 
+    names = find_own_names(args.host, args.allow_host)
     password = read_password(args, is_loopback(args.host))
     with listen(args.host, args.port) as listener:
         service = build_service(args)
-        server = make_server(build_app(service, args.host, password))
+        server = make_server(build_app(service, names, password))
         end_on_hang_up(server)
         write_result(f"Open {address_of(listener)} in a browser; Ctrl-C ends it.")
         try:
