@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+from mmengine.logging import MMLogger
 from pycocotools import mask
 
 from cellseg.errors import CellsegError
@@ -22,8 +23,10 @@ from .small_mask_rcnn import small_mask_rcnn
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.slow
 def test_docstring_examples_when_run_in_the_repository_then_hold(monkeypatch):
     monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(MMLogger.get_current_instance(), "disabled", True)  # it prints the license
     outcome = doctest.testmod(predictor_module)
     assert outcome.attempted >= 5
     assert not outcome.failed

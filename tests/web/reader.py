@@ -22,7 +22,7 @@ OUTLINED = (  # the area of the last cell's outline as it is drawn
     " for (let i = 0; i < p.length; i += 2) { const j = (i + 2) % p.length;"
     " all += (p[i] * p[j + 1] - p[j] * p[i + 1]) / 2; } return all; }, 0)"
 )
-COUNT = "document.querySelector('#counts tfoot td:last-child').textContent"
+COUNT = "document.querySelector('#counts tfoot td:last-child')?.textContent"
 
 
 class Reader:

@@ -20,6 +20,7 @@ from .serving import Served, serve_page
 from .stand_in import draw_blobs
 
 NUM_CELLS = 5000
+IN_VIEW = "document.getElementById('in-view').textContent"
 WIDTHS = (1280, 820, 390)
 OUTSIDE = (  # what can be used and is not between the sides of the window
     "[...document.querySelectorAll('button, input, select, label, h2, td')].filter((e) => {"
@@ -68,7 +69,7 @@ def test_page_when_there_are_5000_cells_then_all_can_be_seen_filtered_and_correc
     reader = Reader(browser, crowded)
     reader.wait(LOADED)
     reader.wait(f"{COUNT} == '5,000'")
-    reader.wait("document.getElementById('in-view').textContent.startsWith('In view: 5,000 cells')")
+    reader.wait(f"{IN_VIEW}.startsWith('In view: 5,000 cells')")
     drawn = "cellseg.overlay.front.context.getImageData(0, 0, {0}.width, {0}.height).data"
     drawn = drawn.format("cellseg.overlay.front.canvas")
     count = f"(() => {{ let n = 0; const d = {drawn}; for (let i = 3; i < d.length; i += 4)"
@@ -118,7 +119,7 @@ def test_page_when_seen_at_any_width_in_light_and_dark_then_all_of_it_can_be_use
             if not reader.areas():
                 reader.find()
             reader.wait("!cellseg.overlay.work && !cellseg.overlay.stale")
-            reader.wait(f"{COUNT} != '0'")
+            reader.wait(f"{COUNT} != '0' && {IN_VIEW}.startsWith('In view: ' + {COUNT})")
             kind = "dark" if dark else "light"
             browser.take_screenshot(pictures / f"page_{width}_{kind}.png")
             assert reader.ask("document.documentElement.scrollWidth") <= width
