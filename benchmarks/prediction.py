@@ -61,7 +61,7 @@ def parse_args() -> Namespace:
         action="append",
         default=[],
         metavar=("CONFIG", "CHECKPOINT", "IMAGE"),
-        help="compare the cells of another model or image, too, at scale 1",
+        help="time and compare another model or image, too, at scale 1",
     )
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--repeats", type=int, default=5)
@@ -84,6 +84,7 @@ def main() -> None:
         raw = read_raw(page)
         with tempfile.TemporaryDirectory() as folder:
             path, megapixels = save_image(args, Path(folder))
+            args.others = save_others(args, Path(folder))
             if "times" in args.parts:
                 raw = {name: row for name, row in raw.items() if name in PARTS}
                 rows = measure(args, path)
@@ -111,6 +112,20 @@ def save_image(args: Namespace, folder: Path) -> tuple[Path, float]:
         image, _ = draw_cell_image(np.random.default_rng(0), side, side, cells)
     np.save(folder / "image.npy", image)
     return folder / "image.npy", image.shape[0] * image.shape[1] / 1e6
+
+
+def save_others(args: Namespace, folder: Path) -> dict[str, Case]:
+    """Write the images of `--also` as arrays; returns what differs in each case, by its name."""
+    others = {}
+    for number, (config, checkpoint, path) in enumerate(args.also):
+        image = read_cell_image(Path(path))
+        array = folder / f"also_{number}.npy"
+        np.save(array, image)
+        model = {"config": str(Path(config).resolve()), "checkpoint": checkpoint}
+        megapixels = image.shape[0] * image.shape[1] / 1e6
+        name = f"{Path(config).stem} on {name_image(path)}"
+        others[name] = {**model, "image": str(array), "megapixels": megapixels}
+    return others
 
 
 def make_case(args: Namespace, path: Path, threads: int = 1, **changes: Any) -> Case:
@@ -148,6 +163,11 @@ def list_cases(args: Namespace, path: Path) -> dict[str, Case]:
             case = make_case(args, path, threads, **LIGHT, scale=scale)
             cases[f"nuclei-he at {scale}, {threads}"] = case
             cases[f"nuclei-he at {scale} with --amp, {threads}"] = {**case, "amp": True}
+        if threads == 1:
+            others = {
+                f"{name}, 1": make_case(args, path, **case) for name, case in args.others.items()
+            }
+            cases |= others
         if args.stardist:
             star = {"script": "time_stardist.py", "python": args.stardist}
             cases[f"StarDist's network alone, {threads}"] = make_case(args, path, threads, **star)
@@ -162,6 +182,7 @@ def measure(args: Namespace, path: Path) -> dict[str, dict[str, Any]]:
         for name, case in cases.items():
             result = run_case(case)
             row = rows.setdefault(name, {**result, "name": name, "seconds": [], "ratios": []})
+            row["megapixels"] = case.get("megapixels")  # of another image
             row["seconds"] += result["seconds"]
             row["peak_gb"] = max(row["peak_gb"], result["peak_gb"])
             if result["parts"] and not case["amp"]:  # the parts are timed in float32
@@ -201,21 +222,15 @@ def measure_densities(args: Namespace, folder: Path) -> list[dict[str, Any]]:
 
 def measure_agreement(args: Namespace, path: Path, folder: Path) -> dict[str, Any]:
     """Compare the cells of the earlier checkout with today's: the image, and those of `--also`."""
-    demo = (str(DEMO_CONFIG), str(args.checkpoint), args.image or "a drawn image")
+    demo = f"{DEMO_CONFIG.stem} on {name_image(args.image or 'a drawn image')}"
     compared = []
-    for number, (config, checkpoint, image) in enumerate([demo, *args.also]):
-        if number:
-            path = folder / f"also_{number}.npy"
-            np.save(path, read_cell_image(Path(image)))
-        model = {"config": str(Path(config).resolve()), "checkpoint": checkpoint}
-        cells, results = [], []
-        for side, changes in {"before": find_before(args), "now": {}}.items():
-            saved = {"cells_file": str(folder / f"{side}.json")}
-            results.append(run_case(make_case(args, path, **model, **saved, **changes)))
+    for name, changes in {demo: {}, **args.others}.items():
+        cells = []
+        for side, more in {"before": find_before(args), "now": {}}.items():
+            saved = {"cells_file": str(folder / f"{side}.json"), "repeats": 0, "parts": False}
+            run_case(make_case(args, path, **changes, **{**more, **saved}))
             cells.append(json.loads(Path(saved["cells_file"]).read_text("utf-8")))
-        names = {"model": Path(config).stem, "image": name_image(image)}
-        times = {"seconds": results[1]["seconds"], "ratio": find_ratio(results[1])}
-        compared.append({**names, **compare_cells(*cells), **times})
+        compared.append({"name": name, **compare_cells(*cells)})
         print(compared[-1], flush=True)
     return {**stamp(), "images": compared}
 

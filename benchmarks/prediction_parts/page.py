@@ -10,7 +10,7 @@ from frame import Raw, is_met, significant, spread, write_page, write_table
 from .agreement import LEAST_IOU, are_same
 
 HEAD = ("what", "threads", "cells", "seconds [range]", "s per Mpx", "peak GB", "whole / network")
-CELLS_HEAD = ("model", "image", "cells before", "cells now", f"pairs of IoU > {LEAST_IOU}") + (
+CELLS_HEAD = ("", "cells before", "cells now", f"pairs of IoU > {LEAST_IOU}") + (
     "least IoU",
     "largest difference of scores",
     "of boxes, px",
@@ -53,6 +53,7 @@ def make_row(row: Row, megapixels: float) -> list[str]:
     cells = "" if row["cells"] is None else f"{row['cells']:,}"
     ratios = row["ratios"]
     ratio = spread(ratios) if len(ratios) > 1 else significant(ratios[0]) if ratios else ""
+    megapixels = row.get("megapixels") or megapixels  # of another image
     figures = [spread(row["seconds"]), significant(seconds / megapixels)]
     return [what, threads, cells, *figures, significant(row["peak_gb"]), ratio]
 
@@ -61,10 +62,8 @@ def list_targets(raw: Raw) -> list[list[str]]:
     """Compare what was measured with one thread with the targets; what is missing is left out."""
     alone = {name: row for name, row in raw.items() if name.endswith(", 1") and "seconds" in row}
     ratios = {name.removesuffix(", 1"): row["ratios"] for name, row in alone.items()}
-    compared = raw.get("agreement", {}).get("images", [])
-    others = {f"{case['model']} on {case['image']}": [case["ratio"]] for case in compared[1:]}
     targets = []
-    for what, values in {**ratios, **others}.items():
+    for what, values in ratios.items():
         if values:
             ratio = median(values)
             name = f"{what}: whole / network at most {MOST_RATIO}"
@@ -77,8 +76,8 @@ def list_targets(raw: Raw) -> list[list[str]]:
                 what = f"{name.removesuffix(', 1')}: less than StarDist's network alone"
                 measured = f"{significant(seconds)} s, StarDist {significant(most)} s"
                 targets.append([what, measured, is_met(seconds < most)])
-    for case in compared:
-        what = f"the cells of {case['model']} on {case['image']} are those of before"
+    for case in raw.get("agreement", {}).get("images", []):
+        what = f"{case['name']}: the cells are those of before"
         measured = f"{case['alike']:,} of {case['before']:,}, scores to {case['score']:.1g}"
         targets.append([what, measured, is_met(are_same(case))])
     return targets
@@ -88,9 +87,9 @@ def write_agreement(agreement: Row | None) -> str:
     """Write the comparison of cells with those of before."""
     if agreement is None:
         return "Not measured."
-    names = ("model", "image", "before", "now", "alike", "iou", "score", "box_px")
+    names = ("name", "before", "now", "alike", "iou", "score", "box_px")
     rows = [[case[name] for name in names] for case in agreement["images"]]
-    numbers = [[*row[:5], f"{row[5]:.4f}", *(f"{value:.1g}" for value in row[6:])] for row in rows]
+    numbers = [[*row[:4], f"{row[4]:.4f}", *(f"{value:.1g}" for value in row[5:])] for row in rows]
     return write_table(CELLS_HEAD, numbers)
 
 
@@ -162,9 +161,10 @@ The cells of the earlier commit and of this one are paired, each with one other 
 
 ## Where the time goes
 
-One thread, medians. In parentheses, the floor: the FLOPs of convolutions and matrix products (two
-per multiplication and addition) at the higher of two rates that were measured on this CPU.
-Depthwise convolutions, of which EfficientNet-Lite has many, wait for memory and cannot reach it.
+Processor time of one thread, medians. In parentheses, the floor: the FLOPs of convolutions and
+matrix products (two per multiplication and addition) at the higher of two rates that were measured
+on this CPU. Depthwise convolutions, of which EfficientNet-Lite has many, wait for memory and cannot
+reach it.
 
 {profile}
 """

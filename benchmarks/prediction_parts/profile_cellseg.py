@@ -2,13 +2,15 @@
 
     python profile_cellseg.py JOB    # a JSON object of what make_case of prediction.py makes
 
-Prints one line of JSON: milliseconds of each part in each call, FLOPs of the network's parts, and
-the FLOPs a second that this CPU reaches in a matrix product and in a convolution.
+Prints one line of JSON: milliseconds of processor time of each part in each call, FLOPs of the
+network's parts, and the FLOPs a second that this CPU reaches in a matrix product and in a
+convolution.
 """
 
 import json
 import os
 import sys
+import time
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -39,7 +41,7 @@ def main() -> None:
     tiling = TileOptions(scale=job["scale"], whole=True)
     predictor = Predictor(job["config"], job["checkpoint"], device="cpu", tiling=tiling)
     flops = count_flops(predictor, image)
-    clock, heads = PartClock("cpu"), predictor.model.roi_head
+    clock, heads = PartClock("cpu", time.process_time), predictor.model.roi_head
     for title, part in list_network(predictor.model).items():
         clock.watch(part, "forward", title)
     clock.watch(predictor.model.rpn_head, "predict_by_feat", "proposals from scores: NMS")
@@ -95,7 +97,7 @@ def measure_rates() -> dict[str, float]:
         "convolution": (lambda: convolution(features), 2 * 9 * 128**2 * 128**2),
     }
     return {
-        name: flops / min(time_once(work) for _ in range(10))
+        name: flops / min(time_once(work, now=time.process_time) for _ in range(10))
         for name, (work, flops) in works.items()
     }
 

@@ -45,7 +45,7 @@ def main() -> None:
     cells = predictor(image, **order)
     if job.get("cells_file"):
         write_cells(cells, job["cells_file"])
-    seconds = time_calls(lambda: predictor(image, **order))
+    seconds = time_calls(lambda: predictor(image, **order)) if job["repeats"] else []
     peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # kilobytes, on Linux
     # Last, since what the parts were given stays in memory.
     inputs = watch_parts(predictor.model) if job["parts"] else {}
