@@ -1,13 +1,15 @@
 """Time the prediction of an image beside an earlier commit's and StarDist's network.
 
-    python benchmarks/prediction.py --before OLD_CHECKOUT PYTHON --stardist PYTHON    # 15 minutes
+    python benchmarks/prediction.py --before OLD_CHECKOUT PYTHON --stardist PYTHON    # 30 minutes
+    python benchmarks/prediction.py --parts agreement --before OLD_CHECKOUT PYTHON \
+        --also CONFIG CHECKPOINT IMAGE                                                # 3 minutes
     python benchmarks/prediction.py --quick                                           # a minute
 
 Each measurement runs in a process of its own, and all of them take turns: array in, cells out, with
 one thread and with two. OLD_CHECKOUT is a checkout of an earlier commit and PYTHON a Python that
 runs it; StarDist's is one with stardist and tensorflow. What is left out is not in the table. The
-image is drawn, or `--image FILE`. Writes docs/prediction_speed.md with a plot, and the JSON file
-beside it.
+image is drawn, or `--image FILE`. A part that is not measured keeps its earlier numbers. Writes
+docs/prediction_speed.md with a plot, and the JSON file beside it.
 """
 
 import json
@@ -19,31 +21,31 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 from frame import (
     DEMO_CONFIG,
     ROOT,
-    Raw,
     find_demo_checkpoint,
     find_page,
     make_parser,
     read_raw,
-    significant,
     spread,
     stamp,
-    write_page,
     write_raw,
-    write_table,
 )
+from prediction_parts.agreement import compare_cells
+from prediction_parts.page import write_report
 
 from cellseg.datasets.synthetic import draw_cell_image
 from cellseg.images import read_cell_image
 
-PARTS = Path(__file__).parent / "prediction_parts"
+SCRIPTS = Path(__file__).parent / "prediction_parts"
+PARTS = ("times", "agreement", "profile")
 SIDE_PX = 1000
 DENSITIES = (0, 100, 400, 1000, 2000)
-HEAD = ("what", "threads", "cells", "seconds [range]", "s per Mpx", "peak GB", "whole / network")
+LEAST_CALLS = 5
+LIGHT = {"config": "nuclei-he", "checkpoint": None}
+Case = dict[str, Any]
 
 
 def parse_args() -> Namespace:
@@ -53,43 +55,51 @@ def parse_args() -> Namespace:
     parser.add_argument("--checkpoint", type=Path, help="of the demo's R18; default work_dirs/demo")
     parser.add_argument("--before", nargs=2, metavar=("CHECKOUT", "PYTHON"))
     parser.add_argument("--stardist", metavar="PYTHON", help="with stardist and tensorflow")
+    parser.add_argument(
+        "--also",
+        nargs=3,
+        action="append",
+        default=[],
+        metavar=("CONFIG", "CHECKPOINT", "IMAGE"),
+        help="time and compare another model or image, too, at scale 1",
+    )
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=2, help="turns of all measurements")
     parser.add_argument("--report-only", action="store_true", help="write from the raw numbers")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.quick:
+        args.repeats, args.rounds = 1, 1
+    elif args.repeats * args.rounds < LEAST_CALLS:
+        parser.error(f"--repeats times --rounds must be {LEAST_CALLS} or more.")
+    return args
 
 
 def main() -> None:
-    """Measure everything in turns, then write the page."""
+    """Measure the parts asked for, then write the page."""
     args = parse_args()
-    if args.quick:
-        args.repeats, args.rounds = 1, 1
     page = find_page(args, "prediction_speed")
     if not args.report_only:
+        args.checkpoint = args.checkpoint or find_demo_checkpoint()
+        raw = read_raw(page)
         with tempfile.TemporaryDirectory() as folder:
             path, megapixels = save_image(args, Path(folder))
-            rows = measure(args, path)
-            curve = measure_densities(args, Path(folder))
-        raw = {name: {**stamp(), **row} for name, row in rows.items()}
-        kind = args.image.name if args.image else "a drawn image"
-        raw["cells"] = {**stamp(), "curve": curve, "image": kind, "megapixels": megapixels}
+            args.others = save_others(args, Path(folder))
+            if "times" in args.parts:
+                raw = {name: row for name, row in raw.items() if name in PARTS}
+                rows = measure(args, path)
+                raw |= {name: {**stamp(), **row} for name, row in rows.items()}
+                curve = measure_densities(args, Path(folder))
+                kind = name_image(args.image or "a drawn image")
+                shown = {"curve": curve, "image": kind, "megapixels": megapixels}
+                raw["cells"] = {**stamp(), **shown}
+            if "agreement" in args.parts and args.before:
+                raw["agreement"] = measure_agreement(args, path, Path(folder))
+            if "profile" in args.parts:
+                raw["profile"] = measure_profile(args, path)
         write_raw(page, raw)
     write_report(page, read_raw(page))
     print(f"Wrote {page}")
-
-
-def write_report(page: Path, raw: Raw) -> None:
-    """Write the page and its plot from the raw numbers."""
-    shown = raw["cells"]
-    plot = page.with_name("images") / "prediction_speed.png"
-    plot.parent.mkdir(parents=True, exist_ok=True)
-    draw_curve(shown["curve"], plot)
-    megapixels = shown["megapixels"]
-    rows = [make_row(row, megapixels) for name, row in raw.items() if name != "cells"]
-    body = TEXT.format(
-        table=write_table(HEAD, rows), image=shown["image"], megapixels=significant(megapixels)
-    )
-    write_page(page, "Speed of prediction", "prediction.py", body, raw=raw)
 
 
 def save_image(args: Namespace, folder: Path) -> tuple[Path, float]:
@@ -104,27 +114,63 @@ def save_image(args: Namespace, folder: Path) -> tuple[Path, float]:
     return folder / "image.npy", image.shape[0] * image.shape[1] / 1e6
 
 
-def list_cases(args: Namespace, path: Path) -> dict[str, dict[str, Any]]:
-    """List what is measured: the script, the Python that runs it, and what it is told."""
-    r18 = {"config": str(DEMO_CONFIG), "checkpoint": str(args.checkpoint or find_demo_checkpoint())}
-    light = {"config": "nuclei-he", "checkpoint": None}
-    now = {"script": "time_cellseg.py", "python": sys.executable, "tree": str(ROOT)}
-    now |= {"parts": True, "amp": False}
-    cases: dict[str, dict[str, Any]] = {}
+def save_others(args: Namespace, folder: Path) -> dict[str, Case]:
+    """Write the images of `--also` as arrays; returns what differs in each case, by its name."""
+    others = {}
+    for number, (config, checkpoint, path) in enumerate(args.also):
+        image = read_cell_image(Path(path))
+        array = folder / f"also_{number}.npy"
+        np.save(array, image)
+        model = {"config": str(Path(config).resolve()), "checkpoint": checkpoint}
+        megapixels = image.shape[0] * image.shape[1] / 1e6
+        name = f"{Path(config).stem} on {name_image(path)}"
+        others[name] = {**model, "image": str(array), "megapixels": megapixels}
+    return others
+
+
+def make_case(args: Namespace, path: Path, threads: int = 1, **changes: Any) -> Case:
+    """Say what is measured: the script, the Python that runs it, and what it is told.
+
+    Args:
+        args: The command line.
+        path: The image as an array.
+        threads: Number of threads.
+        changes: What differs from this checkout's prediction by the demo's R18.
+
+    Returns:
+        The case, which `run_case` takes.
+    """
+    case = {"script": "time_cellseg.py", "python": sys.executable, "tree": str(ROOT)}
+    model = {"config": str(DEMO_CONFIG), "checkpoint": str(args.checkpoint), "scale": 1.0}
+    shared = {"image": str(path), "repeats": args.repeats, "threads": threads}
+    return {**case, **model, **shared, "parts": True, "amp": False, **changes}
+
+
+def find_before(args: Namespace) -> Case:
+    """Return what differs in a prediction by the earlier checkout."""
+    tree, python = args.before
+    return {"tree": str(Path(tree).resolve()), "python": python, "parts": False}
+
+
+def list_cases(args: Namespace, path: Path) -> dict[str, Case]:
+    """List what is timed by its name, which ends with the number of threads."""
+    cases: dict[str, Case] = {}
     for threads in (1,) if args.quick else (1, 2):
-        shared = {"image": str(path), "repeats": args.repeats, "threads": threads}
         if args.before:
-            tree, python = args.before
-            before = {**now, "tree": str(Path(tree).resolve()), "python": python, "parts": False}
-            cases[f"R18 before, {threads}"] = {**before, **shared, **r18, "scale": 1.0}
-        cases[f"R18, {threads}"] = {**now, **shared, **r18, "scale": 1.0}
+            cases[f"R18 before, {threads}"] = make_case(args, path, threads, **find_before(args))
+        cases[f"R18, {threads}"] = make_case(args, path, threads)
         for scale in (1.0, 1.6):
-            case = {**now, **shared, **light, "scale": scale}
+            case = make_case(args, path, threads, **LIGHT, scale=scale)
             cases[f"nuclei-he at {scale}, {threads}"] = case
             cases[f"nuclei-he at {scale} with --amp, {threads}"] = {**case, "amp": True}
+        if threads == 1:
+            others = {
+                f"{name}, 1": make_case(args, path, **case) for name, case in args.others.items()
+            }
+            cases |= others
         if args.stardist:
             star = {"script": "time_stardist.py", "python": args.stardist}
-            cases[f"StarDist's network alone, {threads}"] = {**star, **shared}
+            cases[f"StarDist's network alone, {threads}"] = make_case(args, path, threads, **star)
     return cases
 
 
@@ -136,18 +182,24 @@ def measure(args: Namespace, path: Path) -> dict[str, dict[str, Any]]:
         for name, case in cases.items():
             result = run_case(case)
             row = rows.setdefault(name, {**result, "name": name, "seconds": [], "ratios": []})
+            row["megapixels"] = case.get("megapixels")  # of another image
             row["seconds"] += result["seconds"]
             row["peak_gb"] = max(row["peak_gb"], result["peak_gb"])
             if result["parts"] and not case["amp"]:  # the parts are timed in float32
-                network = sum(median(seconds) for seconds in result["parts"].values())
-                row["ratios"].append(median(result["seconds"]) / network)
+                row["ratios"].append(find_ratio(result))
             print(name, spread(result["seconds"]), result["cells"], flush=True)
     return rows
 
 
-def run_case(case: dict[str, Any]) -> dict[str, Any]:
+def find_ratio(result: dict[str, Any]) -> float:
+    """Return the time of a whole prediction divided by that of its network's parts."""
+    network = sum(median(seconds) for seconds in result["parts"].values())
+    return median(result["seconds"]) / network
+
+
+def run_case(case: Case) -> dict[str, Any]:
     """Run one script in its own environment, and read the JSON that it prints last."""
-    command = [case["python"], str(PARTS / case["script"]), json.dumps(case)]
+    command = [case["python"], str(SCRIPTS / case["script"]), json.dumps(case)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tempfile.gettempdir())
     if done.returncode:
         raise SystemExit(f"{case['script']} failed:\n{done.stderr[-2000:]}")
@@ -164,48 +216,41 @@ def measure_densities(args: Namespace, folder: Path) -> list[dict[str, Any]]:
         image, _ = draw_cell_image(np.random.default_rng(1), side, side, cells)
         path = folder / f"{density}.npy"
         np.save(path, image)
-        case = list_cases(args, path)["R18, 1"]
-        curve.append({"drawn": density, **run_case(case)})
+        curve.append({"drawn": density, **run_case(make_case(args, path))})
     return curve
 
 
-def make_row(row: dict[str, Any], megapixels: float) -> list[str]:
-    """Write one row of the table."""
-    what, _, threads = row["name"].rpartition(", ")
-    seconds = median(row["seconds"])
-    cells = "" if row["cells"] is None else f"{row['cells']:,}"
-    ratios = row["ratios"]
-    ratio = spread(ratios) if len(ratios) > 1 else significant(ratios[0]) if ratios else ""
-    figures = [spread(row["seconds"]), significant(seconds / megapixels)]
-    return [what, threads, cells, *figures, significant(row["peak_gb"]), ratio]
+def measure_agreement(args: Namespace, path: Path, folder: Path) -> dict[str, Any]:
+    """Compare the cells of the earlier checkout with today's: the image, and those of `--also`."""
+    demo = f"{DEMO_CONFIG.stem} on {name_image(args.image or 'a drawn image')}"
+    compared = []
+    for name, changes in {demo: {}, **args.others}.items():
+        cells = []
+        for side, more in {"before": find_before(args), "now": {}}.items():
+            saved = {"cells_file": str(folder / f"{side}.json"), "repeats": 0, "parts": False}
+            run_case(make_case(args, path, **changes, **{**more, **saved}))
+            cells.append(json.loads(Path(saved["cells_file"]).read_text("utf-8")))
+        compared.append({"name": name, **compare_cells(*cells)})
+        print(compared[-1], flush=True)
+    return {**stamp(), "images": compared}
 
 
-def draw_curve(curve: list[dict[str, Any]], path: Path) -> None:
-    """Plot seconds, and those of the network's parts, against the cells found."""
-    figure, axes = plt.subplots(figsize=(6, 3.6), layout="constrained")
-    found = [point["cells"] for point in curve]
-    axes.plot(found, [median(point["seconds"]) for point in curve], "o-", label="whole prediction")
-    network = [sum(median(part) for part in point["parts"].values()) for point in curve]
-    axes.plot(found, network, "s--", label="network parts alone")
-    axes.set(xlabel="cells found in the image", ylabel="seconds, one thread", ylim=(0, None))
-    axes.legend()
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
+def name_image(image: str | Path) -> str:
+    """Name an image by its file, or by its folder where all files have the same name."""
+    path = Path(image)
+    return path.parent.name if path.stem == "image" and path.parent.name else path.name
 
 
-TEXT = """Prediction of {image} ({megapixels} Mpx) on a CPU: array in, cells out, minimum score 0.5.
-"Network" is the sum of three parts, each timed alone on the inputs that it had in that prediction:
-backbone, neck and RPN; the box head on the proposals used; the mask head on the cells kept.
-"Before" is an earlier commit in its own environment, with mmcv's compiled ops. StarDist's network
-has the shape of its H&E model and random weights; its non-maximum suppression is not counted.
-Ranges are over all calls. `--amp` computes in bfloat16, which pays where the CPU has AMX.
+def measure_profile(args: Namespace, path: Path) -> dict[str, Any]:
+    """Measure where the time of a prediction goes, and what its network would take at least."""
+    script = {"script": "profile_cellseg.py"}
+    models = {
+        "R18": run_case(make_case(args, path, **script)),
+        "nuclei-he at 1.0": run_case(make_case(args, path, **script, **LIGHT)),
+        "nuclei-he at 1.6": run_case(make_case(args, path, **script, **LIGHT, scale=1.6)),
+    }
+    return {**stamp(), "models": models}
 
-{table}
-
-![Seconds against the number of cells](images/prediction_speed.png)
-
-The plot shows drawn images of 1000 x 1000 px with 0 to 2,000 cells, found by the demo's R18.
-"""
 
 if __name__ == "__main__":
     main()

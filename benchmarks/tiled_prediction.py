@@ -2,8 +2,7 @@
 
     python benchmarks/tiled_prediction.py --checkpoint best.pth     # 20 minutes on 2 cores
     python benchmarks/tiled_prediction.py --sides 20000 --no-sahi   # the largest alone
-    python benchmarks/tiled_prediction.py --sides 20000 --no-sahi \
-        --config mask-rcnn_lite0_small-anchor_nuclei-he --checkpoint FILE   # another model
+    python benchmarks/tiled_prediction.py --sides 20000 --no-sahi --config nuclei-he --scale 1.6
     python benchmarks/tiled_prediction.py --quick                   # a minute, to see that it runs
 
 Each measurement runs in a process of its own, so that its peak memory is its own. SAHI is measured
@@ -34,12 +33,16 @@ from tiled.measuring import compare, predict_array, predict_slide
 from tiled.report import write_report
 from tiled.slides import write_slide
 
+DEMO_LIMITS = {"model.test_cfg.rpn.max_per_img": 500}
+
 
 def parse_args() -> Namespace:
     """Parse the command line."""
     parser = make_parser(__doc__, "small slides")
-    parser.add_argument("--config", default=str(DEMO_CONFIG))
-    parser.add_argument("--checkpoint", help="default: the best of work_dirs/demo")
+    parser.add_argument(
+        "--config", default=str(DEMO_CONFIG), help="or the name of a model; default: the demo's"
+    )
+    parser.add_argument("--checkpoint", help="of a config; default: the best of work_dirs/demo")
     parser.add_argument(
         "--sides", type=int, nargs="+", default=[2000, 5000, 10000, 20000], help="in pixels"
     )
@@ -56,11 +59,17 @@ def parse_args() -> Namespace:
         "--cfg-options",
         nargs="+",
         action=DictAction,
-        default={"model.test_cfg.rpn.max_per_img": 500},
-        help="override the config; by default proposals as in training, 8 per cell",
+        help="override the config; by default only the demo's: proposals as in training",
     )
     parser.add_argument("--report-only", action="store_true", help="write from the raw numbers")
     args = parser.parse_args()
+    is_demo = args.config == str(DEMO_CONFIG)
+    if args.cfg_options is None:  # other models have the limits that they were made with
+        args.cfg_options = DEMO_LIMITS if is_demo else {}
+    if not (is_demo or args.checkpoint) and args.config.endswith(".py"):
+        parser.error(
+            f"--config {args.config} needs the weights that belong to it: --checkpoint FILE."
+        )
     if args.quick:
         args.sides, args.sahi_side = [800, 1600], 800
     return args
@@ -77,7 +86,7 @@ def main() -> None:
         cases.append((compare_with_sahi, args.sahi_side))
     if args.report_only:
         cases = []
-    elif not args.checkpoint:
+    elif not args.checkpoint and args.config == str(DEMO_CONFIG):
         args.checkpoint = str(find_demo_checkpoint())
     for measure, side in cases:
         raw |= measure(args, side)
@@ -120,12 +129,12 @@ def compare_with_sahi(args: Namespace, side_px: int) -> Raw:
 
 def describe(args: Namespace, side_px: int, drawn: int) -> dict[str, Any]:
     """Note what was measured, where and when."""
-    options = " ".join(f"{key}={value}" for key, value in args.cfg_options.items())
-    setting = (
-        f"`{Path(args.config).stem}`, `{Path(args.checkpoint).name}`, tiles of {args.tile} px with "
-        f"{args.overlap} px overlap, scale {args.scale:g}, {options}"
-    )
-    return {"side_px": side_px, "drawn_cells": drawn, "setting": setting, **stamp()}
+    parts = [f"`{Path(args.config).stem}`"]
+    if args.checkpoint:
+        parts.append(f"`{Path(args.checkpoint).name}`")
+    parts.append(f"tiles of {args.tile} px with {args.overlap} px overlap, scale {args.scale:g}")
+    parts += [f"{key}={value}" for key, value in args.cfg_options.items()]
+    return {"side_px": side_px, "drawn_cells": drawn, "setting": ", ".join(parts), **stamp()}
 
 
 if __name__ == "__main__":

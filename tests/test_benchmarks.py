@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+from argparse import Namespace
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tiled_prediction
 from dense.measuring import Case, Measurement, _run_child, tiny_scene
 from dense.plan import CURVES, GROUPS, TARGETS, Target, shrink
 from dense.report import TimedSeries, compare_sides, pair, write_report
@@ -222,6 +224,28 @@ def test_compare_predictions_when_tiles_find_a_cell_again_then_it_counts_as_foun
     found = compare_predictions(cells_of(*whole), cells_of(*tiled), tiles, np.array(origins))
     assert found.twice == twice
     assert found.holds == (twice == 0)
+
+
+def parse_tiled_prediction(monkeypatch, *flags: str) -> Namespace:
+    monkeypatch.setattr(sys, "argv", ["tiled_prediction.py", *flags])
+    return tiled_prediction.parse_args()
+
+
+def test_tiled_prediction_when_the_model_is_not_the_demo_then_keeps_its_limits(monkeypatch):
+    demo = parse_tiled_prediction(monkeypatch)
+    assert demo.cfg_options == {"model.test_cfg.rpn.max_per_img": 500}
+    other = parse_tiled_prediction(monkeypatch, "--config", "nuclei-he")
+    assert other.cfg_options == {}
+    setting = tiled_prediction.describe(other, 100, 5)["setting"]
+    assert setting == "`nuclei-he`, tiles of 512 px with 64 px overlap, scale 1"
+
+
+def test_tiled_prediction_when_a_config_has_no_weights_then_ends_with_a_sentence(
+    monkeypatch, capsys
+):
+    with pytest.raises(SystemExit):
+        parse_tiled_prediction(monkeypatch, "--config", "other.py")
+    assert "needs the weights that belong to it" in capsys.readouterr().err
 
 
 def run_command(*command: str | Path) -> str:

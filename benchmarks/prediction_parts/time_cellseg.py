@@ -1,9 +1,9 @@
 """Time Predictor on one image: array in, cells out. Runs in any checkout since version 0.1.0.
 
-    python time_cellseg.py JOB    # a JSON object of what list_cases of prediction.py makes
+    python time_cellseg.py JOB    # a JSON object of what make_case of prediction.py makes
 
 Prints one line of JSON: seconds of each call, cells, peak memory and, where asked for, the seconds
-of the network's parts on the inputs that they had in that image.
+of the network's parts on the inputs that they had in that image. Writes the cells, if asked for.
 """
 
 import inspect
@@ -13,6 +13,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 job = json.loads(sys.argv[1])
@@ -42,7 +43,9 @@ def main() -> None:
     can_tell = "channel_order" in inspect.signature(Predictor.__call__).parameters
     order = {"channel_order": "bgr"} if can_tell else {}
     cells = predictor(image, **order)
-    seconds = time_calls(lambda: predictor(image, **order))
+    if job.get("cells_file"):
+        write_cells(cells, job["cells_file"])
+    seconds = time_calls(lambda: predictor(image, **order)) if job["repeats"] else []
     peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # kilobytes, on Linux
     # Last, since what the parts were given stays in memory.
     inputs = watch_parts(predictor.model) if job["parts"] else {}
@@ -51,6 +54,13 @@ def main() -> None:
     parts = time_parts(predictor.model, inputs)
     result = {"seconds": seconds, "cells": len(cells), "peak_gb": peak_gb, "parts": parts}
     sys.stdout.write(json.dumps(result) + "\n")
+
+
+def write_cells(cells: Any, path: str) -> None:
+    """Write the cells as JSON."""
+    arrays = {name: getattr(cells, name).tolist() for name in ("boxes", "scores", "labels")}
+    written = json.dumps({**arrays, "rles": list(cells.rles)}, default=bytes.decode)
+    Path(path).write_text(written, "utf-8")
 
 
 def time_calls(work: Callable[[], Any]) -> list[float]:

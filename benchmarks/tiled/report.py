@@ -40,7 +40,7 @@ def write_report(raw: Raw, path: Path) -> str:
         growth=write_table(_GROWTH_HEAD, map(_growth_row, slides)),
         verdict=_summarize(slides) if slides else "",
         parts=write_table(_PARTS_HEAD, map(_parts_row, slides)),
-        models=write_table(("model", *_GROWTH_HEAD), _model_rows(raw)),
+        models=_write_models(raw),
         sahi="\n\n".join(map(_write_comparison, _select(raw, "sahi"))) or "Not measured.",
     )
     draw_growth(slides, path.parent / "images" / "tiled_prediction.png")
@@ -115,10 +115,11 @@ def _growth_row(case: Case) -> Sequence[str]:
     )
 
 
-def _model_rows(raw: Raw) -> list[Sequence[str]]:
-    """Make the rows of the slides that other models than the demo's predicted."""
+def _write_models(raw: Raw) -> str:
+    """Write the table of the slides that other models than the demo's predicted."""
     cases = [(key.split()[1], case) for key, case in sorted(raw.items()) if key.startswith("model")]
-    return [(name.replace("@", ", scale "), *_growth_row(case)) for name, case in cases]
+    rows = [(name.replace("@", ", scale "), *_growth_row(case)) for name, case in cases]
+    return write_table(("model", *_GROWTH_HEAD), rows) if rows else "Not measured."
 
 
 def _parts_row(case: Case) -> Sequence[str]:
@@ -195,7 +196,8 @@ and weights.
 
 ## Other models
 
-The cells are drawn ones, which a model of real tissue finds in part only.
+With the limits of proposals and cells that each model comes with. The cells are drawn ones, unlike
+those that it was trained on.
 
 {models}
 
