@@ -1,5 +1,7 @@
 """The page of benchmarks/cohort.py says what was measured, and a wrong output is noticed."""
 
+import os
+import random
 from pathlib import Path
 from typing import Any
 
@@ -86,3 +88,22 @@ def test_outputs_when_a_byte_differs_or_a_file_is_missing_then_they_are_not_alik
     assert not compare_outputs(first, second)
     (second / "a.cells.csv").unlink()
     assert not compare_outputs(first, second)
+
+
+def test_job_when_one_is_cancelled_then_only_own_ones_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cohort_parts.kills import cancel_job
+    from cohort_parts.predicting import JOB_NAME
+
+    for name, answer in (("squeue", "7"), ("scancel", "")):
+        script = tmp_path / name
+        script.write_text(
+            f'#!/bin/sh\nprintf "%s\\n" "$@" > "{tmp_path}/{name}.txt"\necho {answer}\n'
+        )
+        script.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert cancel_job("gpu", None, random.Random(0))
+    asked = (tmp_path / "squeue.txt").read_text().split()
+    assert {f"--user={os.getuid()}", "--partition=gpu", f"--name={JOB_NAME}"} <= set(asked)
+    assert (tmp_path / "scancel.txt").read_text() == "7\n"

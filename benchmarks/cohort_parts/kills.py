@@ -1,15 +1,17 @@
 """Kill workers, jobs and clients while a cohort is predicted, and compare what comes out."""
 
+import os
 import random
 import shutil
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import psutil
 
-from .predicting import start_prediction
+from .predicting import JOB_NAME, start_prediction
 
 _FORMATS = ("csv", "coco", "labels")
 _CLIENT_SHARE = 0.1  # of the kills
@@ -33,7 +35,8 @@ def measure_kills(images: Path, folder: Path, kills: int, slurm: str | None) -> 
     rounds = [("worker", ("--dask", "local:2"), kill_worker, kills - jobs)]
     if slurm:
         options = ("--cpus-per-job", "1", "--memory-per-job", "4GB")
-        rounds.append(("job", ("--slurm", slurm, "--jobs", "2", *options), cancel_job, jobs))
+        where = ("--slurm", slurm, "--jobs", "2", *options)
+        rounds.append(("job", where, partial(cancel_job, slurm), jobs))
     pick = random.Random(0)
     counts: dict[str, int] = {"runs": 0, "starts": 0, "client": 0}
     is_alike = True
@@ -102,9 +105,10 @@ def kill_worker(client: psutil.Process, pick: random.Random) -> bool:
         return False
 
 
-def cancel_job(client: psutil.Process, pick: random.Random) -> bool:
-    """Cancel one of SLURM's running jobs; False if there is none."""
-    command = ["squeue", "--noheader", "--states=RUNNING", "--format=%A"]
+def cancel_job(partition: str, client: psutil.Process, pick: random.Random) -> bool:
+    """Cancel one of the running jobs that this benchmark submitted; False if there is none."""
+    command = ["squeue", "--noheader", "--states=RUNNING", "--format=%A", f"--user={os.getuid()}"]
+    command += [f"--partition={partition}", f"--name={JOB_NAME}"]
     jobs = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     if jobs:
         subprocess.run(["scancel", pick.choice(jobs)], check=True)

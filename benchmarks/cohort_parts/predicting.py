@@ -14,6 +14,8 @@ import tifffile
 from cellseg.datasets.synthetic import draw_cell_image
 
 OPTIONS = ("--model", "nuclei-he", "--scale", "1", "--device", "cpu")
+JOB_NAME = f"cellseg-benchmark-{os.getpid()}"
+"""What the SLURM jobs of this benchmark are called."""
 
 
 def draw_cohort(folder: Path, small: int, large_px: int) -> None:
@@ -43,9 +45,8 @@ def start_prediction(
     command = [sys.executable, "-m", "cellseg", "predict", *map(str, inputs), *OPTIONS]
     command += ["--format", *formats, "--out", str(out), *where]
     with out.with_suffix(".log").open("a") as log:
-        return subprocess.Popen(
-            command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=log, stderr=log
-        )
+        env = {"OMP_NUM_THREADS": "1", "DASK_JOBQUEUE__SLURM__NAME": JOB_NAME}
+        return subprocess.Popen(command, env={**os.environ, **env}, stdout=log, stderr=log)
 
 
 def measure_cohort(images: Path, folder: Path) -> dict[str, float]:

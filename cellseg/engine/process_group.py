@@ -7,6 +7,7 @@ the Runner keeps a group that it finds.
 
 import atexit
 import datetime
+import logging
 import os
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from typing import Any
 import cv2
 import torch
 from mmengine.config import Config
+from mmengine.logging import print_log
 from torch import distributed
 
 from cellseg.cores import count_cores
@@ -25,7 +27,8 @@ from cellseg.errors import CellsegError
 _DEFAULT_PORT = "29500"
 _FIRST_PORT, _PORTS = 12_000, 20_000  # of SLURM's jobs
 _UNREACHABLE_S = 40.0
-_STARTING_S = 300.0  # until the first process listens; it may still be importing
+_STARTING_S = 300.0  # until the first process listens: on a cold disk, imports take minutes
+_TOLD_S = 30.0  # until that wait is mentioned, as the address may be wrong
 _LOCAL_COUNT_NAMES = ("LOCAL_WORLD_SIZE", "SLURM_NTASKS_PER_NODE", "OMPI_COMM_WORLD_LOCAL_SIZE")
 
 
@@ -166,6 +169,10 @@ def _read_number(name: str) -> int:
 def wait_for_master() -> None:
     """Wait until the first process listens.
 
+    A machine that cannot be reached is an error within a minute. One that answers, but where
+    nothing listens yet, is only mentioned then: to end would cost the job where the first process
+    is slow to start.
+
     Raises:
         LaunchError: If its machine is unknown or cannot be reached.
     """
@@ -174,7 +181,7 @@ def wait_for_master() -> None:
         return
     where = f"{socket.gethostname()} cannot reach the first process at {host}:{port}"
     advice = "set MASTER_ADDR to a name or address of the first node that the others know"
-    begin = time.monotonic()
+    begin, is_told = time.monotonic(), False
     while True:
         try:
             with socket.create_connection((host, port), timeout=5):
@@ -185,8 +192,17 @@ def wait_for_master() -> None:
             problem, patience = "nothing listens there", _STARTING_S
         except OSError as error:
             problem, patience = error.strerror or str(error), _UNREACHABLE_S
-        if time.monotonic() - begin > patience:
+        waited = time.monotonic() - begin
+        if waited > patience:
             raise LaunchError(f"{where} ({problem}); {advice}.")
+        if waited > _TOLD_S and not is_told:
+            is_told = True
+            print_log(
+                f"{where} yet ({problem}); it tries for {patience / 60:.0f} minutes. If "
+                f"the address is wrong, {advice}.",
+                "current",
+                logging.WARNING,
+            )
         time.sleep(0.2)
 
 

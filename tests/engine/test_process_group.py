@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -192,6 +193,27 @@ def test_master_when_it_listens_then_it_is_found(environment: dict[str, str]) ->
         wait_for_master()
     environment["RANK"] = "0"
     wait_for_master()
+
+
+def test_master_when_it_is_late_then_that_is_said_once_and_it_is_waited_for(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("cellseg.engine.process_group._TOLD_S", 0.3)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = str(listener.getsockname()[1])
+        environment.update(RANK="1", MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
+
+        def note(text: str, *_: object) -> None:
+            said.append(text)
+            threading.Timer(0.7, listener.listen).start()
+
+        monkeypatch.setattr("cellseg.engine.process_group.print_log", note)
+        wait_for_master()
+    (line,) = said
+    assert f"127.0.0.1:{port} yet (nothing listens there); it tries for 5 minutes" in line
+    assert "set MASTER_ADDR" in line
 
 
 def test_launcher_when_gpus_then_mmengine_starts_the_group(
