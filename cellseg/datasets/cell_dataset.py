@@ -21,6 +21,7 @@ from cellseg.datasets.layout import (
     read_test_index,
 )
 from cellseg.datasets.record_loading import load_records
+from cellseg.datasets.resize_factors import find_resize_factors
 from cellseg.datasets.splits import FoldAssignment, assign_folds, read_groups
 from cellseg.errors import CellDataError
 from cellseg.images import DEFAULT_MAX_PIXELS, check_image_format, check_intensity_range
@@ -120,6 +121,8 @@ class CellDataset(BaseDetDataset):
         self.groups_file, self.bad_images = groups_file, bad_images
         self.num_workers, self.cache = num_workers, cache
         kwargs.setdefault("data_prefix", {})
+        steps = kwargs.get("pipeline", ())
+        self._resizes = [step for step in steps if _is_plain_resize(step)]
         super().__init__(data_root=str(roots[0]) if roots else "", metainfo=metainfo, **kwargs)
 
     @classmethod
@@ -224,6 +227,12 @@ class CellDataset(BaseDetDataset):
         limit = self.image_format["max_pixels"]
         if size[0] * size[1] > limit:
             return CellDataError(f"{files.image}: is larger than max_pixels={limit}; raise it.")
+        factors = find_resize_factors(self._resizes, *size)
+        if factors is not None and min(size) * factors.low < 0.5:  # rounded, that is no pixel
+            return CellDataError(
+                f"{files.image}: is {size[1]} x {size[0]} pixels, too thin for the pipeline's "
+                f"resizing by {factors.low:.2g}; leave it out, or let the pipeline keep its size."
+            )
         try:
             check_intensity_range(
                 files.image, outcome.is_8bit, self.image_format["intensity_range"]
@@ -354,6 +363,12 @@ def _read_missing_facts(
     """Read what the folders' dataset.json say; what the config says need not agree in them."""
     given = {"classes": (metainfo or {}).get("classes"), "channel_order": channel_order}
     return join_folder_facts(roots, [name for name, value in given.items() if value is not None])
+
+
+def _is_plain_resize(step: Any) -> bool:
+    """Return whether a step of a pipeline may resize an image to nothing."""
+    name = str(step.get("type")).rpartition(".")[2] if isinstance(step, Mapping) else ""
+    return name in ("Resize", "RandomResize")
 
 
 def _add_classes(metainfo: Mapping[str, Any] | None, facts: FolderFacts) -> dict[str, Any] | None:

@@ -23,6 +23,8 @@ RECORD_KEY = "cellseg_record"
 
 RECORD_VERSION = 1
 PERCENTILES = ("1", "5", "25", "50", "75", "95", "99")
+_FACTORS = (0.001, 64.0)  # that training and testing may resize an image by
+_LARGEST_DIAMETER_PX = 1024.0
 
 
 class RecordError(CellsegError):
@@ -197,22 +199,33 @@ def _read_sizes(
 ) -> tuple[float | None, float | None, tuple[float, float] | None, dict[str, float]]:
     """Read the pixel size, test scale, scales of training, and diameters; RecordError if wrong."""
     size, scale = found.get("pixel_size_um"), found.get("test_scale")
-    for name, value in (("pixel_size_um", size), ("test_scale", scale)):
-        if value is not None and not is_pixel_size(value):
-            raise RecordError(f"its {name} {value!r} is not a number above 0")
+    if size is not None and not is_pixel_size(size):
+        raise RecordError(f"its pixel_size_um {size!r} is not a number above 0")
+    if scale is not None and not _is_factor(scale):
+        raise RecordError(f"its test_scale {scale!r} is not a number from 0.001 to 64")
     train_scale = found.get("train_scale")
     is_pair = isinstance(train_scale, Sequence) and len(train_scale) == 2
-    if train_scale is not None and not (is_pair and all(map(is_pixel_size, train_scale))):
-        raise RecordError(f"its train_scale {train_scale!r} is not two numbers above 0")
+    if train_scale is not None and not (is_pair and all(map(_is_factor, train_scale))):
+        raise RecordError(f"its train_scale {train_scale!r} is not two numbers from 0.001 to 64")
     diameters = found.get("diameters_px") or {}
-    if not isinstance(diameters, Mapping) or not all(map(is_pixel_size, diameters.values())):
-        raise RecordError("its diameters_px are not numbers above 0")
+    if not isinstance(diameters, Mapping) or not all(map(_is_diameter, diameters.values())):
+        raise RecordError("its diameters_px are not numbers above 0 and up to 1024")
     return (
         size,
         scale,
         None if train_scale is None else (train_scale[0], train_scale[1]),
         {str(name): float(value) for name, value in diameters.items()},
     )
+
+
+def _is_factor(value: Any) -> bool:
+    """Return whether a value can be the factor that images are resized by."""
+    return is_pixel_size(value) and _FACTORS[0] <= value <= _FACTORS[1]
+
+
+def _is_diameter(value: Any) -> bool:
+    """Return whether a value can be the diameter of a cell in network pixels."""
+    return is_pixel_size(value) and value <= _LARGEST_DIAMETER_PX
 
 
 def _read_gray_level(value: Any) -> float | None:

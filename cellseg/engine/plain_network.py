@@ -43,7 +43,21 @@ _REFUSED_KEYS = {"init_cfg", "pretrained", "custom_imports", "_delete_", "_scope
 _PLAIN_TEXT = re.compile(r"[\w. +-]{0,64}")
 _FILE_NAME = re.compile(r".*\.(pkl|pickle|pth|pt|json|ya?ml|py|bin|npy|npz)$")
 _DEEPEST = 20
-_LARGEST = 10**6
+_LARGEST, _SHOWN = 10**6, 10**18
+# What an image's memory depends on, and not the weights, which are compared before it is taken:
+# where a number may lie, by the name of its setting.
+_SIDES, _FACTORS, _STEPS, _PARTS = (1, 4096), (1 / 64, 8), (0, 256), (0, 512)
+_RANGES = {
+    **dict.fromkeys(("pad_size_divisor", "size_divisor"), (1, 1024)),
+    **dict.fromkeys(("scale", "size"), _SIDES),
+    **dict.fromkeys(("scale_factor", "factor_range", "ratio_range"), _FACTORS),
+    **dict.fromkeys(("strides", "featmap_strides"), (1, 256)),
+    **dict.fromkeys(("stride", "padding", "dilation", "dilations", "kernel_size"), _STEPS),
+    **dict.fromkeys(("output_size", "roi_feat_size"), (1, 64)),
+    "sampling_ratio": (0, 16),
+    **dict.fromkeys(("nms_pre", "max_per_img"), (1, 20_000)),
+}
+_IS_PARTS = re.compile(r"(num|stacked)_.*(convs|fcs|layers|stages|blocks|heads|outs)|depths?")
 
 
 def make_config(record: ModelRecord, name: str) -> Config:
@@ -62,6 +76,7 @@ def make_config(record: ModelRecord, name: str) -> Config:
     if not record.network or not record.pipeline:
         raise RecordError("its record does not hold the network's settings")
     _check_settings(record.network, ())
+    _check_proposals(record.network)
     for step in record.pipeline:
         if step.get("type") not in _ALLOWED_STEPS:
             kind = str(step.get("type"))[:80]
@@ -109,8 +124,29 @@ def _check_settings(value: Any, place: tuple[str, ...]) -> None:
     elif isinstance(value, str):
         if not _PLAIN_TEXT.fullmatch(value) or _FILE_NAME.fullmatch(value.lower()):
             raise RecordError(f"its setting {where} is {value[:80]!r}, which is not allowed")
-    elif isinstance(value, int | float) and abs(value) > _LARGEST:
-        raise RecordError(f"its setting {where} is {value}, which is too large")
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        _check_number(value, place)
+
+
+def _check_number(value: float, place: tuple[str, ...]) -> None:
+    """Raise RecordError for a number that would take absurd memory, or is none."""
+    name = next((part for part in reversed(place) if not part.isdigit()), "")
+    default = _PARTS if _IS_PARTS.fullmatch(name) else (-_LARGEST, _LARGEST)
+    low, high = _RANGES.get(name, default)
+    if not low <= value <= high:
+        what = "too small" if value < low else "too large"
+        shown = f" ({value})" if abs(value) < _SHOWN else ""  # endless digits cannot be shown
+        raise RecordError(f"its setting {'.'.join(place) or 'model'} is {what}{shown}")
+
+
+def _check_proposals(network: Mapping[str, Any]) -> None:
+    """Raise RecordError where nothing bounds the number of an image's proposals."""
+    test_cfg = network.get("test_cfg")
+    rpn = test_cfg.get("rpn") if isinstance(test_cfg, Mapping) else None
+    if isinstance(rpn, Mapping):
+        for name in ("nms_pre", "max_per_img"):
+            if not isinstance(rpn.get(name), int):
+                raise RecordError(f"its settings lack test_cfg.rpn.{name}")
 
 
 def _check_type(name: Any, where: str) -> None:

@@ -47,10 +47,16 @@ class DetectionLimits:
         self._scored = settings if isinstance(settings, dict) and "score_thr" in settings else {}
         self._config_score_thr = float(self._scored.get("score_thr", 0.0))
 
-    def scale(self, factor: float) -> None:
-        """Set every limit to the config's times factor; limits that keep all (below 1) stay."""
+    def scale(self, factor: float, most: float = math.inf) -> None:
+        """Set every limit to the config's times factor; limits that keep all (below 1) stay.
+
+        Args:
+            factor: How many times larger the input is than the one that the config's are meant for.
+            most: What none exceeds, unless the config's own does.
+        """
         for holder, name, value in self._limits:
-            holder[name] = max(math.ceil(value * factor), 1) if value > 0 else value
+            if value > 0:
+                holder[name] = max(math.ceil(min(value * factor, max(most, value))), 1)
 
     @property
     def most_cells(self) -> int | None:

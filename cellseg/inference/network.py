@@ -15,7 +15,7 @@ from mmcv.transforms import Compose
 from mmengine.logging import print_log
 from numpy.typing import NDArray
 
-from cellseg.datasets.resize_factors import find_constant_factor
+from cellseg.datasets.resize_factors import find_constant_factor, find_resize_factors
 from cellseg.inference.detector import DetectionLimits
 from cellseg.inference.tile_plan import LEAST_TILE_PX
 from cellseg.structures.cells import Cells
@@ -23,6 +23,7 @@ from cellseg.structures.cells import Cells
 # Of a model that enlarges all images alike: the input that a tile makes, and the side of the test
 # images that its limits of proposals and cells are meant for.
 _TILE_INPUT_PX, _TEST_IMAGE_PX = 1024, 1000
+_LEAST_CELL_AREA_PX = 16  # of the input: there are no more cells or proposals than fit into it
 
 
 class InputPipeline:
@@ -49,6 +50,14 @@ class InputPipeline:
             side = max(_TEST_IMAGE_PX * self.constant_scale, *self.input_size)
             self.limit_area = side**2
         self._built: dict[float | None, Compose] = {}
+
+    def fit(self, size: tuple[int, int], scale: float | None) -> float | None:
+        """Return a scale that leaves a pixel of a thin image: the wanted one, or a larger one."""
+        least = (0.5 + 1e-6) / min(size)  # rounded, that is a pixel
+        if scale is not None:
+            return max(scale, least)
+        factors = find_resize_factors(self._steps, *size)
+        return least if factors is not None and factors.low < least else None
 
     def build(self, scale: float | None) -> Compose:
         """Build the pipeline for one scale; None resizes as the config says."""
@@ -130,6 +139,7 @@ class CellNetwork:
         score_thr: float,
     ) -> list[Any]:
         """Send images of one size through a network; mmdet's samples."""
+        scale = self._pipeline.fit(images[0].shape[:2], scale)
         pipeline = self._pipeline.build(scale)
         packed = [pipeline(_as_entry(image)) for image in images]
         batch = {
@@ -140,7 +150,8 @@ class CellNetwork:
             self._limits.scale(1.0)
         else:
             height, width = images[0].shape[:2]  # as are the others'
-            self._limits.scale(height * width * scale**2 / self._pipeline.limit_area)
+            area = height * width * scale**2
+            self._limits.scale(area / self._pipeline.limit_area, area / _LEAST_CELL_AREA_PX)
         self._limits.drop_below(score_thr)
         lower = torch.bfloat16 if self._device.type == "cpu" else torch.float16
         precision = torch.autocast(self._device.type, dtype=lower) if self._amp else nullcontext()

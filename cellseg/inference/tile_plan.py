@@ -17,6 +17,8 @@ from cellseg.inference.tiles import Tile, check_range, is_background, make_tile_
 
 _STRIDE = 64  # of the coarsest feature level: tiles moved by it look the same to the network
 LEAST_TILE_PX = 512
+_LARGEST_INPUT_PX = 2048  # that a tile becomes by this least side
+_LARGEST_SCALE = 64.0
 
 
 @dataclass(frozen=True)
@@ -25,9 +27,9 @@ class TileOptions:
 
     Attributes:
         tile_px: Side of a tile in image pixels; when None, the side of the network's input, at
-            least 512. Where the scale allows, it is rounded up to whole strides of the network, so
-            that a tile is resized just as the whole image is. Images up to twice this are
-            predicted whole.
+            least 512, or less where that would become more than 2048 there. Where the scale allows,
+            it is rounded up to whole strides of the network, so that a tile is resized just as the
+            whole image is. Images up to twice this are predicted whole.
         overlap_px: Least overlap of tiles, more than the largest cell; a quarter of a tile, up to
             128, when None.
         scale: Pixels of the network's input per image pixel. When None, tiles are shown as they
@@ -52,7 +54,7 @@ class TileOptions:
         """
         check_range("The side of a tile", self.tile_px, 1)
         check_range("The overlap of tiles", self.overlap_px, 0)
-        check_range("The scale", self.scale, 0, open_end=True)
+        check_range("The scale", self.scale, 0, _LARGEST_SCALE, open_end=True)
         check_range("The batch size", self.batch_size, 1)
 
 
@@ -111,7 +113,8 @@ def check_tiling(options: TileOptions, input_size: tuple[int, int]) -> None:
 def _choose_sides(options: TileOptions, input_size: tuple[int, int]) -> tuple[int, int, int]:
     """Choose the tiles' side, overlap and alignment, in image pixels."""
     scale = options.scale or 1.0
-    tile_px = options.tile_px or max(math.ceil(max(input_size) / scale), LEAST_TILE_PX)
+    least_px = min(LEAST_TILE_PX, math.ceil(_LARGEST_INPUT_PX / scale))
+    tile_px = options.tile_px or max(math.ceil(max(input_size) / scale), least_px)
     overlap_px = min(tile_px // 4, 128) if options.overlap_px is None else options.overlap_px
     align = _STRIDE / scale
     align_px = round(align) if abs(align - round(align)) < 1e-9 and align >= 1 else 1

@@ -15,6 +15,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
+from cellseg.datasets.synthetic import write_sample
 from cellseg.engine.configs import list_datasets
 from cellseg.structures.label_map_masks import LabelMapMasks
 from tests.configs.small_models import build_small_model, write_image
@@ -135,3 +136,22 @@ def test_step_when_33_px_and_2500_px_are_in_one_batch_then_losses_and_gradients_
     losses = step_backwards(build_small_model(cfg.model, size_px), batch)
     assert losses["loss_mask"] > 0
     assert losses["loss_rpn_bbox"] > 0
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["mask-rcnn_r18_small-anchor", "mask-rcnn_lite0_small-anchor_nuclei-he"],
+)
+def test_step_when_images_are_2_px_high_or_wide_then_losses_and_gradients_are_finite(
+    name: str, tmp_path: Path
+) -> None:
+    for number, (height, width) in enumerate([(2, 3000), (3000, 2)]):
+        layer = np.zeros((height, width), dtype=np.int32)
+        layer[:20, :20] = 1
+        image = np.full((height, width, 3), 200, dtype=np.uint8)
+        image[layer > 0] = (150, 60, 100)
+        write_sample(tmp_path / str(number), image, {1: layer})
+    cfg = Config.fromfile(CONFIG_DIR / f"{name}.py")
+    batch = load_batch(cfg, tmp_path, [0, 1])
+    torch.manual_seed(0)
+    step_backwards(build_small_model(cfg.model, 256), batch)

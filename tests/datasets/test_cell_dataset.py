@@ -115,6 +115,28 @@ def test_cell_dataset_when_several_files_are_bad_then_one_error_lists_all(root, 
     assert "train_dataloader.dataset.bad_images=skip" in message
 
 
+@pytest.mark.parametrize("kind", ["Resize", "RandomResize", "LimitedResize"])
+def test_cell_dataset_when_an_image_is_too_thin_to_be_resized_then_the_error_names_it(
+    root, tmp_path, kind
+):
+    (tmp_path / "thin").mkdir()
+    tifffile.imwrite(tmp_path / "thin" / "image.tif", np.zeros((2, 3000, 3), np.uint8))
+    name = f"mmdet.{kind}" if kind == "LimitedResize" else kind
+    step = {"type": name, "scale": (256, 256)}
+    step |= {"Resize": {"keep_ratio": True}, "LimitedResize": {}}.get(
+        kind, {"keep_ratio": True, "ratio_range": (0.5, 8.0)}
+    )
+    roots = [root, tmp_path]
+    options = dict(data_root=roots, serialize_data=False, unknown_labels="ignore")
+    if kind == "LimitedResize":  # which leaves a pixel
+        assert len(CellDataset(pipeline=[step], **options)) > 1
+        return
+    with pytest.raises(CellDataError, match=r"thin/image.tif: is 3000 x 2 pixels, too thin"):
+        CellDataset(pipeline=[step], **options)
+    step["scale"] = (3000, 3000)
+    assert len(CellDataset(pipeline=[step], **options)) > 1
+
+
 def test_cell_dataset_when_bad_images_skipped_then_each_reported_and_ids_stay(root, warnings):
     (root / "both" / "class1.tif").write_bytes(b"II*\0cut")
     (root / "ignored" / "class7.tif").write_bytes(b"")

@@ -61,6 +61,18 @@ def test_network_when_built_of_plain_data_then_has_the_configs_weights(record):
         ("test_cfg.rcnn.nms.type", "__import__('os').system('x')"),
         ("test_cfg.rcnn.nms.type", "print"),
         ("rpn_head.feat_channels", 10**9),
+        ("rpn_head.num_convs", 10**5),
+        ("data_preprocessor.pad_size_divisor", 10**6),
+        ("test_cfg.rpn.nms_pre", 10**6),
+        ("test_cfg.rpn.nms_pre", -1),
+        ("test_cfg.rpn.max_per_img", 10**6),
+        ("test_cfg.rcnn.max_per_img", 10**9),
+        ("test_cfg.rcnn.max_per_img", -1),
+        ("roi_head.mask_roi_extractor.roi_layer.output_size", 1000),
+        ("roi_head.mask_roi_extractor.roi_layer.sampling_ratio", 1000),
+        ("roi_head.bbox_roi_extractor.featmap_strides", [4, 8, 16, 0.001]),
+        ("roi_head.mask_head.upsample_cfg", {"type": "bilinear", "scale_factor": 1000}),
+        ("neck.num_outs", float("nan")),
         ("custom_imports", {"imports": ["os"]}),
         ("backbone._delete_", True),
     ],
@@ -72,7 +84,7 @@ def test_setting_when_it_could_do_more_then_is_refused(record, path, value):
     for parent in parents:
         part = part[parent]
     part[key] = value
-    with pytest.raises(RecordError, match="not allowed|too large"):
+    with pytest.raises(RecordError, match="not allowed|too large|too small"):
         make_config(replace(record, network=network), "x")
 
 
@@ -89,6 +101,30 @@ def test_setting_when_it_could_do_more_then_is_refused(record, path, value):
 def test_pipeline_when_a_step_is_another_then_is_refused(record, step):
     with pytest.raises(RecordError, match="not allowed"):
         make_config(replace(record, pipeline=(step, *record.pipeline)), "x")
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        {"type": "Resize", "scale_factor": 1e6, "keep_ratio": True},
+        {"type": "Resize", "scale": [10**6, 10**6], "keep_ratio": True},
+        {"type": "LimitedResize", "scale": [512, 512], "factor_range": [1.0, 1000.0]},
+        {"type": "LimitedResize", "scale": [512, 512], "ratio_range": [1000.0, 1000.0]},
+        {"type": "Pad", "size": [10**6, 10**6]},
+        {"type": "Pad", "size_divisor": 10**6},
+    ],
+)
+def test_pipeline_when_a_step_would_take_absurd_memory_then_is_refused(record, step):
+    with pytest.raises(RecordError, match="too large"):
+        make_config(replace(record, pipeline=(step, *record.pipeline)), "x")
+
+
+@pytest.mark.parametrize("name", ["nms_pre", "max_per_img"])
+def test_network_when_nothing_bounds_its_proposals_then_is_refused(record, name):
+    network = copy.deepcopy(record.network)
+    del network["test_cfg"]["rpn"][name]
+    with pytest.raises(RecordError, match=f"lack test_cfg.rpn.{name}"):
+        make_config(replace(record, network=network), "x")
 
 
 def test_network_when_missing_or_without_end_then_is_refused(record):

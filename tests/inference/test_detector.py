@@ -37,6 +37,14 @@ def test_limits_when_scaled_twice_then_from_the_config_each_time(factor):
     assert model.roi_head.test_cfg["max_per_img"] == max(int(np.ceil(10 * factor)), 1)
 
 
+def test_limits_when_more_than_fits_into_the_input_then_only_that_or_the_configs_own() -> None:
+    model = build_detector(small_mask_rcnn(), None)
+    limits = DetectionLimits(model)
+    limits.scale(1e9, most=20.0)
+    assert model.rpn_head.test_cfg["nms_pre"] == 50  # as the config says
+    assert model.roi_head.test_cfg["max_per_img"] == 20
+
+
 def test_limits_when_a_score_is_dropped_below_then_never_under_the_configs_own():
     model = build_detector(small_mask_rcnn(), None)
     own = model.roi_head.test_cfg["score_thr"]

@@ -34,6 +34,19 @@ def test_limits_of_the_detector_follow_the_area_it_looks_at(scale, side, factor)
         assert seen[-1][1]["max_per_img"] == 10 * factor
 
 
+def test_scale_when_an_image_is_thin_then_a_pixel_of_it_stays():
+    pipeline = InputPipeline([{"type": "Resize", "scale": (256, 256), "keep_ratio": True}])
+    assert pipeline.fit((300, 300), None) is None
+    assert pipeline.fit((300, 300), 0.1) == 0.1
+    for size in ((2, 900), (900, 1), (1, 1), (3, 900)):
+        for wanted in (None, 0.01, 2.0):
+            scale = pipeline.fit(size, wanted)
+            image = np.zeros((*size, 3), np.uint8)
+            shown = pipeline.build(scale)({"img": image})["img"]
+            assert min(shown.shape[:2]) >= 1
+    assert pipeline.fit((1, 1), 2.0) == 2.0
+
+
 def test_cells_above_a_score_are_those_found_without_it():
     cfg = small_mask_rcnn()
     torch.manual_seed(0)

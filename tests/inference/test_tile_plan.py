@@ -52,6 +52,8 @@ def test_plan_when_no_side_is_given_then_the_networks_input_but_not_too_small():
         ((1024, 768), None, 1024),
         ((1024, 768), 2.0, LEAST_TILE_PX),
         ((1024, 768), 0.5, 2048),
+        ((1024, 768), 8.0, 256),
+        ((1024, 768), 64.0, 32),
     ):
         plan = plan_tiles(5000, 5000, TileOptions(scale=scale, whole=False), input_size)
         assert plan.tiles[0].width == side
@@ -86,6 +88,7 @@ def test_group_when_border_tiles_are_smaller_then_they_are_apart():
         {"tile_px": 0},
         {"overlap_px": -1},
         {"scale": 0.0},
+        {"scale": 1e6},
         {"scale": float("nan")},
         {"scale": float("inf")},
         {"batch_size": 0},

@@ -11,7 +11,7 @@ import numpy as np
 import tifffile
 import torch
 
-from tests.robustness.malformed import RING, make_coco, make_results
+from tests.robustness.malformed import MODEL, RING, make_coco, make_results
 
 DEEP = 200_000
 SQUARE = [0.0, 0, 100, 0, 100, 100, 0, 100]
@@ -159,6 +159,17 @@ def change_results(**parts: object) -> bytes:
     return json.dumps([{**json.loads(make_results())[0], **parts}]).encode()
 
 
+def change_model(place: str, value: object) -> bytes:
+    """Change one setting in a model's record."""
+    facts = json.loads((MODEL / "model.json").read_bytes())
+    part = facts["record"]
+    *parents, name = place.split(".")
+    for parent in parents:
+        part = part[parent]
+    part[name] = value
+    return json.dumps(facts).encode()
+
+
 CRAFTED: dict[str, Callable[[], bytes]] = {
     "picture/white-15k.png": lambda: make_png(15_000),
     "picture/declares-most.png": lambda: make_png(8).replace(
@@ -260,5 +271,16 @@ CRAFTED: dict[str, Callable[[], bytes]] = {
     "index/endless.json": lambda: b'[{"file_name": "a", "id": 1e400, "height": 1, "width": 1}]',
     "model/model.safetensors": lambda: struct.pack("<Q", 2**62) + b"{}",
     "model/deep.safetensors": lambda: nest("[", "]"),
+    "model/pad.json": lambda: change_model("network.data_preprocessor.pad_size_divisor", 10**6),
+    "model/scale.json": lambda: change_model("test_scale", 1e6),
+    "model/diameter.json": lambda: change_model("diameters_px", {"50": 1e6}),
+    "model/cells.json": lambda: change_model("network.test_cfg.rcnn.max_per_img", 10**9),
+    "model/proposals.json": lambda: change_model("network.test_cfg.rpn.nms_pre", 10**6),
+    "model/rois.json": lambda: change_model(
+        "network.roi_head.mask_roi_extractor.roi_layer.output_size", 1000
+    ),
+    "model/resize.json": lambda: change_model(
+        "pipeline", [{"type": "Resize", "scale_factor": 1e6, "keep_ratio": True}]
+    ),
 }
 """Kind and name of each file to how it is made."""
