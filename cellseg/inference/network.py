@@ -139,7 +139,8 @@ class CellNetwork:
         score_thr: float,
     ) -> list[Any]:
         """Send images of one size through a network; mmdet's samples."""
-        scale = self._pipeline.fit(images[0].shape[:2], scale)
+        height, width = images[0].shape[:2]
+        scale = self._pipeline.fit((height, width), scale)
         pipeline = self._pipeline.build(scale)
         packed = [pipeline(_as_entry(image)) for image in images]
         batch = {
