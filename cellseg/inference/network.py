@@ -139,7 +139,7 @@ class CellNetwork:
         score_thr: float,
     ) -> list[Any]:
         """Send images of one size through a network; mmdet's samples."""
-        height, width = images[0].shape[:2]
+        height, width = images[0].shape[:2]  # as are the others'
         scale = self._pipeline.fit((height, width), scale)
         pipeline = self._pipeline.build(scale)
         packed = [pipeline(_as_entry(image)) for image in images]
@@ -150,7 +150,6 @@ class CellNetwork:
         if scale is None:
             self._limits.scale(1.0)
         else:
-            height, width = images[0].shape[:2]  # as are the others'
             area = height * width * scale**2
             self._limits.scale(area / self._pipeline.limit_area, area / _LEAST_CELL_AREA_PX)
         self._limits.drop_below(score_thr)
