@@ -249,8 +249,10 @@ def write_sample(
         if folder.exists():
             shutil.rmtree(folder)
         aside.rename(folder)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(aside, ignore_errors=True)
+        if isinstance(error, OSError) and error.errno is not None:
+            error.filename = str(folder)  # what is aside is gone, and TIFFs do not say their name
         raise
     return folder
 

@@ -1,5 +1,6 @@
 """The drawn sample: exact labels, the hw3 layout, and no free lunch for a threshold."""
 
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -228,3 +229,16 @@ def _encode_all(label_map: np.ndarray, min_area_px: int = 1) -> list[dict]:
     areas = np.bincount(label_map.ravel())
     ids = [i for i in np.flatnonzero(areas >= min_area_px) if i > 0]
     return [coco_mask.encode(np.asfortranarray(label_map == i, dtype=np.uint8)) for i in ids]
+
+
+def test_sample_when_the_disk_is_full_then_the_error_names_it_and_nothing_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")  # without a name, as tifffile's
+
+    monkeypatch.setattr(tifffile, "imwrite", fail)
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_sample(tmp_path / "set" / "a", np.zeros((4, 4, 3), np.uint8), {})
+    assert caught.value.filename == str(tmp_path / "set" / "a")
+    assert list((tmp_path / "set").iterdir()) == []

@@ -96,8 +96,10 @@ def write_image_folder(
         write_atomically(aside / LOG_NAME, json.dumps(row, indent=1))
         remove_image_folder(folder)
         aside.rename(folder)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(aside, ignore_errors=True)
+        if isinstance(error, OSError) and error.errno is not None:
+            error.filename = str(folder)  # what is aside is gone, and TIFFs do not say their name
         raise
 
 
