@@ -182,7 +182,7 @@ def _add_cluster_arguments(parser: argparse.ArgumentParser) -> None:
     )
     where.add_argument("--slurm", metavar="PARTITION", help="ask SLURM for workers")
     group.add_argument("--jobs", type=int, default=1, help="SLURM jobs, one worker each")
-    group.add_argument("--gpus-per-job", type=int, default=0, help="GPUs of a SLURM job")
+    group.add_argument("--gpus-per-job", type=int, default=0, help="GPUs of a SLURM job: 0 or 1")
     group.add_argument("--cpus-per-job", type=int, default=4, help="cores of a SLURM job")
     group.add_argument("--memory-per-job", default="16GB", help="memory of a SLURM job")
     group.add_argument("--walltime", default="04:00:00", help="time limit of a SLURM job")

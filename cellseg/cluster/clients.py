@@ -15,6 +15,7 @@ from typing import Any
 import dask
 import psutil
 import torch
+from dask.utils import parse_bytes
 from distributed import Client, Scheduler, SpecCluster
 from distributed.deploy.subprocess import SubprocessWorker
 from distributed.security import Security
@@ -74,7 +75,7 @@ class SlurmOptions:
     Attributes:
         partition: Where they run.
         jobs: How many, one worker each.
-        gpus: GPUs per job.
+        gpus: GPUs per job; 0 or 1, as a worker uses one.
         cores: Cores per job.
         memory: Memory per job, such as "16GB".
         walltime: Time limit per job, as SLURM writes it.
@@ -86,6 +87,32 @@ class SlurmOptions:
     cores: int = 4
     memory: str = "16GB"
     walltime: str = "04:00:00"
+
+    def check(self, need: int) -> None:
+        """Check what SLURM itself cannot know.
+
+        Args:
+            need: Bytes of memory that a worker needs.
+
+        Raises:
+            CellsegError: If GPUs would be idle, or the memory is too small for a worker.
+        """
+        if self.gpus > 1:
+            raise CellsegError(
+                f"--gpus-per-job {self.gpus}: the one worker of a job uses one GPU; give "
+                f"--gpus-per-job 1 --jobs {self.jobs * self.gpus}."
+            )
+        try:
+            memory = parse_bytes(self.memory)
+        except ValueError as error:
+            raise CellsegError(
+                f"--memory-per-job {self.memory} is not an amount of memory; write it as 16GB."
+            ) from error
+        if memory < need:
+            raise CellsegError(
+                f"The memory of a job ({_gib(memory)}) is not enough for a worker of {_gib(need)}; "
+                f"give --memory-per-job {-(-need // 10**9)}GB."
+            )
 
 
 @dataclass(frozen=True)
@@ -202,8 +229,10 @@ def start_slurm(options: SlurmOptions, tls: TLSFiles | None = None) -> Iterator[
         tls: To encrypt; the files must be readable on the nodes.
 
     Raises:
-        CellsegError: If SLURM does not take them; its own words are part of the text.
+        CellsegError: If they do not fit a worker, or SLURM does not take them; its own words are
+            part of the text.
     """
+    options.check(estimate_need())
     from dask_jobqueue import SLURMCluster
 
     directives = list(dask.config.get("jobqueue.slurm.job-extra-directives", None) or [])

@@ -9,6 +9,7 @@ outcomes = predict_cohort(client, PredictorRecipe("nuclei-he"), images, options)
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -54,7 +55,7 @@ def predict_cohort(
         connection = Connection(connection, None, None, "Workers of the given client")
     say = say or (lambda line: None)
     client = connection.client
-    say(f"{connection.description}; dashboard: {client.dashboard_link}")
+    say(f"{connection.description}; {describe_dashboard(client)}")
     job = CohortJob(client, recipe, images, options, connection.threads, say, scratch, scratch_gib)
     try:
         outcomes = job.run(connection.wanted, connection.refill)
@@ -63,3 +64,15 @@ def predict_cohort(
             write_cohort(job.images, job.outcomes, job.workers_of, job.class_names, options)
     say(f"Table of all images: {options.folder / TABLE_NAME}")
     return outcomes
+
+
+def describe_dashboard(client: Client) -> str:
+    """Say where the scheduler's dashboard is, or what it lacks."""
+    try:
+        link = client.dashboard_link
+        client.run_on_scheduler(importlib.metadata.version, "bokeh")
+    except importlib.metadata.PackageNotFoundError:
+        return "no dashboard (pip install bokeh where the scheduler runs)"
+    except Exception:  # it was started without one, or does not tell
+        return "no dashboard"
+    return f"dashboard: {link}" if link else "no dashboard"

@@ -6,12 +6,16 @@ import atexit
 import hashlib
 import os
 import shutil
+import socket
 import tempfile
-from collections.abc import Iterator, Sequence
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 import fsspec
 import psutil
@@ -22,13 +26,30 @@ from cellseg.inference.image_list import InputImage
 _GIB = 1 << 30
 _BLOCK = 8 << 20
 _USER = getattr(os, "getuid", int)()  # Windows has a temporary folder for each user
+_THREADS = 16  # that ask for files at a time
+_TICK_S = 1.0
+_EVERY_S = 15.0  # between signs of life
+
+Given = TypeVar("Given")
+Made = TypeVar("Made")
+Say = Callable[[str], None]
 
 
-def list_remote_images(urls: Sequence[str]) -> list[InputImage]:
+@dataclass(frozen=True)
+class _RemoteFile:
+    """One file elsewhere: its store, its path in it, and its own URL."""
+
+    system: Any
+    path: str
+    url: str
+
+
+def list_remote_images(urls: Sequence[str], say: Say | None = None) -> list[InputImage]:
     """List the images behind URLs; of stores that list files, globs are taken, too.
 
     Args:
         urls: https://..., s3://BUCKET/KEY, or another kind that fsspec knows.
+        say: Called with a line for the user at least every half minute.
 
     Returns:
         The images, each with what changes with its content; their paths are file names only.
@@ -36,9 +57,13 @@ def list_remote_images(urls: Sequence[str]) -> list[InputImage]:
     Raises:
         CellsegError: If one cannot be found, or a package is missing.
     """
-    images = [image for url in urls for image in _list_url(url)]
-    names = [image.name for image in images]
-    repeated = next((name for name in names if names.count(name) > 1), None)
+    say = say or (lambda line: None)
+    lists = _collect(_expand_url, urls, 1, say, "Looking up URLs")
+    files = [file for found in lists for file in found]
+    threads = _THREADS if all(getattr(file.system, "async_impl", False) for file in files) else 1
+    images = _collect(_describe, files, threads, say, "Asking for the size and date of files")
+    counts = Counter(image.name for image in images)
+    repeated = next((name for name, count in counts.items() if count > 1), None)
     if repeated is not None:
         raise CellsegError(
             f"Several URLs would be written as {repeated}; predict them into folders of their own."
@@ -64,15 +89,55 @@ def fetched(image: InputImage, scratch: Path | None, most_gib: float) -> Iterato
     yield replace(image, path=_Scratch.fetch(image, scratch, most_gib))
 
 
-def _list_url(url: str) -> list[InputImage]:
-    """List the images behind one URL."""
-    try:
+def _collect(
+    work: Callable[[Given], Made], items: Sequence[Given], threads: int, say: Say, doing: str
+) -> list[Made]:
+    """Do something for each of many items, some of them at a time, with signs of life."""
+    made: list[Made] = []
+    due = time.monotonic() + _EVERY_S
+    with ThreadPoolExecutor(threads) as pool:
+        futures = deque(pool.submit(work, item) for item in items)
+        try:
+            while futures:
+                if wait([futures[0]], timeout=_TICK_S).done:
+                    made.append(futures.popleft().result())
+                if time.monotonic() >= due:
+                    due += _EVERY_S
+                    say(f"{doing}: {len(made):,} of {len(items):,} done.")
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)  # after an error, or Ctrl-C
+    return made
+
+
+def _expand_url(url: str) -> list[_RemoteFile]:
+    """List the files behind one URL."""
+    with _explained(url):
         system, path = fsspec.url_to_fs(url)
         has_glob = any(mark in path for mark in "*?[") and not url.lower().startswith("http")
-        paths = sorted(system.glob(path)) if has_glob else [path]
+        if not has_glob:
+            return [_RemoteFile(system, path, url)]
+        paths = sorted(system.glob(path))
         if not paths:
             raise CellsegError(f"{url} matches no file; check it.")
-        return [_describe(system, found, url, has_glob) for found in paths]
+        store = url.partition("://")[0]
+        return [_RemoteFile(system, path, f"{store}://{path}") for path in paths]
+
+
+def _describe(file: _RemoteFile) -> InputImage:
+    """Describe one file of a store."""
+    with _explained(file.url):
+        info = file.system.info(file.path)
+    marks = {key: info.get(key) for key in ("size", "ETag", "LastModified", "mtime", "etag")}
+    version = hashlib.sha256(repr(sorted(marks.items())).encode()).hexdigest()
+    name = PurePosixPath(file.url.partition("?")[0]).name
+    return InputImage(Path(name), PurePosixPath(name).stem, file.url, version)
+
+
+@contextmanager
+def _explained(url: str) -> Iterator[None]:
+    """Turn what a store raises into a sentence."""
+    try:
+        yield
     except ImportError as error:
         raise CellsegError(
             f"{url} needs a package that is not installed ({error}); install the extra: pip "
@@ -82,16 +147,6 @@ def _list_url(url: str) -> list[InputImage]:
         raise
     except Exception as error:  # every store has errors of its own
         raise CellsegError(f"{url} cannot be read ({_shorten(error)}); check it.") from error
-
-
-def _describe(system: Any, path: str, url: str, has_glob: bool) -> InputImage:
-    """Describe one file of a store."""
-    info = system.info(path)
-    marks = {key: info.get(key) for key in ("size", "ETag", "LastModified", "mtime", "etag")}
-    version = hashlib.sha256(repr(sorted(marks.items())).encode()).hexdigest()
-    full = f"{url.partition('://')[0]}://{path}" if has_glob else url
-    name = PurePosixPath(full.partition("?")[0]).name
-    return InputImage(Path(name), PurePosixPath(name).stem, full, version)
 
 
 class _Scratch:
@@ -130,16 +185,20 @@ class _Scratch:
 
     @classmethod
     def _make_folder(cls, scratch: Path | None) -> None:
-        """Make the folder, and remove those of processes that are gone."""
+        """Make the folder, and remove those of processes of this machine that are gone."""
         if cls.folder is not None and cls.folder.is_dir():
             return
         root = scratch or Path(tempfile.gettempdir()) / f"cellseg-scratch-{_USER}"
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        host = socket.gethostname()  # the folder may be on a disk that machines share
         for other in root.iterdir():
-            if other.name.isdigit() and not psutil.pid_exists(int(other.name)):
+            owner, _, number = other.name.rpartition("-")
+            is_own = owner == host and number.isdigit()
+            if is_own and not psutil.pid_exists(int(number)):
                 shutil.rmtree(other, ignore_errors=True)
-        cls.folder = root / str(os.getpid())
-        cls.folder.mkdir(exist_ok=True)
+        cls.folder = root / f"{host}-{os.getpid()}"
+        shutil.rmtree(cls.folder, ignore_errors=True)  # of an earlier process of this number
+        cls.folder.mkdir()
         atexit.register(shutil.rmtree, cls.folder, ignore_errors=True)
 
 

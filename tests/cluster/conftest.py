@@ -1,6 +1,7 @@
 """Images, a model that sees perfectly, and two real workers on this machine."""
 
 import hashlib
+import importlib.util
 import os
 import subprocess
 import sys
@@ -11,11 +12,13 @@ import pytest
 import tifffile
 import torch
 
+from cellseg.formats.outputs import FORMATS as OUTPUT_FORMATS
 from tests.cluster.fault_oracle import KILLING
 from tests.inference.oracle import draw_label_map, oracle_config, paint_label_map
 
 ROOT = Path(__file__).resolve().parents[2]
-FORMATS = ("labels", "geojson", "coco", "csv")
+HAS_PYARROW = importlib.util.find_spec("pyarrow") is not None
+FORMATS = tuple(name for name in OUTPUT_FORMATS if HAS_PYARROW or name != "parquet")
 TILED = ("--tile", 320, "--overlap", 64, "--scale", 1, "--batch-size", 1)
 
 

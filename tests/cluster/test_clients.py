@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 pytest.importorskip("distributed", reason="the extra cluster is not installed")
 
 from cellseg.cluster import clients
-from cellseg.cluster.clients import TLSFiles, connect
+from cellseg.cluster.clients import SlurmOptions, TLSFiles, connect, start_slurm
 from cellseg.errors import CellsegError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -106,3 +107,23 @@ def test_tls_scheduler_when_certificates_are_given_then_it_answers_and_not_witho
             connect(address.replace("tls://", "tcp://")),
         ):
             pass
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"gpus": 4}, r"--gpus-per-job 4: .* one GPU; give --gpus-per-job 1 --jobs 12\."),
+        ({"memory": "1GB"}, r"memory of a job \(0\.9 GiB\) .* give --memory-per-job (\d+)GB\."),
+        ({"memory": "much"}, "--memory-per-job much is not an amount of memory; write it as 16GB"),
+    ],
+)
+def test_slurm_when_a_job_does_not_fit_a_worker_then_no_job_is_asked_for(flags, message) -> None:
+    pytest.importorskip("dask_jobqueue", reason="the extra cluster is not installed")
+    with (
+        pytest.raises(CellsegError, match=message) as caught,
+        start_slurm(SlurmOptions("debug", 3, **flags)),
+    ):
+        pass
+    advised = re.search(r"per-job (\d+)GB", str(caught.value))
+    if advised:
+        SlurmOptions("debug", 3, memory=f"{advised[1]}GB").check(clients.estimate_need())

@@ -1,13 +1,15 @@
 """The whole way on two real workers, against one process."""
 
 import csv
+import importlib.metadata
+import importlib.util
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("distributed", reason="the extra cluster is not installed")
 
-from cellseg.cluster.cohort import predict_cohort
+from cellseg.cluster.cohort import describe_dashboard, predict_cohort
 from cellseg.inference.image_list import find_input_images
 from cellseg.inference.output_folder import OutputOptions
 from cellseg.inference.predictor_recipe import PredictorRecipe
@@ -63,3 +65,42 @@ def test_cohort_when_a_client_of_the_users_is_given_then_it_serves(
     (outcome,) = predict_cohort(connection.client, make_recipe(setting), images, options)
     assert outcome.error is None
     assert (tmp_path / "small1.labels.tif").is_file()
+
+
+class FakeClient:
+    """A client of a scheduler with or without a dashboard."""
+
+    def __init__(self, link: str | None, has_bokeh: bool) -> None:
+        self.services = {} if link is None else {"dashboard": link}
+        self.has_bokeh = has_bokeh
+
+    @property
+    def dashboard_link(self) -> str:
+        return self.services["dashboard"]
+
+    def run_on_scheduler(self, ask: object, name: str) -> str:
+        if not self.has_bokeh:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return "3.9"
+
+
+@pytest.mark.parametrize(
+    ("link", "has_bokeh", "said"),
+    [
+        ("http://a:8787/status", True, "dashboard: http://a:8787/status"),
+        (
+            "http://a:8787/status",
+            False,
+            "no dashboard (pip install bokeh where the scheduler runs)",
+        ),
+        (None, True, "no dashboard"),
+    ],
+)
+def test_dashboard_when_it_cannot_work_then_no_address_is_given(link, has_bokeh, said) -> None:
+    assert describe_dashboard(FakeClient(link, has_bokeh)) == said
+
+
+def test_dashboard_when_asked_of_a_real_scheduler_then_bokeh_decides(connection) -> None:
+    has_bokeh = importlib.util.find_spec("bokeh") is not None
+    said = describe_dashboard(connection.client)
+    assert said.startswith("dashboard: http" if has_bokeh else "no dashboard (pip install bokeh")

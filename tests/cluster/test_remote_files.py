@@ -3,6 +3,7 @@
 import functools
 import http.server
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -124,16 +125,41 @@ def test_urls_when_names_are_equal_then_they_are_refused(http_url, folder) -> No
         list_remote_images([f"{http_url}/a.tif", f"{http_url}/deep/a.tif"])
 
 
-def test_scratch_when_a_process_is_gone_then_its_copies_are_removed(http_url, tmp_path) -> None:
+def test_scratch_when_a_process_of_this_machine_is_gone_then_its_copies_are_removed(
+    http_url, tmp_path
+) -> None:
     from cellseg.cluster.remote_files import _Scratch
 
     drop_copy()
     _Scratch.folder = None
-    left = tmp_path / "99999999"
-    left.mkdir()
-    (left / "old.tif").touch()
+    host = socket.gethostname()
+    own, elsewhere = (tmp_path / f"{name}-99999999" for name in (host, f"{host}-2"))
+    same_number = tmp_path / f"{host}-{os.getpid()}"  # of a process before this one
+    for left in (own, elsewhere, same_number):
+        left.mkdir()
+        (left / "old.tif").touch()
     (image,) = list_remote_images([f"{http_url}/a.tif"])
     read_through(image, tmp_path)
-    assert not left.exists()
-    assert (tmp_path / str(os.getpid()) / "a.tif").is_file()
+    assert not own.exists()
+    assert (elsewhere / "old.tif").is_file()  # perhaps its process lives there
+    assert [path.name for path in same_number.iterdir()] == ["a.tif"]
     drop_copy()
+
+
+def test_urls_when_there_are_many_then_some_are_asked_for_at_a_time_with_signs_of_life(
+    http_url, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together = threading.Barrier(2, timeout=60)  # a request waits for another one
+    answer = http.server.SimpleHTTPRequestHandler.do_HEAD
+
+    def do_head(handler: http.server.SimpleHTTPRequestHandler) -> None:
+        together.wait()
+        answer(handler)
+
+    monkeypatch.setattr(http.server.SimpleHTTPRequestHandler, "do_HEAD", do_head)
+    monkeypatch.setattr("cellseg.cluster.remote_files._EVERY_S", 0.0)
+    lines: list[str] = []
+    images = list_remote_images([f"{http_url}/{name}" for name in CONTENT], lines.append)
+    assert [image.name for image in images] == ["a", "b"]
+    assert "Looking up URLs: 2 of 2 done." in lines
+    assert "Asking for the size and date of files: 2 of 2 done." in lines

@@ -158,7 +158,7 @@ def find_images(args: argparse.Namespace) -> list[InputImage]:
 
     others = [item for item in args.inputs if item not in urls]
     here = find_input_images(others, out=args.out) if others else []
-    return [*here, *list_remote_images(urls)]
+    return [*here, *list_remote_images(urls, say_aloud)]
 
 
 def predict_here(
