@@ -122,7 +122,7 @@ class CellDataset(BaseDetDataset):
         self.num_workers, self.cache = num_workers, cache
         kwargs.setdefault("data_prefix", {})
         steps = kwargs.get("pipeline", ())
-        self._resizes = [step for step in steps if _is_plain_resize(step)]
+        self._resizes = [step for step in steps if _changes_size(step)]
         super().__init__(data_root=str(roots[0]) if roots else "", metainfo=metainfo, **kwargs)
 
     @classmethod
@@ -365,10 +365,10 @@ def _read_missing_facts(
     return join_folder_facts(roots, [name for name, value in given.items() if value is not None])
 
 
-def _is_plain_resize(step: Any) -> bool:
-    """Return whether a step of a pipeline may resize an image to nothing."""
+def _changes_size(step: Any) -> bool:
+    """Return whether a step of a pipeline resizes or crops by pixels."""
     name = str(step.get("type")).rpartition(".")[2] if isinstance(step, Mapping) else ""
-    return name in ("Resize", "RandomResize")
+    return name in ("RandomCrop", "Resize", "RandomResize")
 
 
 def _add_classes(metainfo: Mapping[str, Any] | None, facts: FolderFacts) -> dict[str, Any] | None:
