@@ -132,9 +132,9 @@ def draw_curve(curve: list[Row], path: Path) -> None:
 
 
 PROFILE_TEXT = """Processor time of one thread, medians. In parentheses, the floor: the FLOPs of
-convolutions and matrix products (two per multiplication and addition) at the higher of two rates that were measured
-on this CPU. Depthwise convolutions, of which EfficientNet-Lite has many, wait for memory and cannot
-reach it."""
+convolutions and matrix products (two per multiplication and addition) at the higher of two rates
+that were measured on this CPU. Depthwise convolutions, of which EfficientNet-Lite has many, wait
+for memory and cannot reach it."""
 
 TEXT = """Prediction of {image} ({megapixels} Mpx) on a CPU: array in, cells out, minimum score 0.5.
 "Network" is the sum of three parts, each timed alone on the inputs that it had in that prediction:
