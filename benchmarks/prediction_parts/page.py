@@ -115,7 +115,7 @@ def write_profile(profile: Row | None) -> str:
     gflops = {name: spread([rate[name] / 1e9 for rate in rates]) for name in rates[0]}
     said = " and ".join(f"{values} in a {name}" for name, values in gflops.items())
     head = ["seconds (floor)", *profile["models"]]
-    return f"{write_table(head, rows)}\n\nGFLOP a second: {said}."
+    return f"{PROFILE_TEXT}\n\n{write_table(head, rows)}\n\nGFLOP a second: {said}."
 
 
 def draw_curve(curve: list[Row], path: Path) -> None:
@@ -130,6 +130,11 @@ def draw_curve(curve: list[Row], path: Path) -> None:
     figure.savefig(path, dpi=150)
     plt.close(figure)
 
+
+PROFILE_TEXT = """Processor time of one thread, medians. In parentheses, the floor: the FLOPs of
+convolutions and matrix products (two per multiplication and addition) at the higher of two rates
+that were measured on this CPU. Depthwise convolutions, of which EfficientNet-Lite has many, wait
+for memory and cannot reach it."""
 
 TEXT = """Prediction of {image} ({megapixels} Mpx) on a CPU: array in, cells out, minimum score 0.5.
 "Network" is the sum of three parts, each timed alone on the inputs that it had in that prediction:
@@ -160,11 +165,6 @@ The cells of the earlier commit and of this one are paired, each with one other 
 {agreement}
 
 ## Where the time goes
-
-Processor time of one thread, medians. In parentheses, the floor: the FLOPs of convolutions and
-matrix products (two per multiplication and addition) at the higher of two rates that were measured
-on this CPU. Depthwise convolutions, of which EfficientNet-Lite has many, wait for memory and cannot
-reach it.
 
 {profile}
 """
