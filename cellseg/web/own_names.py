@@ -25,7 +25,7 @@ class OwnNames:
 
     Attributes:
         names: Names in lower case, without port.
-        takes_addresses: Whether any IP address will do: no other web site can make one lead here.
+        takes_addresses: Whether any IP address will do; no one else can make one lead here.
     """
 
     names: frozenset[str]
