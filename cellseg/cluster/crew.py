@@ -81,9 +81,9 @@ class Crew:
             while not wait([answer], timeout=TICK_S).done:  # a worker may take minutes to import
                 self._progress.tell_checking()
         facts: dict[str, WorkerFacts | BaseException] = answer.result()
-        refusals, fitting = {}, []
+        refusals, fitting, there = {}, [], self._list()
         for address, fact in sorted(facts.items()):
-            if isinstance(fact, OSError):  # it is gone
+            if isinstance(fact, OSError) and address not in there:  # it is gone
                 continue
             if isinstance(fact, BaseException):
                 refusals[address] = (
