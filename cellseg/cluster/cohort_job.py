@@ -9,26 +9,18 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from distributed import Client, Future, KilledWorker
 
-from cellseg.cluster.orders import (
-    LargeImage,
-    Unit,
-    UnitResult,
-    WorkerFacts,
-    WorkOrder,
-    list_versions,
-    sum_up,
-)
+from cellseg.cluster.crew import TICK_S, Crew
+from cellseg.cluster.orders import LargeImage, Unit, UnitResult, WorkOrder, list_versions, sum_up
 from cellseg.cluster.parts import Range, cut_rest
 from cellseg.cluster.progress import CohortProgress, Say
 from cellseg.cluster.unit_sizes import UnitSizes
-from cellseg.cluster.worker import check_worker, do_unit
+from cellseg.cluster.worker import do_unit, is_readable
 from cellseg.errors import CellsegError
 from cellseg.fileio import write_atomically
 from cellseg.inference.image_list import InputImage
@@ -37,10 +29,9 @@ from cellseg.inference.jobs import check_images
 from cellseg.inference.output_folder import OutputOptions
 from cellseg.inference.predictor_recipe import PredictorRecipe
 
-_TICK_S = 1.0
-_MOMENT_S = 30.0  # that further workers get once one is there; later ones are checked as they come
 _REFILL_S = 20.0  # between requests for workers in place of lost ones
 _PATIENCE_S = 60.0  # for a scheduler that no longer answers
+_MOST_TRIES = 3  # of a unit that workers cannot even begin
 
 
 @dataclass
@@ -104,6 +95,7 @@ class CohortJob:
         self.outcomes: dict[int, ImageOutcome] = {}
         self.workers_of: dict[str, str] = {}
         self.progress = CohortProgress(len(self.images), say or (lambda line: None))
+        self.crew = Crew(client, self.order, self.progress)
         self._places = {image.name: place for place, image in enumerate(self.images)}
         self._sizes = UnitSizes()
         self._open: dict[str, _OpenImage] = {}
@@ -124,7 +116,7 @@ class CohortJob:
             One outcome per image, in their order.
 
         Raises:
-            CellsegError: If a worker does not fit, the scheduler is gone, an output would replace
+            CellsegError: If no worker fits, the scheduler is gone, an output would replace
                 an image or the outputs of another one, or another run writes into the folder.
         """
         folder = self.work.folder
@@ -135,9 +127,10 @@ class CohortJob:
                 self.progress.add_image(outcome)
             write_atomically(self.order.token_path, self.order.token)
             if open_ones:
-                self._wait_for_workers(wanted)
-                self._check_workers()
-                self._work_through(deque(open_ones), wanted, refill)
+                self.crew.expect(wanted, [self.images[place] for place in open_ones])
+                self.crew.wait()
+                self.crew.check()
+                self._work_through(deque(open_ones), refill)
             if "coco" in self.order.options.formats:
                 folder.join_coco(self.images)
             with contextlib.suppress(OSError):
@@ -150,52 +143,13 @@ class CohortJob:
 
     def run_units(self) -> None:
         """Work through all images without their folder: for benchmarks, whose units write none."""
-        self._work_through(deque(range(len(self.images))), None, None)
+        self._work_through(deque(range(len(self.images))), None)
 
-    def _wait_for_workers(self, wanted: int | None) -> None:
-        """Wait until a worker is there, and a moment for the others, with a sign of life."""
-        moment = _MOMENT_S
-        while (found := self._count_workers()) < (wanted or 1) and moment > 0:
-            moment -= _TICK_S if found else 0
-            self.progress.tell_waiting(found, wanted)
-            with contextlib.suppress(TimeoutError):
-                self.client.wait_for_workers(wanted or 1, timeout=_TICK_S)
-
-    def _check_workers(self) -> None:
-        """Ask every worker whether it fits.
-
-        Raises:
-            CellsegError: If one does not, by name.
-        """
-        with ThreadPoolExecutor(1) as asking:
-            answer = asking.submit(self.client.run, check_worker, self.order, on_error="return")
-            while not wait([answer], timeout=_TICK_S).done:  # a worker may take minutes to import
-                self.progress.tell_checking()
-        facts: dict[str, WorkerFacts] = answer.result()
-        for address, fact in sorted(facts.items()):
-            if isinstance(fact, BaseException):
-                raise CellsegError(
-                    f"The worker at {address} cannot run cellseg ({fact}); install the same "
-                    "version there."
-                )
-            if fact.refusal:
-                raise CellsegError(fact.refusal)
-        self.progress.tell_workers(list(facts.values()))
-
-    def _count_workers(self) -> int:
-        """Count the workers that are there now; 0 where the scheduler does not answer."""
-        try:
-            return len(self.client.nthreads())
-        except (OSError, TimeoutError, ValueError):
-            return 0
-
-    def _work_through(
-        self, waiting: deque[int], wanted: int | None, refill: Callable[[], object] | None
-    ) -> None:
+    def _work_through(self, waiting: deque[int], refill: Callable[[], object] | None) -> None:
         """Keep every worker busy until all is done."""
         silent, refilled = 0.0, time.monotonic()
         while waiting or self._ready or self._running:
-            workers = self._count_workers()
+            workers = self.crew.count()
             for unit in self._next_units(waiting, workers - len(self._running), workers):
                 future = self.client.submit(
                     self.do_unit,
@@ -207,18 +161,19 @@ class CohortJob:
                 self._running[future] = unit
                 future.add_done_callback(self._done.put)
             try:
-                future = self._done.get(timeout=_TICK_S)
+                future = self._done.get(timeout=TICK_S)
                 silent = 0.0
                 self._take(future)
             except queue.Empty:
                 is_lost = self.client.status != "running"
-                silent = silent + _TICK_S if is_lost else 0.0
+                silent = silent + TICK_S if is_lost else 0.0
                 if silent > _PATIENCE_S:
                     raise _scheduler_gone() from None
-            if refill and workers < (wanted or 0) and time.monotonic() > refilled + _REFILL_S:
+            is_short = workers < (self.crew.wanted or 0)
+            if refill and is_short and time.monotonic() > refilled + _REFILL_S:
                 refilled = time.monotonic()
                 refill()
-            self.progress.tick(workers, wanted)
+            self.progress.tick(workers, self.crew.wanted)
 
     def _next_units(self, waiting: deque[int], free: int, workers: int) -> Iterator[Unit]:
         """Give units to workers that are free: parts first, so that few images are open."""
@@ -247,18 +202,23 @@ class CohortJob:
             raise _scheduler_gone()
 
     def _take_error(self, unit: Unit, error: Any) -> None:
-        """List a unit that killed its workers as failed."""
+        """List a unit that killed its workers as failed; give others to another worker."""
         if isinstance(error, KilledWorker):
             error = CellsegError(
                 f"{unit.image.path}: three workers or more died while working on it; is it larger "
                 "than their memory? The workers' logs say more."
             )
+        elif unit.tries < _MOST_TRIES:  # such as a worker without cellseg that joined late
+            self._ready.appendleft(replace(unit, tries=unit.tries + 1))
+            self.crew.check()
+            return
         self._end_image(unit, fail(unit.image, error), "")
 
     def _take_result(self, unit: Unit, result: UnitResult) -> None:
         """Go on with what a unit found."""
         if result.refusal is not None:
-            raise CellsegError(result.refusal)
+            self._take_refusal(unit, result)
+            return
         if result.batches and unit.kind != "merge":
             self._sizes.add(result.batches, result.seconds)
         opened = self._open.get(unit.image.name)
@@ -275,12 +235,22 @@ class CohortJob:
             self.progress.add_batches(opened.image, unit.part[1] - unit.part[0])
             self._merge_if_complete(opened)
 
+    def _take_refusal(self, unit: Unit, result: UnitResult) -> None:
+        """Give a unit to another worker; an image that cannot be read here, either, has failed."""
+        assert result.refusal is not None
+        if not is_readable(unit.image):
+            error = CellsegError(f"{unit.image.path} does not exist, or cannot be read; check it.")
+            self._end_image(unit, fail(unit.image, error), result.worker)
+            return
+        self._ready.appendleft(unit)
+        self.crew.leave_out({result.address: result.refusal})
+
     def _open_large(self, unit: Unit, result: UnitResult) -> None:
         """Cut a large image into parts, those left out that an earlier run finished."""
         large = result.large
         assert large is not None
         opened = _OpenImage(unit.image, large, parts=list(large.done), seconds=result.seconds)
-        most = self._sizes.most_batches_of_part(large.num_batches, self._count_workers())
+        most = self._sizes.most_batches_of_part(large.num_batches, self.crew.count())
         parts = cut_rest(large.num_batches, large.done, most)
         opened.waiting = len(parts)
         self._open[unit.image.name] = opened

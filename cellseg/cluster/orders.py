@@ -79,6 +79,7 @@ class Unit:
         choice: The image's scale, where it is chosen already.
         part: Of "part": which batches.
         parts: Of "merge": all parts of the image.
+        tries: How many workers could not even begin it.
     """
 
     kind: str
@@ -87,6 +88,7 @@ class Unit:
     choice: ScaleChoice | None = None
     part: Range = (0, 0)
     parts: tuple[Range, ...] = ()
+    tries: int = 0
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,7 @@ class UnitResult:
         outcome: What became of the image, where the unit ends it.
         large: The plan of an image that is to be done in parts.
         refusal: Why this worker cannot be used; None where it can.
+        address: The address of a worker that refuses.
     """
 
     worker: str
@@ -125,6 +128,7 @@ class UnitResult:
     outcome: ImageOutcome | None = None
     large: LargeImage | None = None
     refusal: str | None = None
+    address: str = ""
 
 
 @dataclass(frozen=True)

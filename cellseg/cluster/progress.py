@@ -66,6 +66,10 @@ class CohortProgress:
         if self._is_time():
             self._say(f"Workers are loading PyTorch, {self._elapsed()} so far.")
 
+    def tell_refusal(self, reason: str) -> None:
+        """Say that a worker does not fit, and that the others go on."""
+        self._say(f"{reason} This worker is left out.")
+
     def tell_workers(self, facts: Sequence[WorkerFacts]) -> None:
         """Say which workers there are at the start."""
         kinds = sorted({f"{count_of(fact.threads, 'thread')} on {fact.device}" for fact in facts})

@@ -8,6 +8,7 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -64,18 +65,28 @@ def do_unit(order: WorkOrder, unit: Unit) -> UnitResult:
             if result.outcome is not None:
                 drop_copy()
         except RefusalError as error:
-            return UnitResult(name_worker(), refusal=str(error))
+            return UnitResult(name_worker(), refusal=str(error), address=get_worker().address)
         except Exception as error:
             result = UnitResult(name_worker(), outcome=fail(unit.image, _explain(unit, error)))
         result.seconds = time.perf_counter() - begin
         return result
 
 
-def check_worker(order: WorkOrder, dask_worker: Worker | None = None) -> WorkerFacts:
-    """Check that this worker fits the run, before it gets a unit; Dask says which one it is."""
+def check_worker(
+    order: WorkOrder, samples: Sequence[Path] = (), dask_worker: Worker | None = None
+) -> WorkerFacts:
+    """Check that this worker fits the run, before it gets a unit.
+
+    Args:
+        order: What is alike for all units of the run.
+        samples: Images that it must be able to read.
+        dask_worker: Given by Dask: the worker.
+    """
     name = name_worker(dask_worker)
     try:
         _check(order, name)
+        for path in samples:
+            _require_readable(path)
     except RefusalError as error:
         return WorkerFacts(name, refusal=str(error))
     device = order.recipe.device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -105,8 +116,7 @@ def open_parts(order: WorkOrder, work: ImageWork, image: InputImage) -> PartStor
 
 def _do(order: WorkOrder, work: ImageWork, unit: Unit) -> UnitResult:
     """Do one unit with the model at hand."""
-    if not unit.image.path.exists():
-        raise CellsegError(f"{_name_host()} cannot read {unit.image.path}: is it on a shared disk?")
+    _require_readable(unit.image.path)
     if unit.kind == "image":
         return _do_image(order, work, unit)
     store = open_parts(order, work, unit.image)
@@ -169,11 +179,10 @@ def _load_work(order: WorkOrder) -> ImageWork:
 
 def _check(order: WorkOrder, name: str) -> None:
     """Raise RefusalError where versions differ, or files cannot be seen."""
-    host = _name_host()
     try:
         os.chdir(order.cwd)  # paths are as the user gave them, so that records are alike
     except OSError as error:
-        raise RefusalError(f"{host} cannot read {order.cwd}: is it on a shared disk?") from error
+        raise _refuse(order.cwd) from error
     for package, version in list_versions().items():
         if order.versions.get(package) != version:
             raise RefusalError(
@@ -185,12 +194,29 @@ def _check(order: WorkOrder, name: str) -> None:
     except OSError:
         seen = ""
     if seen != order.token:
-        raise RefusalError(f"{host} cannot read {order.options.folder}: is it on a shared disk?")
+        raise _refuse(order.options.folder)
     for path in _list_model_files(order):
         if not Path(path).expanduser().exists():
-            raise RefusalError(f"{host} cannot read {path}: is it on a shared disk?")
+            raise _refuse(path)
     if not os.access(order.options.folder, os.W_OK):
+        host = _name_host()
         raise RefusalError(f"{host} cannot write to {order.options.folder}; give it permission.")
+
+
+def is_readable(image: InputImage) -> bool:
+    """Return whether this process may read an image; one elsewhere is copied when it is needed."""
+    return image.url is not None or os.access(image.path, os.R_OK)
+
+
+def _require_readable(path: Path) -> None:
+    """Raise RefusalError where an image cannot be read here."""
+    if not os.access(path, os.R_OK):
+        raise _refuse(path)
+
+
+def _refuse(path: str | Path) -> RefusalError:
+    """Say that this machine cannot read a path."""
+    return RefusalError(f"{_name_host()} cannot read {path}: is it on a shared disk?")
 
 
 def _list_model_files(order: WorkOrder) -> list[str]:

@@ -25,8 +25,8 @@ def test_job_when_the_scheduler_is_gone_then_one_sentence_and_the_folder_is_free
     monkeypatch.setattr("cellseg.cluster.cohort_job._PATIENCE_S", 0.5)
     images = find_input_images([setting.images / "small0.tif"])
     job = CohortJob(DeadClient(), make_recipe(setting), images, OutputOptions(tmp_path, ("csv",)))
-    monkeypatch.setattr(job, "_wait_for_workers", lambda wanted: None)
-    monkeypatch.setattr(job, "_check_workers", lambda: None)
+    monkeypatch.setattr(job.crew, "wait", lambda: None)
+    monkeypatch.setattr(job.crew, "check", lambda: None)
     with pytest.raises(CellsegError, match="The scheduler is gone. Finished units are kept"):
         job.run()
     assert not job.order.token_path.exists()

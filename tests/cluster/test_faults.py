@@ -2,8 +2,10 @@
 
 import csv
 import os
+import re
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +25,7 @@ from cellseg.inference.output_folder import OutputOptions
 
 from .conftest import FORMATS, TILED, Setting, digests, list_parts, make_env, paint_killer
 from .fault_oracle import DELAY_NAME, SEEN_NAME
+from .outside import Outside, wait_for
 from .test_cohort import make_recipe
 
 
@@ -41,17 +44,6 @@ def fresh(seen: Path) -> Iterator[object]:
     """Two workers that may be killed."""
     with start_local(2) as connection:
         yield connection
-
-
-def wait_for(what: Callable[[], object], seconds: float = 480) -> object:
-    """Wait until something is true."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        found = what()
-        if found:
-            return found
-        time.sleep(0.05)
-    raise TimeoutError
 
 
 def read_rows(folder: Path) -> dict[str, dict[str, str]]:
@@ -115,9 +107,23 @@ def test_client_when_it_is_killed_then_workers_end_and_the_command_goes_on_from_
     assert kept
     gone, alive = psutil.wait_procs(family, timeout=120)
     assert alive == []
-    for path in seen.iterdir():
-        path.unlink()
+    go_on(setting, out, flags)
+    assert digests(out) == alone
+
+
+@pytest.fixture
+def outside(seen: Path, tmp_path: Path) -> Iterator[Outside]:
+    """A scheduler that no client has started, and its workers."""
+    outside = Outside(tmp_path)
+    outside.start()
+    yield outside
+    outside.stop()
+
+
+def go_on(setting: Setting, out: Path, flags: tuple[object, ...]) -> None:
+    """Run the same command again; fail unless it keeps what is finished."""
     stamps = {path: path.stat().st_mtime_ns for path in list_parts(out)}
+    assert stamps
     again = subprocess.Popen(
         setting.command(out, *flags), env=make_env(), stdout=subprocess.PIPE, text=True
     )
@@ -128,6 +134,45 @@ def test_client_when_it_is_killed_then_workers_end_and_the_command_goes_on_from_
         time.sleep(0.05)
     assert again.returncode == 0, again.stdout.read()
     assert changed == []  # what was finished has not been done again
+
+
+@pytest.mark.slow
+def test_scheduler_when_it_is_killed_then_one_sentence_and_the_command_goes_on_from_units(
+    setting: Setting, alone: dict[str, str], outside: Outside, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    flags = (*TILED, "--format", *FORMATS, "--dask", outside.file)
+    client = subprocess.Popen(
+        setting.command(out, *flags), env=make_env(), stderr=subprocess.PIPE, text=True
+    )
+    wait_for(lambda: list_parts(out))
+    outside.kill_scheduler()
+    _, said = client.communicate(timeout=180)
+    assert client.returncode == 1
+    assert "The scheduler is gone. Finished units are kept; start it and run the same" in said
+    assert "Traceback" not in said
+    outside.start()
+    go_on(setting, out, flags)
+    assert digests(out) == alone
+
+
+@pytest.mark.slow
+def test_client_when_it_is_killed_then_workers_of_another_scheduler_finish_their_units_only(
+    setting: Setting, alone: dict[str, str], outside: Outside, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    flags = (*TILED, "--format", *FORMATS, "--dask", outside.file)
+    client = subprocess.Popen(
+        setting.command(out, *flags), env=make_env(), stderr=subprocess.DEVNULL
+    )
+    wait_for(lambda: list_parts(out))
+    client.kill()
+    client.wait()
+    before = len(list_parts(out))
+    wait_for(lambda: len(list_parts(out)) > before, 60)
+    time.sleep(5)  # longer than a unit
+    assert len(list_parts(out)) <= before + 2
+    go_on(setting, out, flags)
     assert digests(out) == alone
 
 
@@ -165,21 +210,85 @@ def test_folder_when_two_runs_write_into_it_then_the_second_is_refused(
         first.work.folder.release()
 
 
-def test_worker_when_it_cannot_see_an_image_then_that_image_names_it(
-    setting: Setting, connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    hidden = tmp_path / "hidden.tif"
-    hidden.write_bytes((setting.images / "small0.tif").read_bytes())
-    images = find_input_images([hidden, setting.images / "small1.tif"])
-    options = OutputOptions(tmp_path / "out", ("labels",))
-    job = CohortJob(connection.client, make_recipe(setting), images, options)
-    monkeypatch.setattr(
-        job, "_check_workers", lambda check=job._check_workers: (check(), hidden.unlink())
+def hide_others(kept: str) -> None:
+    """Let this process read one image only, as on a node without the shared disk."""
+    can = os.access
+    os.access = lambda path, mode: (
+        can(path, mode) and not (Path(path).suffix == ".tif" and Path(path) != Path(kept))
     )
-    bad, good = job.run(2)
-    assert "cannot read" in bad.error
-    assert f"{hidden}: is it on a shared disk?" in bad.error
+
+
+def test_image_when_it_is_nowhere_then_it_is_listed_and_no_worker_is_blamed(
+    setting: Setting, connection, tmp_path: Path
+) -> None:
+    images = find_input_images([tmp_path / "gone.tif", setting.images / "small1.tif"])
+    options = OutputOptions(tmp_path / "out", ("labels",))
+    lines: list[str] = []
+    bad, good = predict_cohort(connection, make_recipe(setting), images, options, lines.append)
+    assert bad.error == f"{tmp_path / 'gone.tif'} does not exist, or cannot be read; check it."
     assert good.error is None
+    assert not any("left out" in line for line in lines)
+
+
+@pytest.mark.slow
+def test_worker_when_it_cannot_see_images_then_it_is_left_out_by_name_and_others_do_them(
+    setting: Setting, fresh, tmp_path: Path
+) -> None:
+    paths = sorted(setting.images.glob("small*.tif"))
+    images = find_input_images(paths)
+    fresh.client.wait_for_workers(2, timeout=300)
+    blind, seeing = sorted(fresh.client.run(lambda dask_worker: dask_worker.name).items())
+    fresh.client.run(hide_others, str(paths[0]), workers=[blind[0]])
+    lines: list[str] = []
+    options = OutputOptions(tmp_path / "out", ("labels",))
+    outcomes = predict_cohort(fresh, make_recipe(setting), images, options, lines.append)
+    assert [outcome.error for outcome in outcomes] == [None] * 4
+    (line,) = (line for line in lines if line.endswith("This worker is left out."))
+    assert re.search(r"cannot read .*small[123].tif: is it on a shared disk\?", line)
+    rows = read_rows(tmp_path / "out")
+    assert {rows[path.stem]["worker"].partition("/")[2] for path in paths[1:]} == {seeing[1]}
+
+    fresh.client.run(hide_others, "", workers=[seeing[0]])
+    wait_for(lambda: len(fresh.client.nthreads()) == 1)
+    options = OutputOptions(tmp_path / "again", ("labels",))
+    with pytest.raises(CellsegError, match=r"cannot read .*small0.tif: is it on a shared disk\?$"):
+        CohortJob(fresh.client, make_recipe(setting), images, options).run(1)
+
+
+@pytest.mark.slow
+def test_worker_when_it_joins_late_without_cellseg_then_its_units_are_done_by_others(
+    setting: Setting, fresh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty = tmp_path / "empty" / "cellseg"
+    empty.mkdir(parents=True)
+    (empty / "__init__.py").write_text("raise ImportError('nothing here')")
+    address = fresh.client.scheduler.address
+    command = [sys.executable, "-m", "dask", "worker", address, "--nthreads", "1", "--no-nanny"]
+    late: list[subprocess.Popen] = []
+
+    def join(check: Callable[[], None]) -> None:
+        check()
+        env = make_env({"PYTHONPATH": str(empty.parent)})
+        late.append(subprocess.Popen(command, env=env, cwd=tmp_path, stderr=subprocess.DEVNULL))
+        fresh.client.wait_for_workers(3, timeout=300)
+
+    fresh.client.wait_for_workers(2, timeout=300)
+    images = find_input_images([setting.images / f"small{number}.tif" for number in range(4)])
+    options = OutputOptions(tmp_path / "out", ("labels",))
+    lines: list[str] = []
+    job = CohortJob(fresh.client, make_recipe(setting), images, options, say=lines.append)
+    check = job.crew.check
+    monkeypatch.setattr(job.crew, "check", lambda: check() if late else join(check))
+    try:
+        outcomes = job.run(3)
+        assert [outcome.error for outcome in outcomes] == [None] * 4
+        (line,) = (line for line in lines if line.endswith("This worker is left out."))
+        assert "cannot run cellseg" in line
+        late[0].wait(60)  # it has been sent away
+    finally:
+        for process in late:
+            process.kill()
+            process.wait()
 
 
 def test_worker_when_it_has_another_version_then_it_is_refused_by_name(
@@ -196,12 +305,15 @@ def test_worker_when_it_has_another_version_then_it_is_refused_by_name(
 
 
 def test_worker_when_its_weights_differ_then_it_is_refused_by_name(
-    setting: Setting, connection, tmp_path: Path
+    setting: Setting, connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    images = find_input_images([setting.images / "small0.tif"])
+    retired: list[str] = []
+    monkeypatch.setattr(connection.client, "retire_workers", retired.extend)  # they are needed yet
+    images = find_input_images([setting.images / f"small{number}.tif" for number in range(2)])
     job = CohortJob(
         connection.client, make_recipe(setting), images, OutputOptions(tmp_path, ("csv",))
     )
     object.__setattr__(job.order, "checksum", "0" * 64)
     with pytest.raises(CellsegError, match=r"/worker-\d has another config or other weights"):
         job.run(2)
+    assert len(retired) == 1  # when the other one does not fit, either, the run ends

@@ -11,7 +11,7 @@ from cellseg.cluster import worker
 from cellseg.cluster.cohort_job import CohortJob
 from cellseg.cluster.orders import Unit
 from cellseg.fileio import write_atomically
-from cellseg.inference.image_list import find_input_images
+from cellseg.inference.image_list import InputImage, find_input_images
 from cellseg.inference.output_folder import OutputOptions
 
 from .test_cohort import make_recipe
@@ -19,6 +19,7 @@ from .test_cohort import make_recipe
 
 class FakeWorker:
     name = "w"
+    address = "tcp://w"
 
     class state:  # noqa: N801  (as Dask names it)
         nthreads = 1
@@ -83,7 +84,20 @@ def test_unit_when_the_run_has_ended_then_nothing_is_written(job, tmp_path) -> N
 
 def test_worker_when_it_cannot_see_the_folder_then_it_is_refused(job) -> None:
     job.order.token_path.unlink()
-    facts = worker.check_worker(job.order, FakeWorker())
+    facts = worker.check_worker(job.order, (), FakeWorker())
     assert facts.refusal.endswith(
         f"cannot read {job.order.options.folder}: is it on a shared disk?"
     )
+
+
+def test_worker_when_it_cannot_see_an_image_then_it_is_refused(job, tmp_path) -> None:
+    gone = InputImage(tmp_path / "gone.tif", "gone")
+    for kind in ("image", "part", "merge"):
+        result = worker.do_unit(job.order, Unit(kind, gone, 4))
+        assert result.outcome is None
+        assert result.address == "tcp://w"
+        assert result.refusal.endswith(f"cannot read {gone.path}: is it on a shared disk?")
+    seen = job.images[0].path
+    assert worker.check_worker(job.order, [seen], FakeWorker()).refusal is None
+    facts = worker.check_worker(job.order, [seen, gone.path], FakeWorker())
+    assert facts.refusal.endswith(f"cannot read {gone.path}: is it on a shared disk?")
