@@ -3,10 +3,19 @@
 # on the loopback interface. It needs Debian's slurm-wlm and munge, and root.
 #   start_slurm.sh FOLDER      start; FOLDER/slurm.conf is then the value of SLURM_CONF
 #   start_slurm.sh FOLDER stop end what was started, by its process numbers
+# Jobs of the partition urgent take the nodes of those of debug, which get SIGTERM two minutes before.
 set -euo pipefail
 
 folder=$(mkdir -p "$1" && cd "$1" && pwd)
 pids=$folder/pids
+tag="# of start_slurm.sh in $folder;"
+
+drop_names() {
+    grep -qF "$tag" /etc/hosts || return 0
+    local kept
+    kept=$(grep -vF "$tag" /etc/hosts || true)
+    printf '%s\n' "$kept" >/etc/hosts  # containers mount it, so that it cannot be replaced
+}
 
 stop() {
     [ -f "$pids" ] || return 0
@@ -20,6 +29,7 @@ stop() {
         kill -9 "$pid" 2>/dev/null || true
     done
     rm -f "$pids"
+    drop_names
 }
 
 if [ "${2:-start}" = stop ]; then
@@ -32,11 +42,6 @@ for program in slurmctld slurmd munged scontrol; do
 done
 [ "$(id -u)" = 0 ] || { echo "error: only root can start node daemons" >&2; exit 1; }
 
-# Node names must resolve.
-for node in n1 n2; do
-    getent hosts "$node" >/dev/null || echo "127.0.0.1 $node" >>/etc/hosts
-done
-
 wait_for() {  # wait_for SECONDS COMMAND...
     local end=$((SECONDS + $1))
     shift
@@ -47,6 +52,15 @@ wait_for() {  # wait_for SECONDS COMMAND...
 }
 
 : >"$pids"
+trap 'stop' ERR
+
+# Node names must resolve. The lines of another start go with it, so they do not count.
+for node in n1 n2; do
+    if ! getent hosts "$node" >/dev/null || grep -q " $node # of start_slurm.sh" /etc/hosts; then
+        echo "127.0.0.1 $node $tag" >>/etc/hosts
+    fi
+done
+
 chmod 755 "$folder"
 mkdir -p "$folder/state" "$folder/munge"
 chmod 711 "$folder/munge"
@@ -91,11 +105,13 @@ AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
 NodeName=n1 NodeAddr=127.0.0.1 Port=$((base + 1)) CPUs=$cores RealMemory=$memory State=UNKNOWN
 NodeName=n2 NodeAddr=127.0.0.1 Port=$((base + 2)) CPUs=$cores RealMemory=$memory State=UNKNOWN
-PartitionName=debug Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP OverSubscribe=NO
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+PartitionName=debug Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP OverSubscribe=NO PriorityTier=1 GraceTime=120
+PartitionName=urgent Nodes=n1,n2 MaxTime=INFINITE State=UP OverSubscribe=NO PriorityTier=2 PreemptMode=OFF
 CONF
 export SLURM_CONF=$folder/slurm.conf
 
-trap 'stop' ERR
 slurmctld -c
 wait_for 20 test -s "$folder/slurmctld.pid"
 printf '%s\n' "$(cat "$folder/slurmctld.pid")" >>"$pids"
@@ -105,5 +121,5 @@ for node in n1 n2; do
     wait_for 20 test -s "$folder/slurmd.$node.pid"
     printf '%s\n' "$(cat "$folder/slurmd.$node.pid")" >>"$pids"
 done
-wait_for 60 sh -c '[ "$(timeout 5 sinfo --noheader --Node --states=idle | wc -l)" = 2 ]'
+wait_for 60 sh -c '[ "$(timeout 5 sinfo --noheader --Node --partition=debug --states=idle | wc -l)" = 2 ]'
 echo "SLURM_CONF=$SLURM_CONF"
