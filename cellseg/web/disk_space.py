@@ -40,7 +40,7 @@ class DiskSpace:
             raise RefusedError(
                 FULL,
                 f"The disk of the server has less than {self.least_free / 2**30:.3g} GiB left for "
-                "other things than images; remove some images, or tell who runs the server.",
+                "other things than images; remove some images, or tell the administrator of the server.",
             )
         if _measure_folder(self.folder) + num_bytes > self.max_bytes:
             raise RefusedError(
@@ -57,7 +57,7 @@ class DiskSpace:
         """
         if self._measure_free() < self.least_free / _LEAST_FOR_STEPS:
             raise RefusedError(
-                FULL, "The disk of the server is nearly full; tell who runs it to make room."
+                FULL, "The disk of the server is nearly full; tell its administrator."
             )
 
     def _measure_free(self) -> int:
