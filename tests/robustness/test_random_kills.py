@@ -7,7 +7,7 @@ import pytest
 
 from tests.robustness.kills import COMMANDS, Command, finish, kill_once, make_inputs
 
-# Of each command. 47 kills of eight commands and the page (2026-11-30, busy machine) found no fault:
+# Of each command. 47 kills of eight commands and the page (2026-11-30) found no fault:
 # the last process was gone after 14.8 s, nothing was half-written, and all commands went on.
 KILLS = 4
 
