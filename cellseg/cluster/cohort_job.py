@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from distributed import Client, Future, KilledWorker
+from distributed.comm import CommClosedError
 
 from cellseg.cluster.crew import TICK_S, Crew
 from cellseg.cluster.orders import LargeImage, Unit, UnitResult, WorkOrder, list_versions, sum_up
@@ -128,9 +129,12 @@ class CohortJob:
             write_atomically(self.order.token_path, self.order.token)
             if open_ones:
                 self.crew.expect(wanted, [self.images[place] for place in open_ones])
-                self.crew.wait()
-                self.crew.check()
-                self._work_through(deque(open_ones), refill)
+                try:
+                    self.crew.wait()
+                    self.crew.check()
+                    self._work_through(deque(open_ones), refill)
+                except CommClosedError as error:
+                    raise _scheduler_gone() from error
             if "coco" in self.order.options.formats:
                 folder.join_coco(self.images)
             with contextlib.suppress(OSError):

@@ -112,7 +112,7 @@ def _as_answer(call: Answer) -> Answer:
         except TimeoutError:
             return send_json({"error": "The request took too long; try again."}, 408)
         except OSError as error:
-            words = f"The disk of the server cannot be used ({error.strerror}); tell its administrator."
-            return send_json({"error": words}, 507)
+            words = f"The disk of the server cannot be used ({error.strerror})"
+            return send_json({"error": f"{words}; tell its administrator."}, 507)
 
     return answer

@@ -40,7 +40,7 @@ class DiskSpace:
             raise RefusedError(
                 FULL,
                 f"The disk of the server has less than {self.least_free / 2**30:.3g} GiB left for "
-                "other things than images; remove some images, or tell the administrator of the server.",
+                "other things than images; remove some images, or tell its administrator.",
             )
         if _measure_folder(self.folder) + num_bytes > self.max_bytes:
             raise RefusedError(

@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> None:
         reports.append(f"Wrote {config}: what to train, on what, and why.")
     next_steps = describe_next(
         (f"cellseg check {quote(args.project)}", "look for what is wrong with the labels"),
-        (f"cellseg train {quote(args.project)}", "train; says how much time is left after ten steps"),
+        (f"cellseg train {quote(args.project)}", "train; says what time is left after ten steps"),
         (f"cellseg evaluate {quote(args.project)}", "score the validation images"),
         (f"cellseg predict IMAGES --model {quote(args.project)}", "find cells in new images"),
     )
