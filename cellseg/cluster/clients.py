@@ -344,7 +344,8 @@ def _export_settings() -> Iterator[None]:
 @contextlib.contextmanager
 def _closing(part: Any) -> Iterator[Any]:
     """Close a client or cluster at the end of a block, whatever state it is in."""
-    logging.getLogger("distributed").setLevel(logging.ERROR)  # what users need is said here
+    for name in ("distributed", "tornado", "asyncio"):  # what users need is said here
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         yield part
     finally:
