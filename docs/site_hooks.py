@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ NAME = "SECURITY.md"
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add the page; its link to a folder of the repository becomes plain text."""
+    """Add the page; its links to tests of the repository become plain text."""
     text = (ROOT / NAME).read_text(encoding="utf-8")
-    content = text.replace("[tests/robustness](tests/robustness)", "`tests/robustness`")
+    content = re.sub(r"\[(tests/[^\]]+)\]\(\1\)", r"`\1`", text)
     files.append(File.generated(config, NAME, content=content))
     return files
 
