@@ -344,8 +344,9 @@ def _export_settings() -> Iterator[None]:
 @contextlib.contextmanager
 def _closing(part: Any) -> Iterator[Any]:
     """Close a client or cluster at the end of a block, whatever state it is in."""
-    for name in ("distributed", "tornado", "asyncio"):  # what users need is said here
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    for name in list(logging.root.manager.loggerDict):  # Dask gives levels to loggers of its parts
+        if name.partition(".")[0] in ("distributed", "tornado", "asyncio"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)  # what users need is said here
     try:
         yield part
     finally:
