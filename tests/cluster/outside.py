@@ -23,7 +23,7 @@ def wait_for(what: Callable[[], object], seconds: float = 480) -> object:
 
 
 class Outside:
-    """A scheduler and two workers that belong to nobody's run, as processes."""
+    """A scheduler and two workers as processes, which no run has started."""
 
     def __init__(self, folder: Path) -> None:
         self.file = folder / "scheduler.json"
@@ -31,7 +31,7 @@ class Outside:
         self.processes: list[subprocess.Popen] = []
 
     def start(self) -> None:
-        """Start them anew."""
+        """Start them, also again after one was killed."""
         self.stop()
         self.file.unlink(missing_ok=True)
         there = ("--scheduler-file", str(self.file), "--host", "127.0.0.1", "--no-dashboard")

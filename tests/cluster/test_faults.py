@@ -120,6 +120,14 @@ def outside(seen: Path, tmp_path: Path) -> Iterator[Outside]:
     outside.stop()
 
 
+def begin(setting: Setting, out: Path, flags: tuple[object, ...]) -> subprocess.Popen[str]:
+    """Start a command, and wait until a part of a large image is finished."""
+    command = setting.command(out, *flags)
+    client = subprocess.Popen(command, env=make_env(), stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: list_parts(out))
+    return client
+
+
 def go_on(setting: Setting, out: Path, flags: tuple[object, ...]) -> None:
     """Run the same command again; fail unless it keeps what is finished."""
     stamps = {path: path.stat().st_mtime_ns for path in list_parts(out)}
@@ -142,10 +150,7 @@ def test_scheduler_when_it_is_killed_then_one_sentence_and_the_command_goes_on_f
 ) -> None:
     out = tmp_path / "out"
     flags = (*TILED, "--format", *FORMATS, "--dask", outside.file)
-    client = subprocess.Popen(
-        setting.command(out, *flags), env=make_env(), stderr=subprocess.PIPE, text=True
-    )
-    wait_for(lambda: list_parts(out))
+    client = begin(setting, out, flags)
     outside.kill_scheduler()
     _, said = client.communicate(timeout=180)
     assert client.returncode == 1
@@ -162,10 +167,7 @@ def test_client_when_it_is_killed_then_workers_of_another_scheduler_finish_their
 ) -> None:
     out = tmp_path / "out"
     flags = (*TILED, "--format", *FORMATS, "--dask", outside.file)
-    client = subprocess.Popen(
-        setting.command(out, *flags), env=make_env(), stderr=subprocess.DEVNULL
-    )
-    wait_for(lambda: list_parts(out))
+    client = begin(setting, out, flags)
     client.kill()
     client.wait()
     before = len(list_parts(out))
