@@ -10,10 +10,12 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from types import FrameType, TracebackType
+from typing import Any
 
 STOP_SIGNALS = tuple(  # Windows has no SIGHUP, and SIGBREAK in its place
     getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)
 )
+_LOST_AFTER_S = 1.0
 _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux
 _START_BOUND = """
 import ctypes, os, sys
@@ -38,28 +40,75 @@ class StoppedError(SystemExit):
         self.name = signal.Signals(number).name
 
 
-@contextlib.contextmanager
-def stop_on_signals() -> Iterator[None]:
-    """Raise StoppedError where a stop signal comes inside the block.
+class StopRecord:
+    """The stop signals that came while a block ran."""
 
-    A signal that is ignored, as SIGHUP is under nohup, or has a handler already, is left alone, and
-    so are all of them outside the main thread.
+    def __init__(self) -> None:
+        """Begin without one."""
+        self.last: int | None = None
+        self._ended = threading.Event()
+
+    def make_stop(self) -> BaseException | None:
+        """Return what the last signal raised, None if none came."""
+        if self.last is None:
+            return None
+        return KeyboardInterrupt() if self.last == signal.SIGINT else StoppedError(self.last)
+
+    def close(self) -> None:
+        """Note that the block has ended."""
+        self._ended.set()
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """Handle a signal: raise what ends the block."""
+        self.last = number
+        threading.Thread(target=self._repeat_if_lost, args=(number,), daemon=True).start()
+        raise self.make_stop() or StoppedError(number)
+
+    def _repeat_if_lost(self, number: int) -> None:
+        """Send a signal again if the main thread goes on as if it had not come.
+
+        Python drops what is raised in a callback of a weak reference or a `__del__`, and imports
+        have thousands of the former; other libraries have a bare `except`.
+        """
+        while not self._ended.wait(_LOST_AFTER_S):
+            if not _is_main_thread_ending():
+                os.kill(os.getpid(), number)  # the handler watches again
+                return
+
+
+def _is_main_thread_ending() -> bool:
+    """Return whether the main thread unwinds a stop: one is handled in a `finally` or the like."""
+    handled: Any = sys._current_exceptions().get(threading.main_thread().ident or 0)
+    error = handled[1] if isinstance(handled, tuple) else handled  # a tuple in Python 3.11
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt | StoppedError):
+            return True
+        error = error.__context__
+    return False
+
+
+@contextlib.contextmanager
+def stop_on_signals() -> Iterator[StopRecord]:
+    """Raise StoppedError where a stop signal comes inside the block, KeyboardInterrupt for SIGINT.
+
+    Where a library swallows the exception, the signal is sent again after a second. A signal that
+    is ignored, as SIGHUP is under nohup, or has a handler already, is left alone, and so are all of
+    them outside the main thread.
+
+    Yields:
+        The signals that came.
     """
-    before = {}
+    before, record = {}, StopRecord()
     if threading.current_thread() is threading.main_thread():
-        for number in STOP_SIGNALS:
-            if signal.getsignal(number) is signal.SIG_DFL:
-                before[number] = signal.signal(number, _stop)
+        for number in (*STOP_SIGNALS, signal.SIGINT):
+            if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+                before[number] = signal.signal(number, record.handle)
     try:
-        yield
+        yield record
     finally:
+        record.close()
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    """Handle a signal."""
-    raise StoppedError(number)
 
 
 def end_forks_with_parent() -> None:

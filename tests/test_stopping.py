@@ -28,6 +28,33 @@ with stopping["stop_on_signals"]():
         print("cleaned up", flush=True)
 """
 )
+SWALLOWER = (
+    START
+    + """
+import signal, weakref
+class Thing: pass
+def hold():
+    print("ready", flush=True)
+    time.sleep(60)
+with stopping["stop_on_signals"]():
+    try:
+        if sys.argv[2] == "callback":
+            thing = Thing()
+            reference = weakref.ref(thing, lambda dead: hold())
+            del thing
+        else:
+            try:
+                hold()
+            except BaseException:
+                pass
+        print("goes on", flush=True)
+        time.sleep(60)
+    finally:
+        print("cleaning", flush=True)
+        time.sleep(3)  # longer than until a signal is sent again
+        print("cleaned up", flush=True)
+"""
+)
 FORKER = (
     START
     + """
@@ -79,6 +106,21 @@ def test_signal_when_it_comes_then_the_program_cleans_up_without_a_traceback(nam
     out, err = process.communicate(timeout=30)
     assert (out, err) == ("cleaned up\n", "")
     assert process.returncode == 128 + getattr(signal, name)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no such signals")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+@pytest.mark.parametrize("by", ["callback", "bare except"])
+def test_signal_when_its_exception_is_swallowed_then_it_comes_again_and_only_once(
+    name: str, by: str
+) -> None:
+    process = start(SWALLOWER, by)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(getattr(signal, name))
+    out, err = process.communicate(timeout=30)
+    assert out == "goes on\ncleaning\ncleaned up\n", err
+    assert process.returncode == (143 if name == "SIGTERM" else -signal.SIGINT)
 
 
 def test_signal_when_it_is_ignored_or_handled_then_left_alone() -> None:

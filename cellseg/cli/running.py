@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from cellseg.errors import CellsegError, LostProcessError
-from cellseg.stopping import StoppedError, end_forks_with_parent, stop_on_signals
+from cellseg.stopping import StoppedError, StopRecord, end_forks_with_parent, stop_on_signals
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C: 128 and the number of the signal, as shells count."""
@@ -76,37 +76,38 @@ def call(work: Callable[[], int | None]) -> int:
         number after a stop signal.
     """
     end_forks_with_parent()
+    stops = StopRecord()
     try:
-        with stop_on_signals():
+        with stop_on_signals() as stops:
             return work() or 0
     except LostProcessError as error:
         sys.stderr.write(f"\nerror: {error}\n")
         sys.stderr.flush()
         os._exit(1)  # what is left of the group would be waited for
-    except CellsegError as error:
+    except (KeyboardInterrupt, StoppedError) as stop:
+        return _say_why_it_ends(stop)
+    except Exception as error:
+        hidden = _find_hidden_stop(error) or stops.make_stop()
+        return _say_error(error) if hidden is None else _say_why_it_ends(hidden)
+
+
+def _say_error(error: Exception) -> int:
+    """Say what the user can do about an error, or raise it again; returns the status."""
+    if isinstance(error, CellsegError):
         _say(f"error: {error}")
-        return 1
-    except ModuleNotFoundError as error:
+    elif isinstance(error, ModuleNotFoundError):
         absent = (error.name or "").partition(".")[0]
         if absent in ("", "cellseg") or importlib.util.find_spec(absent) is not None:
-            raise
+            raise error
         _say(
             f"error: {absent} is not installed, but this command needs it. Run `make install` in "
             "the checkout, or `pip install .` again."
         )
-        return 1
-    except OSError as error:
-        if error.errno not in _ADVICE:
-            raise
+    elif isinstance(error, OSError) and error.errno in _ADVICE:
         _say(f"error: {describe_os_error(error)}")
-        return 1
-    except (KeyboardInterrupt, StoppedError) as stop:
-        return _say_why_it_ends(stop)
-    except Exception as error:
-        hidden = _find_hidden_stop(error)
-        if hidden is None:
-            raise
-        return _say_why_it_ends(hidden)
+    else:
+        raise error
+    return 1
 
 
 def _say_why_it_ends(stop: BaseException) -> int:

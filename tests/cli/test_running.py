@@ -1,6 +1,7 @@
 """Exit statuses and what a script of tools/ has in common with a command."""
 
 import ast
+import contextlib
 import errno
 import importlib
 import os
@@ -112,6 +113,22 @@ def test_call_when_a_stop_signal_comes_then_its_status_and_a_sentence(capsys) ->
 
     try:
         assert call(wait) == 143
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert capsys.readouterr().err == "\nended by SIGTERM\n"
+
+
+def test_call_when_an_error_takes_the_place_of_a_stop_then_it_ends_as_the_stop(capsys) -> None:
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    def work() -> None:
+        with contextlib.suppress(StoppedError):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+        raise ImportError("multiarray failed to import")  # so NumPy, whose import was stopped
+
+    try:
+        assert call(work) == 143
     finally:
         signal.signal(signal.SIGTERM, before)
     assert capsys.readouterr().err == "\nended by SIGTERM\n"

@@ -77,7 +77,7 @@ def ask(*command: str) -> str:
     ("options", "message"),
     [
         (SlurmOptions("nowhere", 1), r"--slurm nowhere \(.*invalid partition specified: nowhere"),
-        (SlurmOptions("debug", 1, gpus=9), r"\(.*[Ii]nvalid generic resource \(gres\)"),
+        (SlurmOptions("debug", 1, gpus=1), r"\(.*[Ii]nvalid generic resource \(gres\)"),
     ],
 )
 def test_jobs_when_slurm_refuses_them_then_its_own_words_are_said(
@@ -113,7 +113,7 @@ def test_cohort_when_a_job_is_cancelled_then_bytes_are_those_of_one_process(
     for name, value in make_env({SEEN_NAME: str(seen), DELAY_NAME: "0.3"}).items():
         monkeypatch.setenv(name, value)
     images = find_input_images([setting.images])
-    options = SlurmOptions("debug", 2, cores=1, memory="3GB", walltime="00:30:00")
+    options = SlurmOptions("debug", 2, cores=1, memory="8GB", walltime="00:30:00")
     with start_slurm(options) as connection:
         connection.client.wait_for_workers(2, timeout=400)
         cancelled = []

@@ -77,7 +77,13 @@ COMMANDS = (
 
 
 def make_environment(**further: str) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **further}
+    return {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+        "PYTHONFAULTHANDLER": "1",
+        **further,
+    }
 
 
 def run(folder: Path, *words: str) -> str:
@@ -139,7 +145,15 @@ def kill_once(folder: Path, command: Command, number: int, source: random.Random
         except subprocess.TimeoutExpired:
             process.send_signal(chosen)
         begin = time.monotonic()
-        process.wait(GONE_AFTER_S)
+        try:
+            process.wait(GONE_AFTER_S)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGABRT)  # the fault handler writes where it hangs
+            process.wait(GONE_AFTER_S)
+            raise AssertionError(
+                f"{command.name} goes on after {chosen.name} at {seconds:.1f} s:\n"
+                + log.read_text()[-5000:]
+            ) from None
     while (left := list_processes(mark)) and time.monotonic() < begin + GONE_AFTER_S:
         time.sleep(0.1)
     gone_s = time.monotonic() - begin

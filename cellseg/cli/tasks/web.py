@@ -172,7 +172,8 @@ def run(args: argparse.Namespace) -> int:
     """Serve the page; what people have done stays in --keep."""
     require_packages()
     set_thread_counts()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
+    for number in (signal.SIGINT, signal.SIGTERM):  # both end it as Ctrl-C does
+        signal.signal(number, signal.default_int_handler)
     lock = take_folder(args.keep)
     is_idle = True
     try:
