@@ -203,7 +203,7 @@ def start_local(workers: int) -> Iterator[Connection]:
     }
     with dask.config.set(_MEMORY_SETTINGS), _export_settings():
         cluster = SpecCluster(
-            workers={number: _describe_worker(number, limit) for number in range(workers)},
+            workers=dict(_describe_worker(number, limit) for number in range(workers)),
             scheduler=scheduler,
             name="cellseg",
             silence_logs=logging.ERROR,
@@ -298,16 +298,24 @@ def estimate_need() -> int:
     return psutil.Process().memory_info().rss + _SPARE_BYTES
 
 
-def _describe_worker(number: int, memory_limit: int) -> dict[str, Any]:
-    """Describe a worker to Dask's SpecCluster: one of `number` 0, 1, ..., its limit in bytes."""
-    gpus = torch.cuda.device_count()
-    return {
+def _describe_worker(number: int, memory_limit: int) -> tuple[str, dict[str, Any]]:
+    """Describe one of the workers 0, 1, ... to Dask's SpecCluster, which replaces a lost one.
+
+    Args:
+        number: Which one.
+        memory_limit: Bytes.
+
+    Returns:
+        Its name, by which the cluster knows it, too, and how to start it.
+    """
+    gpus, name = torch.cuda.device_count(), f"worker-{number}"
+    return name, {
         "cls": SubprocessWorker,
         "options": {
             "worker_class": "distributed.Nanny",
             "worker_kwargs": {
                 "host": LOOPBACK,
-                "name": f"worker-{number}",
+                "name": name,
                 "nthreads": 1,  # units one after another; torch has threads of its own
                 "memory_limit": memory_limit,
                 "silence_logs": logging.ERROR,

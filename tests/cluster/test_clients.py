@@ -2,14 +2,16 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 pytest.importorskip("distributed", reason="the extra cluster is not installed")
 
 from cellseg.cluster import clients
-from cellseg.cluster.clients import SlurmOptions, TLSFiles, connect, start_slurm
+from cellseg.cluster.clients import SlurmOptions, TLSFiles, connect, start_local, start_slurm
 from cellseg.errors import CellsegError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -74,6 +76,21 @@ def test_local_workers_when_a_script_has_no_main_guard_then_it_runs_once_and_hea
     )
     assert done.stdout.strip() == "['127.0.0.1']", done.stderr
     assert (tmp_path / "started").read_text() == "x"
+
+
+@pytest.mark.slow
+def test_local_worker_when_it_is_lost_with_its_nanny_then_another_takes_its_place() -> None:
+    with start_local(2) as connection:
+        client = connection.client
+        client.wait_for_workers(2, timeout=240)
+        pids = client.run(os.getpid)
+        lost = next(iter(pids))
+        psutil.Process(pids[lost]).parent().kill()
+        until = time.monotonic() + 240
+        while len(there := client.nthreads()) < 2 or lost in there:
+            assert time.monotonic() < until, there
+            connection.refill()
+            time.sleep(1)
 
 
 def test_tls_scheduler_when_certificates_are_given_then_it_answers_and_not_without(
