@@ -72,8 +72,16 @@ class StopRecord:
         """
         while not self._ended.wait(_LOST_AFTER_S):
             if not _is_main_thread_ending():
-                os.kill(os.getpid(), number)  # the handler watches again
+                _send_to_main_thread(number)  # the handler watches again
                 return
+
+
+def _send_to_main_thread(number: int) -> None:
+    """Send a signal to this process, and wake the main thread where the system can."""
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident or 0, number)
+    else:  # Windows, where os.kill would end the process
+        signal.raise_signal(number)
 
 
 def _is_main_thread_ending() -> bool:
