@@ -25,6 +25,7 @@ class Agreement:
         crossing: Those of them that the border of a tile crosses.
         tiled: Cells of the tiled prediction.
         matched: Cells of the whole image that the tiled prediction contains at MATCH_IOU.
+        crossing_matched: Those of them that the border of a tile crosses.
         twice: Pairs of tiled cells that cover one another though different tiles found them and
             the whole image does not show both, and tiled cells that match a cell of the whole
             image which another one matches better.
@@ -38,6 +39,7 @@ class Agreement:
     crossing: int
     tiled: int
     matched: int
+    crossing_matched: int
     twice: int
     cut: int
     whole_covering: int
@@ -113,12 +115,14 @@ def compare_predictions(
     repeats &= ~partnered[pairs].all(axis=1)
     spare = held & ~partnered
     spare[pairs[repeats]] = False  # counted as a pair
+    crossing = cross_borders(whole, tiles)
     parts = _find_parts(whole, tiled, overlaps.pairs[across], overlaps.intersections[across])
     return Agreement(
         whole=count,
-        crossing=int(cross_borders(whole, tiles).sum()),
+        crossing=int(crossing.sum()),
         tiled=len(tiled),
         matched=int((matches > 0).sum()),
+        crossing_matched=int((matches[crossing] > 0).sum()),
         twice=int(repeats.sum() + spare.sum()),
         cut=int((parts & ~held & _end_at_borders(tiled, tiles)).sum()),
         whole_covering=int(in_whole.sum()),

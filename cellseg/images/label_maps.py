@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from cellseg.images.picture_image import read_picture_labels
 from cellseg.images.tiff_pages import as_data_error, check_page, decode_page, open_tiff
 
 _TOO_LARGE = 2**31
+_BAND_ROWS = 64
 
 
 def read_label_map(path: str | Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDArray[np.int32]:
@@ -54,7 +56,9 @@ def _fits_int32(values: NDArray[Any]) -> bool:
         return True
     if not (float(values.min()) >= 0 and float(values.max()) < _TOO_LARGE):  # false for NaN, too
         return False
-    return values.dtype.kind != "f" or all((np.trunc(row) == row).all() for row in values)
+    return values.dtype.kind != "f" or all(
+        (np.trunc(band) == band).all() for band in _split(values)
+    )
 
 
 def _to_int32(values: NDArray[Any]) -> NDArray[np.int32]:
@@ -63,9 +67,15 @@ def _to_int32(values: NDArray[Any]) -> NDArray[np.int32]:
     if not is_alike or not values.flags.c_contiguous or not values.flags.writeable:
         return values.astype(np.int32)
     converted = values.view(np.int32)
-    for row, stored in zip(converted, values, strict=True):
-        row[:] = stored.astype(np.int32)
+    for band, stored in zip(_split(converted), _split(values), strict=True):
+        band[:] = stored.astype(np.int32)
     return converted
+
+
+def _split(values: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """Split into bands of rows, of which a copy is small."""
+    for start in range(0, len(values), _BAND_ROWS):
+        yield values[start : start + _BAND_ROWS]
 
 
 def check_labels(values: NDArray[Any], origin: str) -> NDArray[np.int64]:
