@@ -270,8 +270,9 @@ def _combine(crops: Sequence[Crop]) -> tuple[list[NDArray[np.bool_]], int, int]:
 def _cut(crop: Crop, points: NDArray[np.float64]) -> list[Rings]:
     """Cut a mask along a line; its pixels go to the nearest piece, so that none is lost."""
     line = np.ones(crop.mask.shape, dtype=np.uint8)
-    places = np.round((points - (crop.x0, crop.y0) - 0.5) * 16).astype(np.int32)
-    cv2.polylines(line, [places.reshape(-1, 1, 2)], False, 0, 1, cv2.LINE_4, 4)
+    # In whole pixels: with fractions of them, OpenCV 5 draws lines that have diagonal gaps.
+    places = np.floor(points - (crop.x0, crop.y0)).astype(np.int32)
+    cv2.polylines(line, [places.reshape(-1, 1, 2)], False, 0, 1, cv2.LINE_4)
     labels, _ = ndimage.label(crop.mask & (line > 0), np.ones((3, 3)))
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
