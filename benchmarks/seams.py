@@ -138,7 +138,7 @@ are those of the whole image, *crossing* those of them that a tile's border cros
 cells of the whole image that the tiled prediction contains at IoU 0.8; at least 98% are required.
 Where crossing cells are matched as often as the others, the rest is not lost at borders: a tile has
 a limit of proposals for its area, the whole image one for all of it, and in crowded places this
-decides on cells of low scores.
+decides on some cells.
 *Found twice*: tiled cells that overlap by more than half of one of them although different tiles
 found them and the whole image does not show both, or that match a cell that another one matches
 better. *Cut*: tiled cells that lie in a larger cell of the whole image and end at a tile's border.
