@@ -26,9 +26,8 @@ from pathlib import Path
 
 import numpy as np
 from frame import find_page, make_parser, write_page, write_table
-from page_speed import PITCH_PX, READY, add_cells, draw, find_chromium, launch, serve_page
+from page_speed import PITCH_PX, draw, find_chromium, launch, measure, open_page
 
-from cellseg.web.page_images import LOG_NAME, list_given
 from tests.report.browser import Page
 
 OWN_NAME = "this page: moves a canvas larger than the view, and draws it again in slices"
@@ -179,7 +178,8 @@ def main() -> int:
     rows = []
     for count in counts:
         with tempfile.TemporaryDirectory() as name:
-            found = {OWN_NAME: time_page(chromium, Path(name), count)}
+            own = measure(chromium, count, VIEWS, drag)
+            found = {OWN_NAME: list(own.values())}
             for library in LIBRARIES:
                 label = f"{library.name} ({read_version(args.packages, library)})"
                 found[label] = time_library(chromium, Path(name), args.packages, library, count)
@@ -223,28 +223,6 @@ def make_outlines(count: int) -> list[list[list[float]]]:
     return outlines
 
 
-def time_page(chromium: str, folder: Path, count: int) -> list[list[float]]:
-    """Time the frames of the page, in ms, for each view."""
-    path = draw(folder, count)
-    given = list_given({path.stem: path}, folder / "corrections")[0].folder
-    given.mkdir(parents=True)
-    add_cells(given / LOG_NAME, count)
-    with (
-        serve_page(folder, given=[path]) as served,
-        launch(chromium, folder / "profile", 500) as page,
-    ):
-        open_page(page, served.address)
-        found = []
-        for view in VIEWS:
-            page.wait_until(READY)
-            page.evaluate("void cellseg.viewer.main.viewport.goHome(true)")
-            page.evaluate(f"void cellseg.viewer.main.viewport.zoomBy({view}, null, true)")
-            time.sleep(1.0)
-            page.wait_until(READY)
-            found.append(drag(page))
-        return found
-
-
 def time_library(
     chromium: str, folder: Path, packages: Path, library: Library, count: int
 ) -> list[list[float]]:
@@ -283,13 +261,6 @@ def serve(folder: Path) -> Iterator[str]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_address[1]}"
         server.shutdown()
-
-
-def open_page(page: Page, address: str) -> None:
-    """Open an address in a window of 1280 x 800."""
-    page.open(address, 1280)
-    size = {"width": 1280, "height": 800, "deviceScaleFactor": 1, "mobile": False}
-    page.call("Emulation.setDeviceMetricsOverride", **size)
 
 
 def drag(page: Page) -> list[float]:

@@ -16,6 +16,8 @@ import sys
 import tempfile
 import time
 from argparse import Namespace
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -68,7 +70,8 @@ def main() -> int:
     counts = (200,) if args.quick else (TARGET_CELLS, 50_000)
     rows, is_met = [], True
     for count in counts:
-        times = measure(chromium, count, 20 if args.quick else 240)
+        move = partial(move_view, frames=20 if args.quick else 240)
+        times = measure(chromium, count, VIEWS, move)
         for view, own in times.items():
             middle, worst = float(np.median(own)), float(np.percentile(own, 95))
             rows.append((f"{count:,}", f"1/{view}", f"{middle:.1f}", f"{worst:.1f}"))
@@ -92,8 +95,20 @@ def write(args: Namespace, rows: list[tuple[str, ...]], is_met: bool) -> None:
     print(page)
 
 
-def measure(chromium: str, count: int, frames: int) -> dict[int, list[float]]:
-    """Measure the frames of one image, in ms, for each part of it in view."""
+def measure(
+    chromium: str, count: int, views: Sequence[int], move: Callable[[Page], list[float]]
+) -> dict[int, list[float]]:
+    """Measure the frames of the page while one image is moved.
+
+    Args:
+        chromium: The browser.
+        count: Number of cells.
+        views: What is in view: the width divided by these.
+        move: Moves the image; returns the times of the frames in ms.
+
+    Returns:
+        The times for each of the views.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         path = draw(folder, count)
@@ -104,25 +119,30 @@ def measure(chromium: str, count: int, frames: int) -> dict[int, list[float]]:
             serve_page(folder, given=[path]) as served,
             launch(chromium, folder / "profile", 500) as page,
         ):
-            return watch(page, served.address, frames)
+            open_page(page, served.address)
+            found = {}
+            for view in views:
+                page.wait_until(READY)
+                page.evaluate("void cellseg.viewer.main.viewport.goHome(true)")
+                page.evaluate(f"void cellseg.viewer.main.viewport.zoomBy({view}, null, true)")
+                time.sleep(1.0)
+                page.wait_until(READY)
+                found[view] = move(page)
+            return found
 
 
-def watch(page: Page, address: str, frames: int) -> dict[int, list[float]]:
-    """Open the page and move the view."""
+def open_page(page: Page, address: str) -> None:
+    """Open an address in a window of 1280 x 800."""
     page.open(address, 1280)
     size = {"width": 1280, "height": 800, "deviceScaleFactor": 1, "mobile": False}
     page.call("Emulation.setDeviceMetricsOverride", **size)
-    found = {}
-    for view in VIEWS:
-        page.wait_until(READY)
-        page.evaluate("void cellseg.viewer.main.viewport.goHome(true)")
-        page.evaluate(f"void cellseg.viewer.main.viewport.zoomBy({view}, null, true)")
-        time.sleep(1.0)
-        page.wait_until(READY)
-        page.evaluate(MEASURE.replace("FRAMES", str(frames)))
-        page.wait_until("window.measured")
-        found[view] = json.loads(page.evaluate("JSON.stringify(window.measured)"))[3:]
-    return found
+
+
+def move_view(page: Page, frames: int) -> list[float]:
+    """Move the view for some frames; returns their times in ms."""
+    page.evaluate(MEASURE.replace("FRAMES", str(frames)))
+    page.wait_until("window.measured")
+    return list(json.loads(page.evaluate("JSON.stringify(window.measured)"))[3:])
 
 
 def draw(folder: Path, count: int) -> Path:

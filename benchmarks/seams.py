@@ -57,15 +57,18 @@ def main() -> int:
     set_thread_counts()
     if args.quick:
         args.drawn, args.side, args.cells = 1, min(args.side, 700), min(args.cells, 400)
-    rows, all_hold = [], True
+    rows, real, all_hold = [], [], True
     for name, source, scale in open_images(args):
         agreement, tiles = check_image(args, source, scale)
         size = f"{source.height} x {source.width} px"
         tiling = f"{len(tiles)} of {tiles[0].width} px, overlap {args.overlap}, scale {scale:g}"
         rows.append([f"{name}, {size}", tiling, *describe(agreement)])
+        if not name.startswith("drawn"):
+            real.append(agreement)
         all_hold &= agreement.holds
         print(write_row(rows[-1]), flush=True)
-    body = TEXT.format(table=write_table(HEAD, rows), score=SCORE_THR)
+    table = write_table(HEAD, rows) + add_up(real)
+    body = TEXT.format(table=table, score=SCORE_THR)
     page, setting = find_page(args, "seams"), f"`{Path(args.config).stem}`"
     if args.checkpoint:
         setting += f", `{args.checkpoint.name}`"
@@ -129,6 +132,21 @@ def describe(found: Agreement) -> list[str]:
         f"{found.whole_covering} / {found.tiled_covering}",
         is_met(found.holds) + ("" if is_enough else ", but too few cells to tell"),
     ]
+
+
+def add_up(found: Sequence[Agreement]) -> str:
+    """Write the sums of all images that were not drawn; nothing if there are none."""
+    if not found:
+        return ""
+    names = ("whole", "matched", "crossing", "crossing_matched", "twice", "cut")
+    whole, matched, crossing, crossed, twice, cut = (
+        sum(getattr(agreement, name) for agreement in found) for name in names
+    )
+    return (
+        f"\n\nAll that are not drawn: {matched:,} of {whole:,} cells are matched "
+        f"({matched / max(whole, 1):.2%}), {crossed:,} of {crossing:,} that a border crosses "
+        f"({crossed / max(crossing, 1):.2%}); {twice} found twice, {cut} cut."
+    )
 
 
 TEXT = """{table}

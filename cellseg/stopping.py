@@ -50,9 +50,7 @@ class StopRecord:
 
     def make_stop(self) -> BaseException | None:
         """Return what the last signal raised, None if none came."""
-        if self.last is None:
-            return None
-        return KeyboardInterrupt() if self.last == signal.SIGINT else StoppedError(self.last)
+        return None if self.last is None else _make_stop(self.last)
 
     def close(self) -> None:
         """Note that the block has ended."""
@@ -62,7 +60,7 @@ class StopRecord:
         """Handle a signal: raise what ends the block."""
         self.last = number
         threading.Thread(target=self._repeat_if_lost, args=(number,), daemon=True).start()
-        raise self.make_stop() or StoppedError(number)
+        raise _make_stop(number)
 
     def _repeat_if_lost(self, number: int) -> None:
         """Send a signal again if the main thread goes on as if it had not come.
@@ -74,6 +72,11 @@ class StopRecord:
             if not _is_main_thread_ending():
                 _send_to_main_thread(number)  # the handler watches again
                 return
+
+
+def _make_stop(number: int) -> BaseException:
+    """Make what a signal raises."""
+    return KeyboardInterrupt() if number == signal.SIGINT else StoppedError(number)
 
 
 def _send_to_main_thread(number: int) -> None:
